@@ -1,0 +1,55 @@
+# Everything anybody does here. `make demo` and `make test` work on a fresh machine with Python ≥ 3.11.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+MODELS := .venv/.models
+STUDY := experiments/001_layers_and_logits
+
+.PHONY: help setup demo test check bench experiments clean
+
+help:
+	@echo "setup        environment and bundled models (quick when nothing changed)"
+	@echo "demo         run experiment 001 on the bundled models and say where its report is"
+	@echo "test         run the tests"
+	@echo "check        style, types"
+	@echo "bench        speed and memory beside TransformerLens"
+	@echo "experiments  rewrite the committed reports from a run"
+	@echo "clean        remove the environment and what was built"
+
+setup: $(INSTALLED) $(MODELS)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# Fetched and prepared once, into the cache outside this folder; then this takes no time.
+$(MODELS): $(INSTALLED)
+	$(BIN)/layerwise models pull
+	@touch $@
+
+demo: setup
+	$(BIN)/layerwise run $(STUDY)/study.toml --out runs/001_layers_and_logits --resume
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/pyright
+	$(BIN)/python -m pytest -q tests/unit/test_architecture.py
+
+bench: setup
+	$(BIN)/python benchmarks/one_prompt.py
+
+experiments: demo
+	$(BIN)/layerwise runs report runs/001_layers_and_logits --out $(STUDY)
+
+clean:
+	rm -rf .venv runs dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

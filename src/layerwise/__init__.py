@@ -1,0 +1,35 @@
+"""See how a language model's prediction forms, layer by layer, with numbers that are checked."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from layerwise.errors import LayerwiseError
+    from layerwise.tracing.model import Model, load
+    from layerwise.tracing.request import Request
+    from layerwise.tracing.trace import Trace
+    from layerwise.types import ModelInfo, Token, TokenProb
+
+__all__ = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load"]
+
+_HOMES = {
+    "LayerwiseError": "layerwise.errors",
+    "Model": "layerwise.tracing.model",
+    "ModelInfo": "layerwise.types",
+    "Request": "layerwise.tracing.request",
+    "Token": "layerwise.types",
+    "TokenProb": "layerwise.types",
+    "Trace": "layerwise.tracing.trace",
+    "load": "layerwise.tracing.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: PyTorch alone takes seconds."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

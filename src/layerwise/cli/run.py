@@ -1,0 +1,61 @@
+"""`layerwise run`: a study, from its file to a stored run and a report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from layerwise.cli.console import Debug, Device, Dtype, Quiet, progress_bar, say_note
+
+if TYPE_CHECKING:
+    from layerwise.tracing.model import Model
+
+
+def run(
+    study: Annotated[Path, typer.Argument(help="The study's TOML file.")],
+    model: Annotated[list[str] | None, typer.Option(help="Run these models instead of the study's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; by default runs/NAME.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Compute only what is missing in that folder.")] = False,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a study, store the run, and write its report.
+
+    Example: layerwise run experiments/001_layers_and_logits/study.toml --out runs/001
+    """
+    from layerwise.studies.study import check_study, read_study
+
+    planned = read_study(study)
+    if model:
+        planned = check_study(planned.model_dump() | {"models": model}, str(study))
+    folder = out or Path("runs") / planned.name
+
+    from layerwise.report.findings import findings
+    from layerwise.report.markdown import write_report
+    from layerwise.store.recording import record
+    from layerwise.tracing.model import load
+
+    with progress_bar(quiet) as progress:
+
+        def load_quietly(name: str) -> "Model":
+            return load(name, device=device, dtype=dtype, progress=progress)
+
+        def show(what: str, done: int, total: int) -> None:
+            if progress:
+                progress(what, done, total)
+
+        try:
+            stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=show)
+        except KeyboardInterrupt:
+            say_note(
+                f"Interrupted. What was finished is stored in {folder}; go on with: "
+                f"layerwise run {study} --out {folder} --resume"
+            )
+            raise
+        show("writing the report", 1, 1)
+        report = write_report(stored, folder)
+    for line in findings(stored):
+        print(line.plain)
+    print(f"Report: {report}")

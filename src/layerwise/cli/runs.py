@@ -1,0 +1,79 @@
+"""`layerwise runs`: what has been stored."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layerwise.cli.console import Debug
+from layerwise.errors import StoreError
+
+app = typer.Typer(help="Stored runs: list them, write their reports, verify their files.", no_args_is_help=True)
+
+_RunFolder = Annotated[Path, typer.Argument(help="The run's folder.")]
+
+
+@app.command("list")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look.")] = Path("runs"), debug: Debug = False
+) -> None:
+    """List the runs in a folder.
+
+    Example: layerwise runs list runs
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from layerwise.store.run import open_run
+    from layerwise.text import one_line
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("run", "study", "status", "models", "updated"):
+        table.add_column(title)
+    for manifest in sorted(folder.glob("*/manifest.json")):
+        try:
+            run = open_run(manifest.parent)
+            cells = [run.name, run.manifest["status"], ", ".join(run.models), run.manifest["updated"]]
+        except StoreError as error:
+            cells = ["", f"unreadable: {error}", "", ""]
+        table.add_row(*(Text(one_line(cell, 60)) for cell in [str(manifest.parent), *cells]))
+    if table.row_count == 0:
+        raise StoreError(f"There are no runs in {folder}. `layerwise run STUDY` makes one.")
+    Console(highlight=False).print(table)
+
+
+@app.command("report")
+def report(
+    run: _RunFolder,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; by default the run's.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a run's report and figures again, from what is stored.
+
+    Example: layerwise runs report runs/001_layers_and_logits --out experiments/001_layers_and_logits
+    """
+    from layerwise.report.markdown import write_report
+    from layerwise.store.run import open_run
+
+    print(f"Report: {write_report(open_run(run), out or run)}")
+
+
+@app.command("verify")
+def verify(run: _RunFolder, debug: Debug = False) -> None:
+    """Compare every file of a run with the sum noted when it was written.
+
+    Example: layerwise runs verify runs/001_layers_and_logits
+    """
+    from layerwise.store.run import open_run
+
+    stored = open_run(run)
+    if bad := stored.damaged_files():
+        raise StoreError(
+            f"{len(bad)} files of {run} are not what was written: {', '.join(bad)}. Numbers from them cannot be "
+            "trusted. Delete their shards' folders and complete the run with --resume."
+        )
+    if not stored.complete:
+        raise StoreError(f"{run} is whole as far as it goes, but incomplete. Complete it with --resume.")
+    print(f"{run}: {len(stored.manifest['shards'])} shards, all as they were written")

@@ -1,0 +1,164 @@
+"""`layerwise trace`: one prompt, every layer."""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, say_note
+from layerwise.models.names import DEFAULT_MODEL
+from layerwise.text import one_line, visible
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from layerwise.tracing.trace import Trace
+    from layerwise.types import TokenProb
+
+_BAR_WIDTH = 8
+_WIDTH_IN_FILES = 160
+
+
+def trace(
+    prompt: Annotated[str, typer.Argument(help="The text whose next token is predicted. - reads stdin.")],
+    model: Annotated[str, typer.Option(help="Bundled name, alias, hub id, folder or GGUF file.")] = DEFAULT_MODEL,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(help="An answer to follow, usually with a leading space; repeat for aliases."),
+    ] = None,
+    alternative: Annotated[
+        list[str] | None, typer.Option(help="A wrong answer of the same type; settles which token decides.")
+    ] = None,
+    track: Annotated[list[str] | None, typer.Option(help="A token to follow at every layer.")] = None,
+    lens: Annotated[str, typer.Option(help="logit (final norm and head) or raw (head alone).")] = "logit",
+    positions: Annotated[str, typer.Option(help="last, all, or indices and slices: 0,3:5,-1.")] = "last",
+    top_k: Annotated[int, typer.Option(min=1, help="How many of the likeliest tokens to show.")] = 5,
+    chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the model's chat template.")] = False,
+    system: Annotated[str | None, typer.Option(help="System message of the conversation.")] = None,
+    generate: Annotated[int, typer.Option(min=0, help="Let the model go on, and trace each token.")] = 0,
+    json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the trace as JSON.")] = None,
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a model would say after every layer.
+
+    Example: layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin"
+    """
+    from layerwise.tracing.model import load
+    from layerwise.tracing.serial import dumps
+
+    if prompt == "-":
+        prompt = sys.stdin.read()
+    with progress_bar(quiet) as progress:
+        if progress:
+            progress(f"loading {model}", 0, None)
+        loaded = load(model, revision=revision, device=device, dtype=dtype, progress=progress)
+        if progress:
+            progress("reading every layer", 0, None)
+        traced = loaded.trace(
+            prompt,
+            answer=answer or (),
+            alternatives=alternative or (),
+            track=track or (),
+            lens=lens,
+            positions=positions,
+            top_k=top_k,
+            chat=chat,
+            system=system,
+            generate=generate,
+        )
+    if json == "-":
+        sys.stdout.write(dumps(traced) + "\n")
+    elif json is not None:
+        traced.save(Path(json))
+        say_note(f"Trace written to {json}")
+    else:
+        print_trace(traced)
+
+
+def print_trace(trace: "Trace") -> None:
+    """Print the tokens, a table per position, and the checks."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
+    read = trace.tokens + trace.generated
+    console.print(Text(f"{one_line(trace.model.name)} · {trace.model.n_layers} layers · {trace.lens} lens", "bold"))
+    console.print(Text("tokens: ", "dim") + Text(" ").join(Text(visible(token.text)) for token in trace.tokens))
+    for place, position in enumerate(trace.positions):
+        if len(trace.positions) > 1:
+            console.print()
+            console.print(Text(f"after token {position} ", "dim") + Text(visible(read[position].text), "bold"))
+        console.print(_table(trace, place))
+    if trace.generated:
+        console.print(Text("goes on: ", "dim") + Text(" ").join(Text(visible(t.text)) for t in trace.generated))
+    for line in _summary(trace):
+        console.print(Text(line, "dim"))
+
+
+def _table(trace: "Trace", place: int) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    position = trace.positions[place]
+    answer = trace.answer if place == trace.last else None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    numbers = ["layer", "depth"]
+    if answer:
+        numbers += [f"p({visible(answer.answers[0].deciding_token.text)})", "rank"]
+    numbers += [*(f"p({visible(tracked.token.text)})" for tracked in trace.tracked), "entropy"]
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("likeliest tokens")  # the one column that gives way where the terminal is narrow
+    for layer in range(trace.n_layers + 1):
+        cells: list[str | Text] = [str(layer), f"{trace.depth[layer]:.2f}"]
+        if answer:
+            cells += [_bar(float(answer.prob[layer])), f"{answer.rank[layer]:,}"]
+        cells += [f"{math.exp(t.logprob[layer, place]):.3f}" for t in trace.tracked]
+        cells.append(f"{trace.entropy_bits[layer, place]:.2f}")
+        winners = {a.deciding_token.id for a in trace.answer.answers} if answer and trace.answer else set()
+        tokens = Text("  ", no_wrap=True, overflow="ellipsis")
+        cells.append(tokens.join(_token(token, token.id in winners) for token in trace.top(layer, position)))
+        table.add_row(*cells)
+    return table
+
+
+def _bar(prob: float) -> "Text":
+    from rich.text import Text
+
+    filled = round(prob * _BAR_WIDTH)
+    return Text(f"{prob:.3f} ") + Text("█" * filled, "blue") + Text("·" * (_BAR_WIDTH - filled), "dim")
+
+
+def _token(token: "TokenProb", is_answer: bool) -> "Text":
+    from rich.text import Text
+
+    style = "bold blue" if is_answer else "bold" if token.prob >= 0.5 else "" if token.prob >= 0.05 else "dim"
+    return Text(visible(token.text), style) + Text(f" {token.prob:.3f}", "dim")
+
+
+def _summary(trace: "Trace") -> list[str]:
+    checks, lines = trace.checks, []
+    if trace.answer:
+        decides = trace.answer.answers[0]
+        settled = trace.milestones.settled_top1
+        where = (
+            f"leads from layer {settled} of {trace.n_layers} on" if settled is not None else "does not lead at the end"
+        )
+        lines.append(
+            f"{visible(decides.text)} {where}; whole answer at the output: p = {math.exp(trace.answer.logprob[-1]):.3f}"
+        )
+    covers = "this prompt" if checks.output_from == "own forward" else "an earlier prompt"
+    lines.append(
+        f"checked on {covers}: last layer = the model's own output to {checks.identity_error:.1e} in log-probability "
+        f"(limit {checks.identity_limit:.1e}); {trace.model.dtype} on {trace.model.device}"
+        + (f"; against the CPU {checks.device_error:.1e}" if checks.device_error is not None else "")
+    )
+    return lines

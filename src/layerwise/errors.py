@@ -1,0 +1,70 @@
+"""The errors that layerwise raises on purpose.
+
+LayerwiseError
+├── ModelError                  a model cannot be used
+│   ├── UnknownModelError         no source has this name
+│   ├── GatedModelError           the hub wants a login or an accepted licence
+│   ├── OfflineError              the hub could not be reached
+│   ├── CorruptFileError          a weight or tokenizer file is not what it should be
+│   ├── UnsupportedModelError     an architecture the lens has no meaning for, or that we cannot take apart
+│   └── DoesNotFitError           no device here has room for it
+├── PromptError                 a prompt, answer or position cannot be used
+├── CheckError                  numbers failed a check, so none are reported
+├── StudyError                  a study file says something that cannot be run
+├── StoreError                  a run or trace on disk cannot be read or written
+└── MissingDependencyError      an optional package is not installed
+
+A message says what was expected, what came, why it matters, and what to do.
+"""
+
+
+class LayerwiseError(Exception):
+    """Any failure that layerwise foresees. The command line shows its message and no traceback."""
+
+
+class ModelError(LayerwiseError):
+    """A model cannot be used."""
+
+
+class UnknownModelError(ModelError):
+    """No bundled model, alias, folder, file or hub repository has this name."""
+
+
+class GatedModelError(ModelError):
+    """The hub holds the model behind a login or a licence that was not accepted yet."""
+
+
+class OfflineError(ModelError):
+    """The hub could not be reached and the files are not on this machine."""
+
+
+class CorruptFileError(ModelError):
+    """A file is missing, cut short, of another format, or has the wrong checksum."""
+
+
+class UnsupportedModelError(ModelError):
+    """The architecture is not a decoder whose blocks form one chain."""
+
+
+class DoesNotFitError(ModelError):
+    """No device on this machine has room for the weights."""
+
+
+class PromptError(LayerwiseError):
+    """A prompt, an answer or a position cannot be used with this model."""
+
+
+class CheckError(LayerwiseError):
+    """A check of the numbers failed. Nothing is reported, because it would be wrong."""
+
+
+class StudyError(LayerwiseError):
+    """A study file says something that cannot be run."""
+
+
+class StoreError(LayerwiseError):
+    """A run or a trace on disk cannot be read or written."""
+
+
+class MissingDependencyError(LayerwiseError):
+    """An optional package is needed for this and is not installed."""

@@ -1,0 +1,20 @@
+"""TransformerLens's view of a loaded model, for everything that layerwise does not do itself."""
+
+import copy
+from typing import Any
+
+
+def make_bridge(hf_model: Any, hf_tokenizer: Any, name: str) -> Any:
+    """Return a TransformerLens `TransformerBridge` over the same weights.
+
+    The bridge rewrites the module tree that it is given (attention implementation, parameter
+    names), so it gets a second tree whose tensors are shared with the first: no memory is copied
+    and traces stay what they were.
+    """
+    from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
+
+    tensors = [*hf_model.parameters(), *hf_model.buffers()]
+    twin = copy.deepcopy(hf_model, memo={id(tensor): tensor for tensor in tensors})
+    return TransformerBridge.boot_transformers(
+        name, hf_model=twin, tokenizer=hf_tokenizer, dtype=hf_model.dtype, device=str(hf_model.device)
+    )

@@ -1,0 +1,93 @@
+"""From a hidden state to logits, as the model itself does it: z = T(W_U · N_f(h) + b_U)."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from layerwise.models.blocks import Parts, text_config
+
+_UPCAST_BYTES = 32 << 20
+"""Half-precision unembeddings are raised to float32 in slices of about this size."""
+
+
+@dataclass(frozen=True)
+class OutputTransform:
+    """T: what the model does to its logits last. Scale first, then soft-cap.
+
+    Gemma: c·tanh(z / c) (Gemma Team 2024, arXiv:2408.00118, section 2). Cohere multiplies by
+    `logit_scale`; Granite divides by `logits_scaling`.
+    """
+
+    scale: float = 1.0
+    softcap: float | None = None
+
+    def apply_(self, logits: Tensor) -> Tensor:
+        """Transform `logits` in place and return them."""
+        if self.scale != 1.0:
+            logits.mul_(self.scale)
+        if self.softcap is not None:
+            logits.div_(self.softcap).tanh_().mul_(self.softcap)
+        return logits
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """Final norm, unembedding and output transform, computed in float32 whatever the weights are."""
+
+    final_norm: nn.Module
+    """The model's own norm module, with its gain in float32."""
+    weight: Float[Tensor, "token d_model"]
+    """W_U in the precision of the checkpoint, shared with the model."""
+    bias: Float[Tensor, " token"] | None
+    transform: OutputTransform
+
+    @property
+    def vocab_size(self) -> int:
+        return self.weight.shape[0]
+
+    def normed(self, states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
+        """Return N_f(h) in float32."""
+        return self.final_norm(states.float())
+
+    def on_cpu(self) -> "Head":
+        """Return this head with its tensors on the CPU (shared, if they are there already)."""
+        bias = None if self.bias is None else self.bias.cpu()
+        return Head(copy.deepcopy(self.final_norm).cpu(), self.weight.cpu(), bias, self.transform)
+
+    def logits(
+        self, normed: Float[Tensor, "row d_model"], out: Float[Tensor, "row token"] | None = None
+    ) -> Float[Tensor, "row token"]:
+        """Return T(W_U · x + b_U) for rows that are normed already, accumulated and returned in float32.
+
+        A product in bfloat16 would also *return* bfloat16: some 3,000 distinct logits for a
+        vocabulary of 262,144, hence ties and wrong ranks. So the weights are raised instead.
+        """
+        if out is None:
+            out = normed.new_empty(normed.shape[0], self.vocab_size)
+        if self.weight.dtype == torch.float32:
+            torch.mm(normed, self.weight.T, out=out)
+        else:
+            step = max(1, _UPCAST_BYTES // (4 * self.weight.shape[1]))
+            for start in range(0, self.vocab_size, step):
+                torch.mm(normed, self.weight[start : start + step].float().T, out=out[:, start : start + step])
+        if self.bias is not None:
+            out.add_(self.bias.float())
+        return self.transform.apply_(out)
+
+
+def make_head(config: Any, parts: Parts) -> Head:
+    """Return the head of a decoder, its weights shared with the model."""
+    text = text_config(config)
+    scale = float(getattr(text, "logit_scale", None) or 1.0) / float(getattr(text, "logits_scaling", None) or 1.0)
+    unembedding: Any = parts.unembedding
+    bias = getattr(unembedding, "bias", None)
+    return Head(
+        final_norm=copy.deepcopy(parts.final_norm).float().requires_grad_(False),
+        weight=unembedding.weight.detach(),
+        bias=None if bias is None else bias.detach(),
+        transform=OutputTransform(scale, getattr(text, "final_logit_softcapping", None)),
+    )

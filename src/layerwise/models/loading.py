@@ -1,0 +1,235 @@
+"""A model by name, folder, file, or already in memory, ready to be read layer by layer."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
+from layerwise.models import gguf
+from layerwise.models.blocks import Parts, find_parts, text_config
+from layerwise.models.bridge import make_bridge
+from layerwise.models.checkpoint import Checkpoint, CheckpointFacts, inspect, locate
+from layerwise.models.device import dtype_name, place
+from layerwise.models.head import Head, make_head
+from layerwise.models.names import resolve
+from layerwise.models.quiet import quiet_transformers
+from layerwise.models.tokens import Tokenizer
+from layerwise.types import ModelInfo, Progress
+
+_NOT_A_DECODER = (
+    "ForMaskedLM",
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A transformers decoder taken apart for the lens. Its weights and modules stay as they were."""
+
+    name: str
+    hf: Any
+    """The transformers model."""
+    tokenizer: Tokenizer
+    parts: Parts
+    head: Head
+    checkpoint: Checkpoint | None
+    """None for a model that was handed over in memory."""
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.parts.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.head.weight.dtype
+
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What this is and how it runs here. The first call may read the weight files for their sum."""
+        config, checkpoint = text_config(self.hf.config), self.checkpoint
+        heads = int(getattr(config, "num_attention_heads", 0))
+        return ModelInfo(
+            name=self.name,
+            source=checkpoint.source.kind if checkpoint else "memory",
+            location=checkpoint.source.location if checkpoint else self.name,
+            revision=checkpoint.revision if checkpoint else None,
+            weights_sum=checkpoint.weights_sum if checkpoint else _sum_in_memory(self.hf),
+            architecture=type(self.hf).__name__,
+            n_layers=self.n_layers,
+            d_model=self.head.weight.shape[1],
+            n_heads=heads,
+            n_kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+            vocab_size=self.head.vocab_size,
+            context_length=self.context_length,
+            parameters=sum(p.numel() for p in self.hf.parameters()),
+            dtype=dtype_name(self.dtype),
+            device=self.device.type,
+        )
+
+    @property
+    def context_length(self) -> int:
+        config = text_config(self.hf.config)
+        return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 0))
+
+    @cached_property
+    def bridge(self) -> Any:
+        """TransformerLens's bridge over the same weights, made when first asked for."""
+        return make_bridge(self.hf, self.tokenizer.hf, self.info.location)
+
+
+def load_model(
+    name: str | Path | Any,
+    *,
+    tokenizer: Any = None,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Progress | None = None,
+) -> LoadedModel:
+    """Return a model that is ready to be read.
+
+    Args:
+        name: a bundled name, an alias, a hub id, a folder in the hub's layout, a GGUF file, or a
+            transformers model that is in memory already (then give its `tokenizer` too).
+        tokenizer: only with a model in memory.
+        revision: branch, tag or commit on the hub.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        progress: called with (what, done, total) during downloads and preparation.
+
+    Raises:
+        ModelError: one of its subclasses says what is wrong and what to do.
+    """
+    if not isinstance(name, str | Path):
+        return _from_memory(name, tokenizer)
+    if tokenizer is not None:
+        raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
+    checkpoint = locate(resolve(name, revision), progress)
+    facts = inspect(checkpoint.folder)
+    _refuse_what_is_no_decoder(facts.config, str(name))
+    placement = place(facts.parameters, facts.dtype, device, dtype)
+    with quiet_transformers():
+        hf_model = _read_weights(checkpoint, facts, placement.device, placement.dtype)
+        hf_tokenizer = _read_tokenizer(checkpoint)
+    return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
+
+
+def _from_memory(hf_model: Any, hf_tokenizer: Any) -> LoadedModel:
+    if hf_tokenizer is None or not hasattr(hf_model, "get_output_embeddings"):
+        raise ModelError(
+            f"Expected a name, a path, or a transformers model together with tokenizer=; got "
+            f"{type(hf_model).__name__}{' without a tokenizer' if hf_tokenizer is None else ''}."
+        )
+    _refuse_what_is_no_decoder(hf_model.config.to_dict(), type(hf_model).__name__)
+    name = getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
+    return _take_apart(name, hf_model, hf_tokenizer, None)
+
+
+def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
+    if hf_model.training:
+        hf_model.eval()
+    parts = find_parts(hf_model)
+    _refuse_non_finite(hf_model, name)
+    return LoadedModel(name, hf_model, Tokenizer(hf_tokenizer), parts, make_head(hf_model.config, parts), checkpoint)
+
+
+def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
+    """Stop at architectures for which "the prediction after each layer" has no meaning."""
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    model_type = str(config.get("model_type"))
+    heads = config.get("architectures") or []
+    reason = None
+    if config.get("is_encoder_decoder"):
+        reason = "it is an encoder-decoder: its decoder's prediction also depends on another residual stream"
+    elif model_type not in CONFIG_MAPPING:
+        reason = f"transformers does not know the architecture {model_type!r}" + (
+            "; its own code would have to run, and code that comes with weights is not trusted"
+            if "auto_map" in config
+            else ""
+        )
+    elif model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        reason = f"transformers has no causal language model for {model_type!r}"
+    elif heads and all(head.endswith(_NOT_A_DECODER) for head in heads):
+        reason = f"it was saved as {heads[0]}, which does not predict the next token"
+    if reason:
+        raise UnsupportedModelError(
+            f"{name} cannot be read layer by layer: {reason}. "
+            "layerwise reads decoders (GPT, Llama, Mistral, Gemma, Qwen and their kin)."
+        )
+
+
+def _read_weights(checkpoint: Checkpoint, facts: CheckpointFacts, device: torch.device, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    with _loading_errors(checkpoint.folder):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            device_map=None if device.type == "cpu" else {"": device},
+        )
+    hf_model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise CorruptFileError(
+            f"{len(missing)} weights that {type(hf_model).__name__} needs are in none of the files of "
+            f"{checkpoint.folder} ({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); they would be "
+            f"random numbers. Looked in {', '.join(f.name for f in facts.weight_files)}."
+        )
+    return hf_model.requires_grad_(False)
+
+
+def _read_tokenizer(checkpoint: Checkpoint) -> Any:
+    from transformers import AutoTokenizer
+
+    with _loading_errors(checkpoint.folder):
+        if checkpoint.from_gguf:
+            return gguf.read_tokenizer(checkpoint.folder)
+        return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+
+
+@contextlib.contextmanager
+def _loading_errors(folder: Path) -> Iterator[None]:
+    """Give transformers' many ways to fail over files one name."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+        raise CorruptFileError(f"transformers could not load {folder}: {error}") from error
+
+
+def _refuse_non_finite(hf_model: Any, name: str) -> None:
+    """Stop at NaN or infinite weights: every later number would be NaN, or wrong unseen."""
+    for parameter_name, parameter in hf_model.named_parameters():
+        values = parameter.detach()
+        # A sum needs no mask as large as the weights; only a suspect is looked at closely.
+        if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
+            bad = int((~torch.isfinite(values)).sum())
+            raise CorruptFileError(
+                f"{name}: {bad:,} of {values.numel():,} weights in {parameter_name} are NaN or infinite. No "
+                "prediction of this model means anything. Download it again, or load it in a wider dtype."
+            )
+
+
+def _sum_in_memory(hf_model: Any) -> str:
+    """Return a SHA-256 over every parameter's name, dtype, shape and bytes."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(hf_model.named_parameters()):
+        digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

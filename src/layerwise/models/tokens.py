@@ -1,0 +1,95 @@
+"""Text to token ids and back, exactly as the model's own tokenizer does it."""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from layerwise.errors import PromptError
+from layerwise.types import Token
+
+
+class Tokenizer:
+    """A transformers tokenizer, with each token's own text (leading space included)."""
+
+    def __init__(self, hf_tokenizer: Any):
+        self.hf = hf_tokenizer
+        self.special_ids: frozenset[int] = frozenset(hf_tokenizer.all_special_ids)
+        self.end_id: int | None = hf_tokenizer.eos_token_id
+        self._texts: dict[int, str] = {}
+        self._anchor: tuple[int, str] | None = None
+
+    def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
+        """Return the ids of `text`; with `special`, also what the tokenizer adds by itself (BOS)."""
+        return tuple(self.hf(text, add_special_tokens=special, verbose=False)["input_ids"])
+
+    def render_chat(self, prompt: str, system: str | None) -> str:
+        """Return the conversation so far as the model's chat template writes it, ready for a reply.
+
+        Raises:
+            PromptError: the model has no chat template, or its template takes no system message.
+        """
+        if not self.hf.chat_template:
+            raise PromptError(
+                "This model's tokenizer has no chat template, so it is most likely a base model that was "
+                "never trained on conversations. Trace the prompt without --chat."
+            )
+        messages = [{"role": "system", "content": system}] if system is not None else []
+        messages.append({"role": "user", "content": prompt})
+        try:
+            return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # templates are programs of their own, and raise what they like
+            raise PromptError(f"The model's chat template refused this conversation: {error}") from error
+
+    def tokens(self, ids: tuple[int, ...] | list[int]) -> tuple[Token, ...]:
+        """Return ids as tokens with their texts."""
+        return tuple(Token(int(i), self.text_of(int(i))) for i in ids)
+
+    def text_of(self, token_id: int) -> str:
+        r"""Return one token's text as it reads in the middle of a sentence.
+
+        Decoded behind a neutral token, because SentencePiece tokenizers drop the leading space of
+        whatever comes first. Bytes that are no whole UTF-8 character are written ``\xe2``.
+        Ids beyond the tokenizer's vocabulary (padding rows of the unembedding) read ``<unused 42>``.
+        """
+        if token_id not in self._texts:
+            self._texts[token_id] = self._decode(token_id)
+        return self._texts[token_id]
+
+    def _decode(self, token_id: int) -> str:
+        piece = self.hf.convert_ids_to_tokens(token_id)
+        if piece is None:
+            return f"<unused {token_id}>"
+        if self._anchor is None:
+            anchor_id = self.encode("a", special=False)[-1]
+            self._anchor = (anchor_id, self._plain([anchor_id]))
+        anchor_id, before = self._anchor
+        both = self._plain([anchor_id, token_id])
+        text = both[len(before) :] if both.startswith(before) else self._plain([token_id])
+        if "\ufffd" in text or (not text and piece):
+            return _bytes_of_piece(piece)
+        return text
+
+    def _plain(self, ids: list[int]) -> str:
+        return self.hf.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _bytes_of_piece(piece: str) -> str:
+    """Return what a piece that is only part of a character stands for: its bytes, or its own name."""
+    if fallback := re.fullmatch(r"<0x([0-9A-F]{2})>", piece):  # SentencePiece's way
+        return bytes([int(fallback[1], 16)]).decode("utf-8", "backslashreplace")
+    byte_of = _byte_alphabet()
+    if all(character in byte_of for character in piece):
+        return bytes(byte_of[c] for c in piece).decode("utf-8", "backslashreplace")
+    return piece
+
+
+@lru_cache
+def _byte_alphabet() -> dict[str, int]:
+    """Return byte-level BPE's alphabet: the printable character that stands for each byte.
+
+    Printable Latin-1 characters stand for themselves; the other bytes, in order, for the
+    characters from U+0100 on (Radford et al. 2019, GPT-2).
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}

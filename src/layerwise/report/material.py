@@ -1,0 +1,108 @@
+"""A stored run, arranged by model and question for reports. Nothing here loads a model."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from layerwise.store.run import Run
+from layerwise.types import ModelInfo, TokenProb
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One model on one question through one lens, read behind the prompt's last token."""
+
+    row: dict[str, Any]
+    """The case's row of the questions table."""
+    layers: pd.DataFrame
+    """Its rows of the layers table, one per layer, 0 to n."""
+
+    @property
+    def model(self) -> str:
+        return self.row["model"]
+
+    @property
+    def question(self) -> str:
+        return self.row["question"]
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.row["n_layers"])
+
+    @property
+    def answer(self) -> str | None:
+        """Text of the token that decides; None where no answer was declared."""
+        return None if self.row["answer"] is None else str(self.deciding["text"])
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        return self.row["answer_tokens"][int(self.row["deciding_index"])]
+
+    @property
+    def leaders(self) -> list[TokenProb]:
+        """The likeliest token at every layer."""
+        return [TokenProb(**top[0]) for top in self.layers["top"]]
+
+    @property
+    def output(self) -> list[TokenProb]:
+        """The model's own likeliest next tokens."""
+        return [TokenProb(**token) for token in self.row["output"]]
+
+    @property
+    def followed_ids(self) -> set[int]:
+        return {token["id"] for token in self.layers["tracked"].iloc[0]}
+
+    def milestone(self, name: str) -> int | None:
+        """Return a milestone's layer, or None for never."""
+        value = self.row[name]
+        return None if pd.isna(value) else int(value)
+
+
+class Material:
+    """Everything that a report says, by model and question."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self._questions = run.questions()
+        layers = run.layers()
+        last = layers.groupby(["model", "lens", "question"])["position"].transform("max")
+        self._layers = layers.loc[layers["position"] == last].sort_values(by="layer", kind="stable")
+
+    @property
+    def models(self) -> dict[str, ModelInfo]:
+        """In the study's order, those that were run."""
+        known = self.run.models
+        return {name: known[name] for name in self.run.study["models"] if name in known}
+
+    @property
+    def lenses(self) -> list[str]:
+        return self.run.study["lenses"]
+
+    @cached_property
+    def lens(self) -> str:
+        """The lens that findings are told from: the logit lens where the study has it."""
+        return "logit" if "logit" in self.lenses else self.lenses[0]
+
+    def asked(self, role: str) -> list[dict[str, Any]]:
+        """Return the study's questions of a role, in its order."""
+        return [question for question in self.run.study["questions"] if question["role"] == role]
+
+    def case(self, model: str, question: str, lens: str | None = None) -> Case:
+        """Return what a model made of a question."""
+        lens = lens or self.lens
+        rows, layers = self._questions, self._layers
+        wanted = "model == @model and lens == @lens and question == @question"
+        row, mine = rows.query(wanted).iloc[0], layers.query(wanted)
+        return Case({key: _plain(value) for key, value in row.items()}, mine.reset_index(drop=True))
+
+    def checks(self, model: str) -> dict[str, Any]:
+        """Return a model's largest errors over all its prompts."""
+        mine = self._questions[self._questions["model"] == model]
+        names = ("identity_error", "identity_limit", "states_error", "device_error")
+        return {name: mine[name].max() for name in names} | {"prompts": len(set(mine["covered_by"]))}
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and pd.isna(value) else value

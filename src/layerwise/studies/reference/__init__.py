@@ -1,0 +1,22 @@
+"""A run's tables beside published figures: what reproduces, and which published figure is known to be wrong.
+
+The story is in `comparing`; `published` holds the figures (see ``reference_data/README.md`` for where they
+come from and what is odd about them), `agreement` says what counts as the same, `measured` reads a run's
+tables, `insights` has the published claims that did not hold.
+"""
+
+from layerwise.studies.reference.comparing import compare
+from layerwise.studies.reference.findings import Finding, ModelComparison, Verdict, to_frame
+from layerwise.studies.reference.insights import Insight, published_insights
+from layerwise.studies.reference.published import published_models
+
+__all__ = [
+    "Finding",
+    "Insight",
+    "ModelComparison",
+    "Verdict",
+    "compare",
+    "published_insights",
+    "published_models",
+    "to_frame",
+]

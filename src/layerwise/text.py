@@ -1,0 +1,59 @@
+"""Token and prompt text made visible and harmless, for terminals, Markdown and HTML.
+
+Vocabularies and prompts are untrusted: they hold control characters, markup and text that
+reverses its direction. Whatever shows a token shows what these functions return.
+"""
+
+import re
+import unicodedata
+
+# ASCII punctuation with a meaning in Markdown, tables or HTML; a dot or colon only where it could
+# begin an autolink (www.x) or an emoji's name (:x:).
+_MARKUP = re.compile(r"""[\\`*_{}\[\]<>#!|~/@&"$^]|[.:](?=\w)""")
+
+_ON_ONE_LINE = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+_IN_A_TOKEN = _ON_ONE_LINE | {" ": "␣"}
+_UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def visible(text: str, limit: int = 40) -> str:
+    r"""Return a token's text with its white space shown and everything unprintable spelled out.
+
+    A space becomes ``␣``, a newline ``↵``, a tab ``⇥``; other control, format, direction-changing
+    and unassigned characters become ``\u{…}``. Text beyond `limit` characters ends in ``…``.
+    """
+    return _shown(text, limit, _IN_A_TOKEN)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return a prompt or a name on one line: as `visible`, with its spaces left as they are."""
+    return _shown(text, limit, _ON_ONE_LINE)
+
+
+def harmless(text: str) -> str:
+    """Return running text (a message, a path) that cannot steer a terminal; lines and tabs stay."""
+    return "".join(_printable(character, {"\n": "\n", "\t": "\t"}) for character in text)
+
+
+def for_markdown(text: str) -> str:
+    """Return text as a Markdown code span that no character inside can break out of.
+
+    The span is HTML (`<code>`). Whatever Markdown, a table row, an autolink or HTML could read as
+    markup is written as a character reference; what could not be seen is spelled out.
+    """
+    return "<code>" + _MARKUP.sub(lambda found: f"&#{ord(found[0])};", one_line(text, limit=2000)) + "</code>"
+
+
+def _shown(text: str, limit: int, substitutes: dict[str, str]) -> str:
+    shown = "".join(_printable(character, substitutes) for character in text[: limit + 1])
+    return shown if len(text) <= limit else shown[:limit] + "…"
+
+
+def _printable(character: str, substitutes: dict[str, str]) -> str:
+    """Return a character, its substitute, or its number where it has no shape of its own."""
+    if character in substitutes:
+        return substitutes[character]
+    category = unicodedata.category(character)
+    if category in _UNSEEN_CATEGORIES or (category == "Zs" and character != " "):
+        return f"\\u{{{ord(character):x}}}"
+    return character

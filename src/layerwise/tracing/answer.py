@@ -1,0 +1,52 @@
+"""An answer's tokens, read at their places and combined."""
+
+import numpy as np
+
+from layerwise.questions.answers import Answer
+from layerwise.tracing.reading import Place, Reading
+from layerwise.tracing.request import Prepared
+from layerwise.tracing.trace import AnswerTrace
+
+
+def join_answer(index: int, item: Prepared, reading: Reading) -> AnswerTrace:
+    """Return a request's answers at every layer; `AnswerTrace` says how a set is combined."""
+
+    def place(answer: Answer, k: int) -> Place:
+        return Place(index, item.last + k, answer.ids[:k])
+
+    deciding = {a.ids[: a.deciding_index + 1]: place(a, a.deciding_index) for a in item.answers}
+    ranks = np.stack([reading.rank(where, ids[-1]) for ids, where in deciding.items()])
+    ties = np.stack([reading.ties(where, ids[-1]) for ids, where in deciding.items()])
+    together: dict[Place, list[int]] = {}
+    for ids, where in deciding.items():
+        together.setdefault(where, []).append(ids[-1])
+    first_place, first_tokens = Place(index, item.last), sorted({a.ids[0] for a in item.answers})
+    return AnswerTrace(
+        answers=item.answers,
+        prob=np.max([_prob(reading, where, tokens) for where, tokens in together.items()], axis=0),
+        rank=ranks.min(axis=0),
+        ties=np.take_along_axis(ties, ranks.argmin(axis=0)[None], axis=0)[0],
+        margin=np.max([reading.margin(where, tokens) for where, tokens in together.items()], axis=0),
+        logprob=np.logaddexp.reduce(
+            [
+                np.sum([reading.logprob(place(a, k), a.ids[k]) for k in range(len(a.ids))], axis=0)
+                for a in _disjoint(item.answers)
+            ]
+        ),
+        first_token_prob=_prob(reading, first_place, first_tokens),
+        first_token_rank=np.min([reading.rank(first_place, token) for token in first_tokens], axis=0),
+    )
+
+
+def _prob(reading: Reading, where: Place, tokens: list[int]) -> np.ndarray:
+    return np.sum([np.exp(reading.logprob(where, token)) for token in tokens], axis=0)
+
+
+def _disjoint(answers: tuple[Answer, ...]) -> list[Answer]:
+    """Return answers whose probabilities may be added: without those that another one begins."""
+    distinct = {answer.ids: answer for answer in answers}
+    return [
+        answer
+        for ids, answer in distinct.items()
+        if not any(other != ids and ids[: len(other)] == other for other in distinct)
+    ]

@@ -1,0 +1,144 @@
+"""The public model: what `layerwise.load` returns."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from layerwise.models.loading import LoadedModel, load_model
+from layerwise.tracing.checks import Checker
+from layerwise.tracing.request import Request
+from layerwise.tracing.trace import Trace
+from layerwise.tracing.tracer import trace_requests
+from layerwise.types import ModelInfo, Progress
+
+Texts = str | Sequence[str]
+
+
+class Model:
+    """A language model that can be read layer by layer."""
+
+    def __init__(self, loaded: LoadedModel):
+        self._loaded = loaded
+        self._checker = Checker()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and how it runs here."""
+        return self._loaded.info
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks; layers run from 0 to this."""
+        return self._loaded.n_layers
+
+    @property
+    def bridge(self) -> Any:
+        """TransformerLens's `TransformerBridge` over the same weights, for everything else."""
+        return self._loaded.bridge
+
+    def trace(
+        self,
+        prompt: str,
+        answer: Texts = (),
+        *,
+        alternatives: Texts = (),
+        track: Texts = (),
+        lens: str = "logit",
+        positions: str = "last",
+        top_k: int = 5,
+        chat: bool = False,
+        system: str | None = None,
+        generate: int = 0,
+        temperatures: Sequence[float] = (),
+    ) -> Trace:
+        """Return the model's prediction behind `prompt` after every layer.
+
+        Args:
+            prompt: any text; BOS is added if the model's tokenizer does so by itself.
+            answer: an answer to follow, usually with a leading space, or several acceptable ones.
+            alternatives: wrong answers of the same type; they settle which token decides.
+            track: texts of single tokens to follow at every layer and position.
+            lens: ``logit`` (final norm and head) or ``raw`` (head alone).
+            positions: ``last``, ``all``, or indices and slices as in ``"0,3:5,-1"``.
+            top_k: how many of the likeliest tokens to keep per layer and position.
+            chat: put the prompt into the model's chat template.
+            system: system message of that conversation.
+            generate: let the model go on for so many tokens, and trace each.
+            temperatures: give the output at these temperatures too.
+
+        Raises:
+            PromptError: prompt, answer, token or position cannot be used with this model.
+            CheckError: the numbers did not pass the checks, so there are none.
+        """
+        request = Request(
+            prompt,
+            answers=_as_tuple(answer),
+            alternatives=_as_tuple(alternatives),
+            track=_as_tuple(track),
+            positions=positions,
+            top_k=top_k,
+            chat=chat,
+            system=system,
+            generate=generate,
+            temperatures=tuple(temperatures),
+        )
+        return self.trace_all([request], lenses=(lens,))[0][0]
+
+    def trace_all(
+        self,
+        requests: Sequence[Request],
+        *,
+        lenses: Sequence[str] = ("logit",),
+        check_each_length: bool = False,
+        on_layer: Callable[[int], None] | None = None,
+    ) -> list[list[Trace]]:
+        """Return one trace per request and lens, from a single pass through the model.
+
+        With `check_each_length` the identity check runs on one prompt of each length.
+        """
+        return trace_requests(
+            self._loaded,
+            requests,
+            lenses=lenses,
+            checker=self._checker,
+            check_each_length=check_each_length,
+            on_layer=on_layer,
+        )
+
+    def __repr__(self) -> str:
+        loaded = self._loaded
+        return f"Model({loaded.name!r}, {loaded.n_layers} layers, {loaded.dtype}, {loaded.device})"
+
+
+def load(
+    name: str | Path | Any,
+    *,
+    tokenizer: Any = None,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    progress: Progress | None = None,
+) -> Model:
+    """Return a model by bundled name, alias, hub id, folder or GGUF file, or one already in memory.
+
+    `layerwise.load("gemma-3-270m")`, `load("Qwen/Qwen3-8B", revision="main")`, `load("./folder")`,
+    `load("model.gguf")`, `load(hf_model, tokenizer=hf_tokenizer)`.
+
+    Args:
+        name: see above. `layerwise models` lists the names.
+        tokenizer: only with a transformers model in memory.
+        revision: branch, tag or commit on the hub.
+        device: ``auto`` (cuda, mps, cpu: the first with room), or one of those.
+        dtype: ``auto`` (the checkpoint's; float32 on the CPU where that fits), ``float32``,
+            ``bfloat16`` or ``float16``.
+        progress: called with (what, done, total) during downloads and preparation.
+
+    Raises:
+        ModelError: one of its subclasses says what is wrong and what to do.
+    """
+    loaded = load_model(name, tokenizer=tokenizer, revision=revision, device=device, dtype=dtype, progress=progress)
+    return Model(loaded)
+
+
+def _as_tuple(texts: Texts) -> tuple[str, ...]:
+    return (texts,) if isinstance(texts, str) else tuple(texts)

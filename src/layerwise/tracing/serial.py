@@ -1,0 +1,180 @@
+"""Traces as JSON: the format of `layerwise trace --json` and of `Trace.save`."""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from layerwise.errors import StoreError
+from layerwise.files import write_text_whole
+from layerwise.questions.answers import Answer
+from layerwise.tracing.trace import MEASURES, AnswerTrace, Checks, TokenTrace, Trace
+from layerwise.types import ModelInfo, Token, TokenProb
+
+FORMAT = "layerwise trace 1"
+
+_ANSWER_MEASURES = ("prob", "rank", "ties", "margin", "logprob", "first_token_prob", "first_token_rank")
+_INTEGER = {"rank", "ties", "first_token_rank"}
+
+
+def to_json(trace: Trace) -> dict[str, Any]:
+    """Return a trace as plain values; `from_json` gives the same trace back, bit for bit."""
+    asked = trace.answer.answers[0] if trace.answer else None
+    return {
+        "format": FORMAT,
+        "model": trace.model.name,
+        "prompt": trace.prompt,
+        "tokens": [asdict(token) for token in trace.tokens],
+        "generated": [asdict(token) for token in trace.generated],
+        "n_layers": trace.n_layers,
+        "lens": trace.lens,
+        "dtype": trace.model.dtype,
+        "device": trace.model.device,
+        "answer": _answer_json(asked) | {"accepted": [_answer_json(a) for a in trace.answer.answers]}
+        if asked and trace.answer
+        else None,
+        "milestones": asdict(trace.milestones),
+        "layers": [_layer_json(trace, layer) for layer in range(trace.n_layers + 1)],
+        "output": [asdict(token) for token in trace.output],
+        "temperatures": [
+            {"temperature": temperature, "top": [asdict(token) for token in top]}
+            for temperature, top in trace.temperatures
+        ],
+        "checks": asdict(trace.checks),
+        "provenance": {"model": asdict(trace.model), "versions": trace.versions},
+    }
+
+
+def _answer_json(answer: Answer) -> dict[str, Any]:
+    return {
+        "text": answer.text,
+        "tokens": [asdict(token) for token in answer.tokens],
+        "deciding_index": answer.deciding_index,
+    }
+
+
+def _layer_json(trace: Trace, layer: int) -> dict[str, Any]:
+    return {
+        "layer": layer,
+        "depth": layer / trace.n_layers,
+        "positions": [_cell_json(trace, layer, place) for place in range(len(trace.positions))],
+    }
+
+
+def _cell_json(trace: Trace, layer: int, place: int) -> dict[str, Any]:
+    position, answer = trace.positions[place], trace.answer
+    cell: dict[str, Any] = {
+        "position": position,
+        "top": [asdict(token) for token in trace.top(layer, position)],
+    }
+    cell |= {name: float(getattr(trace, name)[layer, place]) for name in MEASURES}
+    cell["answer"] = None
+    if answer and place == trace.last:
+        cell["answer"] = {name: getattr(answer, name)[layer].item() for name in _ANSWER_MEASURES}
+    cell["tracked"] = [
+        asdict(t.token)
+        | {
+            "prob": math.exp(t.logprob[layer, place]),
+            "logprob": float(t.logprob[layer, place]),
+            "rank": int(t.rank[layer, place]),
+        }
+        for t in trace.tracked
+    ]
+    return cell
+
+
+def from_json(data: dict[str, Any]) -> Trace:
+    """Return the trace that `to_json` wrote."""
+    layers = data["layers"]
+    cells = [layer["positions"] for layer in layers]
+    tracked = cells[0][0]["tracked"]
+
+    def table(pick: Any, dtype: type = np.float32) -> np.ndarray:
+        return np.array([[pick(cell) for cell in row] for row in cells], dtype=dtype)
+
+    return Trace(
+        model=ModelInfo(**data["provenance"]["model"]),
+        prompt=data["prompt"],
+        tokens=_tokens(data["tokens"]),
+        generated=_tokens(data["generated"]),
+        lens=data["lens"],
+        positions=tuple(cell["position"] for cell in cells[0]),
+        top_ids=table(lambda cell: [t["id"] for t in cell["top"]], np.int64),
+        top_logprobs=table(lambda cell: [t["logprob"] for t in cell["top"]]),
+        texts={t["id"]: t["text"] for row in cells for cell in row for t in cell["top"]},
+        **{name: table(lambda cell, name=name: cell[name]) for name in MEASURES},
+        answer=_answer_trace(data) if data["answer"] else None,
+        tracked=tuple(
+            TokenTrace(
+                Token(token["id"], token["text"]),
+                logprob=table(lambda cell, i=i: cell["tracked"][i]["logprob"]),
+                rank=table(lambda cell, i=i: cell["tracked"][i]["rank"], np.int64),
+            )
+            for i, token in enumerate(tracked)
+        ),
+        output=tuple(TokenProb(**token) for token in data["output"]),
+        temperatures=tuple(
+            (entry["temperature"], tuple(TokenProb(**token) for token in entry["top"]))
+            for entry in data["temperatures"]
+        ),
+        checks=Checks(**data["checks"]),
+        versions=data["provenance"]["versions"],
+    )
+
+
+def _answer_trace(data: dict[str, Any]) -> AnswerTrace:
+    last = len(data["tokens"]) - 1
+    cells = [
+        next(cell["answer"] for cell in layer["positions"] if cell["position"] == last) for layer in data["layers"]
+    ]
+    return AnswerTrace(
+        answers=tuple(
+            Answer(entry["text"], _tokens(entry["tokens"]), entry["deciding_index"])
+            for entry in data["answer"]["accepted"]
+        ),
+        **{
+            name: np.array([cell[name] for cell in cells], dtype=np.int64 if name in _INTEGER else np.float32)
+            for name in _ANSWER_MEASURES
+        },
+    )
+
+
+def _tokens(entries: list[dict[str, Any]]) -> tuple[Token, ...]:
+    return tuple(Token(**entry) for entry in entries)
+
+
+def save(trace: Trace, path: Path) -> None:
+    """Write a trace to `path`, whole or not at all. Raises StoreError if it cannot be written."""
+    try:
+        write_text_whole(path, dumps(trace))
+    except OSError as error:
+        raise StoreError(f"The trace could not be written to {path}: {error.strerror or error}.") from error
+
+
+def dumps(trace: Trace) -> str:
+    """Return a trace as JSON text. NaN and infinity have no JSON and cannot occur in a trace."""
+    return json.dumps(to_json(trace), ensure_ascii=False, allow_nan=False)
+
+
+def read(path: Path) -> Trace:
+    """Return the trace stored at `path`.
+
+    Raises:
+        StoreError: the file cannot be read, is cut short, or is no trace of this format.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"The trace {path} cannot be read: {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is not JSON, or was cut short ({error}). Save the trace again.") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise StoreError(f"{path} is no trace that this version can open: expected {FORMAT!r}, found {found!r}.")
+    try:
+        return from_json(data)
+    except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
+        raise StoreError(f"{path} begins like a trace, but a part is missing or of another type: {error!r}.") from error

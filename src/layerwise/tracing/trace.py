@@ -1,0 +1,247 @@
+"""One prompt's trace: what the model would say after every layer, with its provenance."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from layerwise.errors import PromptError
+from layerwise.measures.milestones import Milestones, find_milestones
+from layerwise.questions.answers import Answer
+from layerwise.text import one_line
+from layerwise.types import ModelInfo, Token, TokenProb
+
+if TYPE_CHECKING:
+    import pandas
+
+    from layerwise import charts
+
+FloatArray = np.ndarray
+IntArray = np.ndarray
+
+MEASURES = (
+    "entropy_bits",
+    "kl_to_final_bits",
+    "kl_from_final_bits",
+    "kl_from_logit_lens_bits",
+    "total_variation",
+    "echo_mass",
+    "residual_norm",
+    "cosine_to_final",
+)
+"""The fields of `Trace` that hold one number per layer and position."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What was verified before the numbers were handed out."""
+
+    identity_error: float
+    """max over the vocabulary of |Δ log-prob| between the lens at layer n and transformers' own forward."""
+    identity_limit: float
+    """The largest error that would have been let through, given the dtype."""
+    states_error: float
+    """Largest relative difference of any layer's state from the one seen in transformers' own forward."""
+    covered_by: str
+    """The prompt on which these checks ran: this one, or an earlier one of the same loaded model."""
+    output_from: str
+    """``own forward``, or ``layer n`` where an earlier prompt's check covers this one."""
+    device_error: float | None
+    """As `identity_error`, between this device and the CPU in float32; None on the CPU."""
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerTrace:
+    """An answer, or a set of acceptable ones, read at every layer behind the prompt. Arrays: [layer]."""
+
+    answers: tuple[Answer, ...]
+    """The acceptable answers, the one asked for first."""
+    prob: FloatArray
+    """Of the deciding token, teacher-forced up to it; of a set, of all deciding tokens behind the same tokens."""
+    rank: IntArray
+    """Of the deciding token; of a set, the best. Only strictly larger logits count above."""
+    ties: IntArray
+    """Other tokens with exactly that logit."""
+    margin: FloatArray
+    """Logit of the best deciding token minus the best logit of any token outside the set."""
+    logprob: FloatArray
+    """Natural log of the whole answer's probability, teacher-forced; of a set, of all together."""
+    first_token_prob: FloatArray
+    first_token_rank: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTrace:
+    """A token that was asked for, at every layer and position. Arrays: [layer, position]."""
+
+    token: Token
+    logprob: FloatArray
+    rank: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A model's prediction at every layer. Arrays: [layer, position], layers 0 to n (blocks done).
+
+    The position axis follows `positions`. Natural logarithms unless a name says bits.
+    """
+
+    model: ModelInfo
+    prompt: str
+    """As it was tokenised: with --chat, the whole rendered conversation."""
+    tokens: tuple[Token, ...]
+    """The prompt's, with what the tokenizer adds by itself."""
+    generated: tuple[Token, ...]
+    """What the model went on with, one token after another, where that was asked for."""
+    lens: str
+    positions: tuple[int, ...]
+    """Indices into tokens + generated: the prediction *after* that token is what is read."""
+    top_ids: IntArray
+    """[layer, position, rank]"""
+    top_logprobs: FloatArray
+    """[layer, position, rank]"""
+    texts: dict[int, str]
+    """Text of every id in `top_ids`."""
+    entropy_bits: FloatArray
+    kl_to_final_bits: FloatArray
+    """KL(layer ‖ output)"""
+    kl_from_final_bits: FloatArray
+    """KL(output ‖ layer)"""
+    kl_from_logit_lens_bits: FloatArray
+    """KL(logit lens ‖ this lens) at the same layer: how far the choice of lens matters."""
+    total_variation: FloatArray
+    """To the output, in [0, 1]."""
+    echo_mass: FloatArray
+    """Probability on the distinct tokens at or before the position, special ones left out."""
+    residual_norm: FloatArray
+    """Euclidean norm of the residual stream."""
+    cosine_to_final: FloatArray
+    """Cosine between the residual stream here and at layer n."""
+    answer: AnswerTrace | None
+    tracked: tuple[TokenTrace, ...]
+    output: tuple[TokenProb, ...]
+    """The model's own likeliest next tokens behind the prompt."""
+    temperatures: tuple[tuple[float, tuple[TokenProb, ...]], ...]
+    """The output at other temperatures, where asked for."""
+    checks: Checks
+    versions: dict[str, str]
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.top_ids) - 1
+
+    @property
+    def depth(self) -> FloatArray:
+        """Each layer divided by n."""
+        return np.arange(self.n_layers + 1) / self.n_layers
+
+    @property
+    def last(self) -> int:
+        """Place in `positions` of the prompt's last token."""
+        return self._place(len(self.tokens) - 1)
+
+    @property
+    def answer_rank(self) -> IntArray:
+        """The answer's rank at every layer."""
+        return self._asked_answer().rank
+
+    @property
+    def answer_prob(self) -> FloatArray:
+        """The probability of the answer's deciding token at every layer."""
+        return self._asked_answer().prob
+
+    @property
+    def answer_logprob(self) -> FloatArray:
+        """The whole answer's log-probability at every layer."""
+        return self._asked_answer().logprob
+
+    def top(self, layer: int = -1, position: int | None = None) -> tuple[TokenProb, ...]:
+        """Return the likeliest tokens at a layer (blocks done; -1 is the last).
+
+        `position` is an index into the prompt's tokens, by default its last. Raises PromptError
+        for a layer that does not exist or a position that was not kept.
+        """
+        if not -self.n_layers - 1 <= layer <= self.n_layers:
+            raise PromptError(f"Layer {layer} does not exist: this model has layers 0 to {self.n_layers}.")
+        place = self.last if position is None else self._place(position)
+        pairs = zip(self.top_ids[layer, place], self.top_logprobs[layer, place], strict=True)
+        return tuple(TokenProb(int(i), self.texts[int(i)], float(np.exp(lp)), float(lp)) for i, lp in pairs)
+
+    @cached_property
+    def milestones(self) -> Milestones:
+        """At which layer things begin or settle, at the prompt's last position."""
+        at = self.last
+        return find_milestones(
+            entropy_bits=self.entropy_bits[:, at],
+            kl_from_final_bits=self.kl_from_final_bits[:, at],
+            top_id=self.top_ids[:, at, 0],
+            top_prob=np.exp(self.top_logprobs[:, at, 0]),
+            prompt_ids=frozenset(token.id for token in self.tokens),
+            answer_prob=self.answer.prob if self.answer else None,
+            answer_rank=self.answer.rank if self.answer else None,
+        )
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return one row per layer and position: the measures, the likeliest token, tracked tokens."""
+        from layerwise.tracing.frame import frame_of
+
+        return frame_of(self)
+
+    def plot(self) -> "charts.AnyChart":
+        """Return a chart of the last position: the leading token at every layer, and the answer."""
+        from layerwise import charts
+
+        frame = charts.leading_frame(
+            [self.top(layer)[0] for layer in range(self.n_layers + 1)],
+            {answer.deciding_token.id for answer in self.answer.answers} if self.answer else (),
+            {tracked.token.id for tracked in self.tracked},
+            self.answer.prob.tolist() if self.answer else None,
+        )
+        return charts.leading_tokens(frame, one_line(self.model.name), [one_line(self.prompt, limit=90)])
+
+    def save(self, path: str | Path) -> None:
+        """Write this trace as JSON (the `layerwise trace --json` format), whole or not at all."""
+        from layerwise.tracing.serial import save
+
+        save(self, Path(path))
+
+    @staticmethod
+    def open(path: str | Path) -> "Trace":
+        """Return the trace stored at `path`. Raises StoreError if it is not one."""
+        from layerwise.tracing.serial import read
+
+        return read(Path(path))
+
+    def __eq__(self, other: object) -> bool:
+        from layerwise.tracing.serial import to_json
+
+        return isinstance(other, Trace) and to_json(self) == to_json(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content, and arrays can change
+
+    def _repr_html_(self) -> str:
+        from layerwise.tracing.html import html_table
+
+        return html_table(self)
+
+    def __repr__(self) -> str:
+        answer = f", answer={self.answer.answers[0].text!r}" if self.answer else ""
+        read = f"lens={self.lens!r}, layers=0…{self.n_layers}"
+        return f"Trace({self.model.name!r}, {self.prompt!r}, {read}{answer})"
+
+    def _place(self, position: int) -> int:
+        count = len(self.tokens) + len(self.generated)
+        wanted = position + count if position < 0 else position
+        if wanted not in self.positions:
+            raise PromptError(
+                f"Position {position} was not kept: this trace holds {', '.join(map(str, self.positions))}. "
+                "Trace again with positions='all' or with that position."
+            )
+        return self.positions.index(wanted)
+
+    def _asked_answer(self) -> AnswerTrace:
+        if self.answer is None:
+            raise PromptError("No answer was asked for. Trace again with answer=…, for instance answer=' Berlin'.")
+        return self.answer

@@ -1,0 +1,140 @@
+import dataclasses
+
+import pytest
+import torch
+import transformers
+
+import layerwise as lw
+from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
+
+SMALL = {"vocab_size": 60, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+def test_a_folder_and_memory_give_the_same_numbers(family_folder, load_family, fresh):
+    stored, held = load_family("mistral"), fresh("mistral")
+    prompt = "The capital of Germany is"
+    from_folder, from_memory = stored.trace(prompt), held.trace(prompt)
+    assert from_folder.top_logprobs.tolist() == from_memory.top_logprobs.tolist()
+    assert stored.info.source == "folder"
+    assert stored.info.location == str(family_folder("mistral"))
+    assert held.info.source == "memory"
+
+
+def test_the_checkpoint_really_is_sharded(family_folder):
+    names = {file.name for file in family_folder("gemma2").iterdir()}
+    assert {"config.json", "model.safetensors.index.json", "tokenizer.json"} <= names
+    assert sum(name.endswith(".safetensors") for name in names) > 2
+
+
+def test_info_says_what_the_model_is(load_family):
+    info = load_family("gemma2").info
+    assert (info.architecture, info.n_layers, info.d_model) == ("Gemma2ForCausalLM", 4, 64)
+    assert (info.n_heads, info.n_kv_heads, info.vocab_size, info.context_length) == (4, 2, 530, 128)
+    assert (info.dtype, info.device, info.revision) == ("float32", "cpu", None)
+    assert info.parameters == sum(p.numel() for p in load_family("gemma2")._loaded.hf.parameters())
+    assert len(info.weights_sum) == 64
+
+
+def test_sum_in_memory_sees_a_single_changed_weight(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    same, same_tokenizer = fresh_parts("qwen3")
+    before = lw.load(hf_model, tokenizer=hf_tokenizer).info.weights_sum
+    assert lw.load(same, tokenizer=same_tokenizer).info.weights_sum == before
+    with torch.no_grad():
+        hf_model.model.norm.weight[3] += 1e-6
+    assert lw.load(hf_model, tokenizer=hf_tokenizer).info.weights_sum != before
+
+
+def test_sum_in_memory_takes_scalars_and_half_precision(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.bfloat16().register_parameter("temperature", torch.nn.Parameter(torch.tensor(1.0)))
+    assert len(lw.load(hf_model, tokenizer=hf_tokenizer).info.weights_sum) == 64
+
+
+def test_a_model_in_memory_needs_its_tokenizer(fresh_parts):
+    hf_model, _ = fresh_parts("qwen3")
+    with pytest.raises(ModelError, match="Qwen3ForCausalLM without a tokenizer"):
+        lw.load(hf_model)
+
+
+def test_a_tokenizer_beside_a_name_is_refused(toy_tokenizer):
+    with pytest.raises(ModelError, match="brings its own tokenizer"):
+        lw.load("gemma-3-270m", tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+
+
+@pytest.mark.parametrize("thing", [42, None, torch.nn.Linear(2, 2)])
+def test_what_is_no_model_is_refused(thing, toy_tokenizer):
+    with pytest.raises(ModelError, match=f"Expected a name, a path.*{type(thing).__name__}"):
+        lw.load(thing, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "reason"),
+    [
+        ("T5ForConditionalGeneration", transformers.T5Config(**SMALL, d_model=32, d_ff=40, num_layers=2, num_heads=4, d_kv=8), "encoder-decoder"),
+        ("BertForMaskedLM", transformers.BertConfig(**SMALL, hidden_size=32, intermediate_size=40), "cannot be read layer by layer"),
+        ("DebertaV2ForMaskedLM", transformers.DebertaV2Config(**SMALL, hidden_size=32, intermediate_size=40), "no causal language model for 'deberta-v2'"),
+        ("LlamaForSequenceClassification", transformers.LlamaConfig(**SMALL, hidden_size=32, intermediate_size=40), "Expected a name|cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_does_not_predict_the_next_token_is_refused(architecture, config, reason, toy_tokenizer):
+    hf_model = getattr(transformers, architecture)(config)
+    with pytest.raises(ModelError, match=reason):
+        lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+
+
+def test_an_encoder_saved_to_a_folder_is_refused_before_its_weights_are_read(tmp_path, toy_tokenizer):
+    config = transformers.BertConfig(**SMALL, hidden_size=32, intermediate_size=40)
+    transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
+    toy_tokenizer(sentencepiece=False, bos=False).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match="saved as BertForMaskedLM"):
+        lw.load(tmp_path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(fresh_parts, bad):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    with torch.no_grad():
+        hf_model.model.layers[2].mlp.up_proj.weight[1, :3] = bad
+    with pytest.raises(CorruptFileError, match="3 of 6,144 weights in model.layers.2.mlp.up_proj.weight"):
+        lw.load(hf_model, tokenizer=hf_tokenizer)
+
+
+def test_weights_whose_sum_overflows_are_fine(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    with torch.no_grad():
+        hf_model.model.embed_tokens.weight[:4] = 3e38
+    assert lw.load(hf_model, tokenizer=hf_tokenizer).n_layers == 4
+
+
+def test_a_missing_weight_is_refused_rather_than_made_up(tmp_path, fresh_parts):
+    from safetensors.torch import load_file, save_file
+
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CorruptFileError, match=r"1 weights.*model.layers.1.mlp.up_proj.weight"):
+        lw.load(tmp_path)
+
+
+def test_a_model_in_training_mode_is_put_into_evaluation(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("llama3", attention_dropout=0.5)
+    model = lw.load(hf_model.train(), tokenizer=hf_tokenizer)
+    assert model.trace("The capital").top_logprobs.tolist() == model.trace("The capital").top_logprobs.tolist()
+
+
+def test_dtype_can_be_chosen(family_folder):
+    model = lw.load(family_folder("qwen3"), device="cpu", dtype="bfloat16")
+    assert model.info.dtype == "bfloat16"
+    assert "bfloat16" in repr(model)
+
+
+def test_loaded_models_weights_ask_for_no_gradients(load_family):
+    assert not any(p.requires_grad for p in load_family("llama3")._loaded.hf.parameters())
+
+
+def test_info_is_made_of_plain_values(tiny):
+    assert all(isinstance(v, str | int | None) for v in dataclasses.asdict(tiny.info).values())
