@@ -3,18 +3,30 @@
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from layerwise.text import harmless
 from layerwise.types import Progress
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_IN_FILES = 160
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
+
+
+def results_console() -> "Console":
+    """Return the console for results; in a pipe or file it is wide enough for every column."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
 
 
 def say_error(message: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, results_console, say_note
 
 app = typer.Typer(help="Models that are known by name, and any other's facts.", no_args_is_help=False)
 
@@ -22,7 +22,6 @@ def list_models(debug: Debug = False) -> None:
     Example: layerwise models list
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
     from layerwise.models.catalogue import known_models
@@ -41,7 +40,7 @@ def list_models(debug: Debug = False) -> None:
             "yes" if model.present else "no",
             f"{place.device.type}, {dtype_name(place.dtype)}" if place else "no",
         )
-    console = Console(highlight=False)
+    console = results_console()
     console.print(table)
     console.print("Also any hub id (organisation/name), folder in the hub's layout, or GGUF file.", style="dim")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug
+from layerwise.cli.console import Debug, results_console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,15 +32,13 @@ def compare(
 
     Example: layerwise reference compare runs/001_layers_and_logits
     """
-    from rich.console import Console
-
     from layerwise.files import written_whole
     from layerwise.store.run import open_run
     from layerwise.studies import reference
 
     stored = open_run(run)
     comparisons = reference.compare(stored.questions(), stored.layers())
-    console = Console(highlight=False)
+    console = results_console()
     for comparison in comparisons:
         _print(console, comparison)
     if csv is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from layerwise.cli.console import Debug
+from layerwise.cli.console import Debug, results_console
 from layerwise.errors import StoreError
 
 app = typer.Typer(help="Stored runs: list them, write their reports, verify their files.", no_args_is_help=True)
@@ -22,7 +22,6 @@ def list_runs(
     Example: layerwise runs list runs
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -41,7 +40,7 @@ def list_runs(
         table.add_row(*(Text(one_line(cell, 60)) for cell in [str(manifest.parent), *cells]))
     if table.row_count == 0:
         raise StoreError(f"There are no runs in {folder}. `layerwise run STUDY` makes one.")
-    Console(highlight=False).print(table)
+    results_console().print(table)
 
 
 @app.command("report")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, results_console, say_note
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from layerwise.types import TokenProb
 
 _BAR_WIDTH = 8
-_WIDTH_IN_FILES = 160
 
 
 def trace(
@@ -84,10 +83,9 @@ def trace(
 
 def print_trace(trace: "Trace") -> None:
     """Print the tokens, a table per position, and the checks."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_IN_FILES)
+    console = results_console()
     read = trace.tokens + trace.generated
     console.print(Text(f"{one_line(trace.model.name)} · {trace.model.n_layers} layers · {trace.lens} lens", "bold"))
     console.print(Text("tokens: ", "dim") + Text(" ").join(Text(visible(token.text)) for token in trace.tokens))

@@ -75,6 +75,7 @@ def read_tokenizer(folder: Path) -> Any:
     template = folder / "chat_template.jinja"
     return PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
+        name_or_path=str(folder),  # TransformerLens loads it a second time by this name
         chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
         **{name: settings[name] for name in _TOKENIZER_SETTINGS if name in settings},
     )

@@ -86,7 +86,9 @@ class LoadedModel:
     @cached_property
     def bridge(self) -> Any:
         """TransformerLens's bridge over the same weights, made when first asked for."""
-        return make_bridge(self.hf, self.tokenizer.hf, self.info.location)
+        # Not our own short names: TransformerLens takes some of them for names of its own.
+        name = str(self.checkpoint.folder) if self.checkpoint else self.name
+        return make_bridge(self.hf, self.tokenizer.hf, name)
 
 
 def load_model(
@@ -231,5 +233,5 @@ def _sum_in_memory(hf_model: Any) -> str:
     digest = hashlib.sha256()
     for name, parameter in sorted(hf_model.named_parameters()):
         digest.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import StoreError
-from layerwise.store.run import Run, open_run, shard_files, write_manifest, write_shard
-from layerwise.store.tables import SCHEMA_VERSION, layer_rows, question_row
+from layerwise.store.run import SCHEMA_VERSION, Run, open_run, shard_files, write_manifest, write_shard
+from layerwise.store.tables import layer_rows, question_row
 from layerwise.studies.study import Question, Study
 from layerwise.tracing.model import Model
 from layerwise.types import ModelInfo

@@ -9,19 +9,21 @@ RUN/shards/KEY/              one model, one lens, a group of questions; KEY name
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import StoreError
 from layerwise.files import sha256_of, write_text_whole, written_whole
-from layerwise.store.tables import LAYERS, QUESTIONS, SCHEMA_VERSION
 from layerwise.types import ModelInfo
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = "layerwise run"
-_TABLES = {"questions": QUESTIONS, "layers": LAYERS}
+
+SCHEMA_VERSION = 1
+"""Of the manifest and the tables; raise it when either changes."""
+
+_TABLES = ("questions", "layers")
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,21 @@ class Run:
         """What each model was, by the name that it was asked for."""
         return {name: ModelInfo(**info) for name, info in self.manifest["models"].items()}
 
-    def questions(self) -> pd.DataFrame:
+    def questions(self) -> "pd.DataFrame":
         """Return one row per model, lens and question (`store.tables.QUESTIONS`)."""
         return self._table("questions")
 
-    def layers(self) -> pd.DataFrame:
+    def layers(self) -> "pd.DataFrame":
         """Return one row per model, lens, question, layer and position (`store.tables.LAYERS`)."""
         return self._table("layers")
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def _table(self, name: str) -> "pd.DataFrame":
+        # Late: opening and listing runs, which need neither, stays instant.
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from layerwise.store.tables import TABLES
+
         parts = []
         for shard in self.manifest["shards"]:
             file = self.path / "shards" / shard["key"] / f"{name}.parquet"
@@ -69,7 +77,7 @@ class Run:
                     f"{file} is missing or damaged ({error}). Complete the run: `layerwise run … --out {self.path} "
                     "--resume` computes what is not there; delete the shard's folder first if it is damaged."
                 ) from error
-        table = pa.concat_tables(parts) if parts else _TABLES[name].empty_table()
+        table = pa.concat_tables(parts) if parts else TABLES[name].empty_table()
         return table.to_pandas(ignore_metadata=True)
 
     def damaged_files(self) -> list[str]:
@@ -110,9 +118,14 @@ def open_run(path: str | Path) -> Run:
 
 def write_shard(run_folder: Path, key: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     """Write one shard's tables, whole or not at all."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from layerwise.store.tables import TABLES
+
     with written_whole(run_folder / "shards" / key) as scratch:
         scratch.mkdir()
-        for name, schema in _TABLES.items():
+        for name, schema in TABLES.items():
             pq.write_table(pa.Table.from_pylist(rows[name], schema=schema), scratch / f"{name}.parquet")
 
 

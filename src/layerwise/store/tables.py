@@ -8,8 +8,6 @@ import pyarrow as pa
 
 from layerwise.tracing.trace import MEASURES, Trace
 
-SCHEMA_VERSION = 1
-
 _TOKEN = pa.struct([("id", pa.int64()), ("text", pa.string())])
 _TOKEN_PROB = pa.struct([*_TOKEN, ("prob", pa.float64()), ("logprob", pa.float64())])
 _TRACKED = pa.struct([*_TOKEN_PROB, ("rank", pa.int64())])
@@ -74,6 +72,9 @@ LAYERS = pa.schema(
     ]
 )
 """One row per model, lens, question, layer and position."""
+
+
+TABLES = {"questions": QUESTIONS, "layers": LAYERS}
 
 
 def question_row(trace: Trace, question: str, role: str) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Model:
             chat=chat,
             system=system,
             generate=generate,
-            temperatures=tuple(temperatures),
+            temperatures=tuple(float(temperature) for temperature in temperatures),
         )
         return self.trace_all([request], lenses=(lens,))[0][0]
 

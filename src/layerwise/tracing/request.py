@@ -81,7 +81,7 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
     generated = generate_greedily(model, ids, request.generate) if request.generate else ()
     reads_from_generation = range(len(ids), len(ids) + len(generated) - 1)
     positions = {*_positions(request.positions, len(ids)), len(ids) - 1, *reads_from_generation}
-    tracked = tuple(_single_token(model, piece) for piece in request.track)
+    tracked = tuple(dict.fromkeys(_single_token(model, piece) for piece in request.track))
     return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, tracked)
 
 

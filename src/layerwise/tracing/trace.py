@@ -160,7 +160,8 @@ class Trace:
     def top(self, layer: int = -1, position: int | None = None) -> tuple[TokenProb, ...]:
         """Return the likeliest tokens at a layer (blocks done; -1 is the last).
 
-        `position` is an index into the prompt's tokens, by default its last. Raises PromptError
+        `position` is an index into the prompt's tokens, by default its last (which is -1 too); the
+        tokens that the model generated follow with the next indices. Raises PromptError
         for a layer that does not exist or a position that was not kept.
         """
         if not -self.n_layers - 1 <= layer <= self.n_layers:
@@ -232,8 +233,7 @@ class Trace:
         return f"Trace({self.model.name!r}, {self.prompt!r}, {read}{answer})"
 
     def _place(self, position: int) -> int:
-        count = len(self.tokens) + len(self.generated)
-        wanted = position + count if position < 0 else position
+        wanted = position + len(self.tokens) if position < 0 else position
         if wanted not in self.positions:
             raise PromptError(
                 f"Position {position} was not kept: this trace holds {', '.join(map(str, self.positions))}. "

@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ def test_parts_are_the_models_own_modules(family):
     assert parts.unembedding is hf_model.lm_head
 
 
-SMALL = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+SMALL: dict[str, Any] = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,7 @@ def test_a_missing_or_ambiguous_part_is_named(spoiled, reason):
 
 def test_an_encoder_has_no_such_parts():
     torch.manual_seed(0)
-    config = transformers.BertConfig(**SMALL | {"intermediate_size": 40})
-    with pytest.raises(UnsupportedModelError, match="BertForMaskedLM cannot be read layer by layer"):
+    settings: dict[str, Any] = {**SMALL, "intermediate_size": 40}
+    config = transformers.BertConfig(**settings)
+    with pytest.raises(UnsupportedModelError, match=r"BertForMaskedLM cannot be read layer by layer"):
         find_parts(transformers.BertForMaskedLM(config))

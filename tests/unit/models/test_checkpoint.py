@@ -124,9 +124,7 @@ def test_shard_without_a_promised_tensor_is_named(sharded: Path):
         inspect(sharded)
 
 
-@pytest.mark.parametrize(
-    "name", ["../x.safetensors", "/etc/passwd", "..\\x", "C:\\x", "a/../../x", "", 3, None]
-)
+@pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "..\\x", "C:\\x", "a/../../x", "", 3, None])
 def test_shard_outside_the_folder_is_refused(sharded: Path, name: Any):
     write_index(sharded, {"a": name})
     with pytest.raises(CorruptFileError, match="outside the folder"):
@@ -199,9 +197,7 @@ def test_tokenizer_must_be_there(whole: Path, names: list[str], enough: bool):
 
 def test_folder_is_located_in_place(whole: Path):
     checkpoint = locate(resolve(str(whole)))
-    assert checkpoint == Checkpoint(
-        Source(str(whole), "folder", str(whole)), whole, None, 80, from_gguf=False
-    )
+    assert checkpoint == Checkpoint(Source(str(whole), "folder", str(whole)), whole, None, 80, from_gguf=False)
 
 
 def test_sum_of_a_folder_covers_names_and_bytes(sharded: Path):

@@ -54,7 +54,7 @@ def test_room_for_working_is_part_of_what_a_model_needs(machine):
 
 def test_no_device_has_room(machine):
     machine(cuda=1, cpu=2)
-    with pytest.raises(DoesNotFitError, match="cuda in bfloat16 needs 16.6 GB, 1.0 GB are free.*cpu in float32"):
+    with pytest.raises(DoesNotFitError, match=r"cuda in bfloat16 needs 16.6 GB, 1.0 GB are free.*cpu in float32"):
         place(8 * GB, "bfloat16")
 
 
@@ -73,15 +73,15 @@ def test_stored_precisions_that_nothing_runs_in_become_float32(machine):
 
 def test_unknown_names_are_refused(machine):
     machine(cpu=64)
-    with pytest.raises(ModelError, match="Unknown device 'tpu'.*cuda"):
+    with pytest.raises(ModelError, match=r"Unknown device 'tpu'.*cuda"):
         place(1, "float32", device="tpu")
-    with pytest.raises(ModelError, match="Unknown dtype 'int4'.*bfloat16"):
+    with pytest.raises(ModelError, match=r"Unknown dtype 'int4'.*bfloat16"):
         place(1, "float32", dtype="int4")
 
 
 def test_a_device_that_is_not_there_is_refused(machine):
     machine(cpu=64)
-    with pytest.raises(ModelError, match="'cuda' was asked for.*finds only cpu"):
+    with pytest.raises(ModelError, match=r"'cuda' was asked for.*finds only cpu"):
         place(1, "float32", device="cuda")
 
 

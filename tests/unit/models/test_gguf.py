@@ -47,9 +47,7 @@ def llama_tensors() -> dict[str, np.ndarray]:
         "ffn_down": (D_MODEL, FFN),
     }
     shapes |= {f"blk.0.{name}": shape for name, shape in block.items()}
-    return {
-        f"{name}.weight": random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()
-    }
+    return {f"{name}.weight": random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
 def write_gguf(
@@ -133,9 +131,7 @@ def test_record_says_what_the_folder_was_made_from(tiny: Path):
     assert record["weights_sha256"] == sha256_of(folder / "model.safetensors")
 
 
-def test_second_preparation_touches_nothing_until_something_changed(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_second_preparation_touches_nothing_until_something_changed(tiny: Path, monkeypatch: pytest.MonkeyPatch):
     folder = prepare(tiny)
     before = modified(folder)
     assert prepare(tiny) == folder
@@ -175,9 +171,7 @@ def test_whole_header_is_read(tiny: Path):
 def test_file_cut_short_is_refused_with_sizes(tiny: Path, kept: float):
     whole = tiny.read_bytes()
     tiny.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(
-        CorruptFileError, match=f"the file has {int(len(whole) * kept)}\\b.*Download it again"
-    ):
+    with pytest.raises(CorruptFileError, match=f"the file has {int(len(whole) * kept)}\\b.*Download it again"):
         prepare(tiny)
 
 

@@ -76,9 +76,7 @@ def test_other_families_output_transforms_are_found(config, settings):
     small |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.5, "pad_token_id": 0}
     if config == "GPT2Config":
         small = {"vocab_size": 90, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.5}
-    hf_model = transformers.AutoModelForCausalLM.from_config(
-        getattr(transformers, config)(**small | settings)
-    ).eval()
+    hf_model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, config)(**small | settings)).eval()
     head_bias = getattr(hf_model.get_output_embeddings(), "bias", None)
     if head_bias is not None:
         torch.nn.init.normal_(head_bias)

@@ -27,9 +27,7 @@ def test_alias_stands_for_its_hub_id(name: str):
 
 
 def test_organisation_and_name_is_a_hub_id():
-    assert resolve("EleutherAI/pythia-70m.v0") == Source(
-        "EleutherAI/pythia-70m.v0", "hub", "EleutherAI/pythia-70m.v0"
-    )
+    assert resolve("EleutherAI/pythia-70m.v0") == Source("EleutherAI/pythia-70m.v0", "hub", "EleutherAI/pythia-70m.v0")
 
 
 def test_existing_folder_wins_over_hub_id(tmp_path: Path):

@@ -67,7 +67,7 @@ def test_texts_join_to_the_prompt(tokenizer):
 
 
 def test_chat_without_a_template_is_refused(byte_level):
-    with pytest.raises(PromptError, match="no chat template.*--chat"):
+    with pytest.raises(PromptError, match=r"no chat template.*--chat"):
         byte_level.render_chat("Hello", None)
 
 
@@ -82,5 +82,5 @@ def test_chat_is_rendered_by_the_models_template(toy_tokenizer):
 def test_a_template_that_refuses_is_quoted(toy_tokenizer, template):
     hf = toy_tokenizer(sentencepiece=False, bos=False)
     hf.chat_template = template
-    with pytest.raises(PromptError, match="template refused"):
+    with pytest.raises(PromptError, match=r"template refused"):
         Tokenizer(hf).render_chat("Hi", "Be brief")

@@ -1,0 +1,5 @@
+"""`python -m layerwise` is the `layerwise` command."""
+
+from layerwise.cli import main
+
+main()

@@ -1,0 +1,206 @@
+"""The command line: results on stdout, messages on stderr, exit 0 only when the job was done."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from layerwise.cli.app import app, run_app
+
+PROMPT = "The capital of Germany is"
+
+
+@pytest.fixture
+def layerwise(monkeypatch, capsys):
+    """Run the command line in this process; return (exit code, stdout, stderr)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["layerwise", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_app()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture
+def folder(family_folder):
+    return str(family_folder("qwen3"))
+
+
+def test_help_does_not_import_what_takes_seconds():
+    code = "import sys, layerwise.cli.app; sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_command_has_help_with_an_example(layerwise):
+    def commands(group, path=()):
+        for command in group.registered_commands:
+            yield (*path, command.name)
+        for inner in group.registered_groups:
+            yield from commands(inner.typer_instance, (*path, inner.name))
+
+    found = list(commands(app))
+    assert ("trace",) in found
+    assert ("reference", "compare") in found
+    for path in found:
+        code, out, _ = layerwise(*path, "--help")
+        assert code == 0
+        assert "Example: layerwise" in " ".join(out.split()), path
+
+
+def test_a_trace_prints_every_layer_and_its_check(layerwise, folder):
+    code, out, _ = layerwise("trace", PROMPT, "--model", folder, "--answer", " Berlin", "--quiet")
+    assert code == 0
+    rows = [line for line in out.splitlines() if line.strip().split(" ")[0].isdigit()]
+    assert len(rows) == 5
+    assert "␣Germany" in out
+    assert "checked on this prompt" in out
+
+
+def test_json_on_stdout_is_the_contract(layerwise, folder):
+    code, out, _ = layerwise(
+        "trace",
+        PROMPT,
+        "--model",
+        folder,
+        "--answer",
+        " Berlin",
+        "--track",
+        " capital",
+        "--positions",
+        "all",
+        "--json",
+        "-",
+    )
+    assert code == 0
+    data = json.loads(out)
+    assert data["prompt"] == PROMPT
+    assert data["n_layers"] == 4
+    assert (data["lens"], data["dtype"], data["device"]) == ("logit", "float32", "cpu")
+    assert {"id", "text"} <= data["tokens"][0].keys()
+    assert {"text", "tokens", "deciding_index"} <= data["answer"].keys()
+    assert [layer["layer"] for layer in data["layers"]] == [0, 1, 2, 3, 4]
+    assert data["layers"][2]["depth"] == 0.5
+    cells = data["layers"][-1]["positions"]
+    assert [cell["position"] for cell in cells] == list(range(len(data["tokens"])))
+    last = cells[-1]
+    assert {"id", "text", "prob", "logprob"} == last["top"][0].keys()
+    assert {"entropy_bits", "kl_to_final_bits", "kl_from_final_bits"} <= last.keys()
+    assert {"prob", "rank", "first_token_prob", "first_token_rank", "logprob"} <= last["answer"].keys()
+    assert all(cell["answer"] is None for cell in cells[:-1])
+    assert [token["id"] for token in data["output"]] == [token["id"] for token in last["top"]]
+    assert data["checks"]["identity_error"] <= data["checks"]["identity_limit"]
+
+
+def test_json_without_an_answer_says_null(layerwise, folder):
+    data = json.loads(layerwise("trace", PROMPT, "--model", folder, "--json", "-")[1])
+    assert data["answer"] is None
+    assert data["layers"][0]["positions"][0]["answer"] is None
+
+
+def test_json_to_a_file_opens_as_a_trace(layerwise, folder, tmp_path):
+    import layerwise as lw
+
+    code, out, _ = layerwise("trace", PROMPT, "--model", folder, "--json", str(tmp_path / "t.json"))
+    assert (code, out) == (0, "")
+    assert lw.Trace.open(tmp_path / "t.json").prompt == PROMPT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([""], "The prompt is empty"),
+        (["a " * 5000], "this model was built for"),
+        ([PROMPT, "--answer", ""], "tokenises to nothing"),
+        (["Answer: ", "--answer", "Berlin"], "merges with the end of the prompt"),
+        ([PROMPT, "--positions", "99"], "names none of this prompt's"),
+        ([PROMPT, "--lens", "tuned"], "Unknown lens"),
+        ([PROMPT, "--system", "be brief"], "add --chat"),
+        ([PROMPT, "--device", "tpu"], "Unknown device"),
+        ([PROMPT, "--dtype", "int4"], "Unknown dtype"),
+    ],
+)
+def test_bad_input_is_one_message_and_a_code_of_its_own(layerwise, folder, tmp_path, arguments, expected):
+    target = tmp_path / "out.json"
+    code, out, err = layerwise("trace", *arguments, "--model", folder, "--json", str(target))
+    assert code == 1
+    assert out == ""
+    assert expected in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("gemma3-270m", "gemma-3-270m"), ("./nowhere", "no file or folder"), ("smollm-135m", "smollm2-135m")],
+)
+def test_an_unknown_model_is_named_with_near_matches(layerwise, name, expected):
+    code, _, err = layerwise("trace", PROMPT, "--model", name)
+    assert code == 1
+    assert expected in " ".join(err.split())
+
+
+def test_debug_shows_the_traceback(monkeypatch, folder):
+    from layerwise.errors import PromptError
+
+    monkeypatch.setattr(sys, "argv", ["layerwise", "trace", "", "--model", folder, "--debug"])
+    with pytest.raises(PromptError):
+        run_app()
+
+
+def test_a_hostile_prompt_cannot_steer_the_terminal(layerwise, folder):
+    code, out, err = layerwise("trace", "The \x1b[2J\x1b]0;owned\x07 \u202e capital", "--model", folder)
+    assert code == 0
+    assert not {"\x1b", "\x07", "\u202e"} & set(out + err)
+    assert "\\u{1b}" in out
+
+
+def test_a_study_runs_reports_resumes_and_verifies(layerwise, folder, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'name = "toy"\ntitle = "Toy"\nmodels = ["replaced"]\nlenses = ["logit", "raw"]\n'
+        f'[[questions]]\nid = "a"\nprompt = "{PROMPT}"\nanswers = [" Berlin"]\n'
+    )
+    out = str(tmp_path / "run")
+    code, printed, _ = layerwise("run", str(study), "--model", folder, "--out", out)
+    assert code == 0
+    assert "␣Berlin" in printed
+    assert printed.splitlines()[-1] == f"Report: {tmp_path / 'run' / 'report.md'}"
+    assert layerwise("run", str(study), "--model", folder, "--out", out)[0] == 1
+    assert layerwise("run", str(study), "--model", folder, "--out", out, "--resume")[0] == 0
+    assert layerwise("runs", "verify", out)[0] == 0
+    code, listed, _ = layerwise("runs", "list", str(tmp_path))
+    assert (code, "complete" in listed) == (0, True)
+    code, said, _ = layerwise("reference", "compare", out, "--csv", str(tmp_path / "all.csv"))
+    assert code == 0
+    assert "Nothing was published about this model" in " ".join(said.split())
+    code, _, _ = layerwise("runs", "report", out, "--out", str(tmp_path / "report"))
+    assert (tmp_path / "report" / "report.md").read_bytes() == (tmp_path / "run" / "report.md").read_bytes()
+    next((tmp_path / "run").rglob("layers.parquet")).write_bytes(b"PAR1")
+    code, _, err = layerwise("runs", "verify", out)
+    assert (code, "not what was written" in " ".join(err.split())) == (1, True)
+
+
+def test_a_study_with_a_wrong_key_is_refused_before_anything_is_written(layerwise, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text('name = "x"\ntitle = "X"\nmodels = ["a"]\nquestion = []\n')
+    code, _, err = layerwise("run", str(study), "--out", str(tmp_path / "run"))
+    assert code == 1
+    assert "question: is no key of a study" in " ".join(err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_lists_what_is_known(layerwise):
+    code, out, _ = layerwise("models", "list")
+    assert code == 0
+    for name in ("gemma-3-270m", "smollm2-135m", "qwen3-8b", "google/gemma-2-9b"):
+        assert name in out
+
+
+def test_models_shows_a_folder(layerwise, folder):
+    code, out, _ = layerwise("models", "show", folder)
+    assert code == 0
+    assert "Qwen3ForCausalLM" in out

@@ -1,0 +1,145 @@
+"""Reports are made from the stored numbers, and from nothing else."""
+
+import re
+
+import pytest
+
+from layerwise.errors import StoreError
+from layerwise.report.findings import findings, sentence
+from layerwise.report.markdown import slug, write_report
+from layerwise.report.material import Material
+from layerwise.store.recording import record
+from layerwise.studies.study import check_study
+from layerwise.text import visible
+
+HOSTILE = "The <script>alert(1)</script> | `x` [a](javascript:b) \u202e capital of\nGermany is"
+
+
+@pytest.fixture(scope="module")
+def run(load_family, tmp_path_factory):
+    """A run of two toy models on a plain and a hostile prompt."""
+    folder = {name: load_family(name).info.name for name in ("qwen3", "gemma2")}
+    study = check_study(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "models": list(folder.values()),
+            "lenses": ["logit", "raw"],
+            "temperatures": [0.5],
+            "questions": [
+                {"id": "plain", "prompt": "The capital of Germany is", "answers": [" Berlin"], "track": [" capital"]},
+                {"id": "hostile", "prompt": HOSTILE},
+                {"id": "probe", "role": "probe", "prompt": "The capital of", "answers": [" Germany"]},
+            ],
+        },
+        "test",
+    )
+    by_name = {info: name for name, info in folder.items()}
+    return record(study, tmp_path_factory.mktemp("runs") / "run", load=lambda name: load_family(by_name[name]))
+
+
+@pytest.fixture(scope="module")
+def report(run, tmp_path_factory):
+    return write_report(run, tmp_path_factory.mktemp("report"))
+
+
+def test_every_figure_that_the_report_shows_is_there_as_png_and_svg(report):
+    shown = re.findall(r"\]\((figures/[^)]+\.png)\)", report.read_text())
+    assert len(shown) >= 9
+    for name in shown:
+        png = report.parent / name
+        assert png.read_bytes()[:4] == b"\x89PNG"
+        assert "<svg" in png.with_suffix(".svg").read_text()[:200]
+
+
+def test_writing_the_report_again_gives_the_same_bytes(run, report, tmp_path):
+    again = write_report(run, tmp_path)
+    assert again.read_bytes() == report.read_bytes()
+    for file in (report.parent / "figures").iterdir():
+        assert (tmp_path / "figures" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_hostile_prompt_stays_text(report):
+    text = report.read_text()
+    assert "<script" not in text
+    assert "javascript:b" not in text
+    assert "\u202e" not in text
+    for line in text.splitlines():
+        if line.startswith("|") and "capital of" in line:
+            assert "Germany is" not in line or "↵Germany is" in line or "The capital of Germany is" in line
+
+
+def test_every_table_row_has_as_many_cells_as_its_head(report):
+    width = None
+    for line in report.read_text().splitlines():
+        if not line.startswith("|"):
+            width = None
+            continue
+        cells = line.count("|")
+        width = width or cells
+        assert cells == width, line
+
+
+def test_the_numbers_in_the_report_are_the_stored_ones(run, report):
+    case = Material(run).case(run.study["models"][0], "plain")
+    last = case.layers.iloc[-1]
+    text = report.read_text()
+    assert f"| {last['answer_prob']:.3f} | {int(last['answer_rank']):,} |" in text
+    assert f"{case.row['identity_error']:.1e}" in text
+
+
+def _case(run, ranks, leaders, probs):
+    """Return a stored case with its curves replaced."""
+    case = Material(run).case(run.study["models"][0], "plain")
+    n = case.n_layers
+    assert len(ranks) == n + 1
+    layers = case.layers.copy()
+    layers["answer_rank"], layers["answer_prob"] = ranks, probs
+    layers["top"] = [[{"id": i, "text": f" t{i}", "prob": 0.5, "logprob": -0.7}] for i in leaders]
+    ones = [k for k in range(n + 1) if ranks[k] == 1]
+    breaks = [k for k in range(n + 1) if ranks[k] != 1]
+    settled = (breaks[-1] + 1 if breaks else 0) if ranks[-1] == 1 else None
+    row = case.row | {"settled_top1": settled, "first_top1": ones[0] if ones else None}
+    return type(case)(row, layers)
+
+
+def test_a_sentence_names_the_detour_the_settling_and_the_peak(run):
+    case = _case(run, [9, 5, 5, 1, 1], [3, 7, 7, 2, 2], [0, 0, 0.1, 0.6, 0.4])
+    assert sentence(case, visible) == (
+        "␣t7 leads at layers 1–2, ␣Berlin settles at 3 of 4; p peaks at layer 3 with 0.600, and the output has 0.400."
+    )
+
+
+def test_a_sentence_about_an_answer_that_never_leads_says_what_does(run):
+    case = _case(run, [9, 5, 5, 4, 3], [3, 7, 7, 7, 7], [0, 0, 0, 0, 0.2])
+    said = sentence(case, visible)
+    assert said.startswith("␣Berlin never leads; the output is ")
+    assert said.endswith("with ␣Berlin at rank 3 (0.200).")
+
+
+def test_a_sentence_about_a_lead_that_was_lost_says_so(run):
+    case = _case(run, [9, 5, 1, 4, 3], [3, 7, 2, 7, 7], [0, 0, 0.5, 0, 0.2])
+    assert "leads first at layer 2 and loses the lead again" in sentence(case, visible)
+
+
+def test_findings_cover_each_model_and_main_question(run):
+    said = findings(run)
+    assert len(said) == 2 * 2
+    assert all("\n" not in finding.plain for finding in said)
+
+
+def test_a_run_without_results_has_no_report(run, tmp_path):
+    empty = type(run)(run.path, run.manifest | {"models": {}, "shards": []})
+    with pytest.raises(StoreError, match="no results yet"):
+        write_report(empty, tmp_path)
+
+
+def test_a_report_that_cannot_be_written_is_an_error(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="could not be written"):
+        write_report(run, tmp_path / "file" / "report")
+
+
+def test_names_of_files_hold_nothing_that_means_something_to_a_file_system():
+    assert slug("../../etc/passwd", "a b") == "etc-passwd-a-b"
+    assert slug("org/name", "q") == "org-name-q"

@@ -1,0 +1,201 @@
+"""Studies run into a folder: whole, resumable, and the same when read back."""
+
+import json
+import resource
+import shutil
+
+import numpy as np
+import pytest
+
+from layerwise.errors import StoreError
+from layerwise.store.recording import record
+from layerwise.store.run import open_run
+from layerwise.studies.study import check_study
+
+STUDY = {
+    "name": "toy",
+    "title": "Toy",
+    "lenses": ["logit", "raw"],
+    "temperatures": [0.5, 2.0],
+    "questions": [
+        {
+            "id": "a",
+            "prompt": "The capital of Germany is",
+            "answers": [" Berlin"],
+            "alternatives": [" Paris"],
+            "track": [" capital"],
+        },
+        {"id": "b", "role": "probe", "prompt": "The capital of"},
+    ],
+}
+
+
+@pytest.fixture
+def names(load_family):
+    """The toy families by the name that a study calls them by."""
+    return {load_family(family).info.name: family for family in ("qwen3", "gemma2")}
+
+
+@pytest.fixture
+def study(names):
+    return check_study(STUDY | {"models": list(names)}, "test")
+
+
+@pytest.fixture
+def load(load_family, names):
+    """Loads a toy family, and counts the passes through the models."""
+
+    class Counting:
+        def __init__(self, family, passes):
+            self.model, self.family, self.info = load_family(family), family, load_family(family).info
+            self.passes = passes
+
+        def trace_all(self, *args, **kwargs):
+            self.passes.append((self.family, kwargs["lenses"]))
+            return self.model.trace_all(*args, **kwargs)
+
+    class Load:
+        def __init__(self):
+            self.loaded, self.passes = [], []
+
+        def __call__(self, name):
+            self.loaded.append(name)
+            return Counting(names[name], self.passes)
+
+    return Load()
+
+
+def test_a_run_holds_what_the_traces_said(study, load, load_family, tmp_path):
+    run = record(study, tmp_path / "run", load=load)
+    assert run.complete
+    requests = [question.request(study) for question in study.questions]
+    traces = load_family("gemma2").trace_all(requests, lenses=study.lenses, check_each_length=True)
+    layers, questions = run.layers(), run.questions()
+    for trace in traces[0]:
+        mine = layers.query("question == 'a' and lens == @trace.lens and model == @trace.model.name")
+        np.testing.assert_array_equal(mine["entropy_bits"], trace.entropy_bits[:, 0])
+        np.testing.assert_array_equal(mine["answer_rank"], trace.answer_rank)
+        assert [top[0]["id"] for top in mine["top"]] == trace.top_ids[:, 0, 0].tolist()
+        assert mine["tracked"].iloc[0][0]["text"] == " capital"
+    row = questions.query("question == 'a'").iloc[-1]
+    assert row["prompt"] == "The capital of Germany is"
+    assert [entry["temperature"] for entry in row["temperatures"]] == [0.5, 2.0]
+    assert bool(questions.query("question == 'b'")["answer"].isna().all())
+    assert all(row["identity_error"] <= row["identity_limit"] for row in questions.to_dict("records"))
+
+
+def test_resuming_a_complete_run_computes_nothing(study, load, tmp_path):
+    first = record(study, tmp_path / "run", load=load)
+    before = len(load.passes)
+    again = record(study, tmp_path / "run", load=load, resume=True)
+    assert len(load.passes) == before
+    assert again.layers().equals(first.layers())
+
+
+def test_resuming_computes_exactly_the_missing_shard(study, names, load, tmp_path):
+    first = record(study, tmp_path / "run", load=load)
+    lost = next(s for s in first.manifest["shards"] if names[s["model"]] == "gemma2" and s["lens"] == "raw")
+    shutil.rmtree(tmp_path / "run" / "shards" / lost["key"])
+    load.passes.clear()
+    again = record(study, tmp_path / "run", load=load, resume=True)
+    assert load.passes == [("gemma2", ["raw"])]
+    assert again.layers().equals(first.layers())
+    assert again.damaged_files() == []
+
+
+def test_an_interruption_leaves_a_run_that_says_so_and_can_be_completed(study, names, load, tmp_path):
+    def interrupted(name):
+        if names[name] == "gemma2":
+            raise KeyboardInterrupt
+        return load(name)
+
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        record(study, folder, load=interrupted)
+    left = open_run(folder)
+    assert not left.complete
+    assert len(left.manifest["shards"]) == 2, "one model, two lenses"
+    assert left.damaged_files() == []
+    assert not list(folder.rglob(".*")), "no scratch files are left"
+    load.passes.clear()
+    assert record(study, folder, load=load, resume=True).complete
+    assert {name for name, _ in load.passes} == {"gemma2"}
+
+
+def test_a_folder_with_another_study_or_other_files_is_refused(study, load, tmp_path):
+    record(study, tmp_path / "run", load=load)
+    other = check_study(study.model_dump() | {"top_k": 7}, "test")
+    with pytest.raises(StoreError, match="another study"):
+        record(other, tmp_path / "run", load=load, resume=True)
+    with pytest.raises(StoreError, match="complete run of this study already"):
+        record(study, tmp_path / "run", load=load)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    with pytest.raises(StoreError, match="not empty"):
+        record(study, tmp_path / "mine", load=load)
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "keep me"
+
+
+def test_a_folder_that_cannot_be_written_is_named(study, load, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="could not be written"):
+        record(study, tmp_path / "file" / "run", load=load)
+    assert load.loaded == [], "nothing was computed first"
+
+
+def test_a_disk_that_fills_leaves_whole_shards_only(study, load, tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_the_disk(what, done, total):
+        if done:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
+
+    try:
+        with pytest.raises(StoreError, match="could not be written"):
+            record(study, tmp_path / "run", load=load, on_progress=fill_the_disk)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = open_run(tmp_path / "run")
+    assert not left.complete
+    assert left.damaged_files() == []
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_a_run_opens_after_it_was_moved(study, load, tmp_path):
+    before = record(study, tmp_path / "run", load=load).layers()
+    shutil.move(tmp_path / "run", tmp_path / "elsewhere")
+    moved = open_run(tmp_path / "elsewhere")
+    assert moved.damaged_files() == []
+    assert moved.layers().equals(before)
+
+
+def test_tampering_and_loss_are_found(study, load, tmp_path):
+    run = record(study, tmp_path / "run", load=load)
+    file = next((tmp_path / "run").rglob("layers.parquet"))
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+    assert run.damaged_files() == [str(file.relative_to(tmp_path / "run"))]
+    file.write_bytes(bytes(content[: len(content) // 2]))
+    with pytest.raises(StoreError, match="damaged"):
+        run.layers()
+    file.unlink()
+    with pytest.raises(StoreError, match="missing"):
+        run.layers()
+
+
+def test_what_is_no_run_is_refused(study, load, tmp_path):
+    with pytest.raises(StoreError, match="holds no run"):
+        open_run(tmp_path)
+    record(study, tmp_path / "run", load=load)
+    manifest = tmp_path / "run" / "manifest.json"
+    data = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(data | {"schema": 99}))
+    with pytest.raises(StoreError, match="schema 99"):
+        open_run(tmp_path / "run")
+    manifest.write_text(json.dumps({"anything": 1}))
+    with pytest.raises(StoreError, match="no manifest"):
+        open_run(tmp_path / "run")
+    manifest.write_text('{"format": "layer')
+    with pytest.raises(StoreError, match="cannot be read"):
+        open_run(tmp_path / "run")

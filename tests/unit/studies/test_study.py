@@ -1,0 +1,94 @@
+"""A study file is checked before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from layerwise.errors import StudyError
+from layerwise.studies.study import read_study
+
+GOOD = """
+name = "small"
+title = "A small study"
+models = ["gemma-3-270m"]
+lenses = ["logit", "raw"]
+temperatures = [0.5, 2]
+
+[[questions]]
+id = "q1"
+prompt = "The capital of Germany is"
+answers = [" Berlin"]
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "study.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_good_study_reads(study_file):
+    study = read_study(study_file(GOOD))
+    assert study.models == ["gemma-3-270m"]
+    assert study.temperatures == [0.5, 2.0]
+    request = study.questions[0].request(study)
+    assert (request.prompt, request.answers, request.temperatures) == (
+        "The capital of Germany is",
+        (" Berlin",),
+        (0.5, 2.0),
+    )
+
+
+def test_the_committed_experiment_reads():
+    root = Path(__file__).parents[3]
+    study = read_study(root / "experiments" / "001_layers_and_logits" / "study.toml")
+    assert study.questions[0].prompt == "Question: What is the capital of Germany? Answer:"
+    assert len([q for q in study.questions if q.role == "probe"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (('title = "A small study"', ""), "title: is missing"),
+        (('id = "q1"', 'id = "q1"\nanwsers = [" Berlin"]'), "questions[0].anwsers: is no key of a study"),
+        (('models = ["gemma-3-270m"]', "models = 3"), "models: input should be a valid list; found 3 (int)"),
+        (('models = ["gemma-3-270m"]', "models = []"), "models: "),
+        (('"logit", "raw"', '"logit", "tuned"'), "lenses[1]: "),
+        (("temperatures = [0.5, 2]", "temperatures = [0]"), "temperatures[0]: "),
+        (("temperatures = [0.5, 2]", 'temperatures = ["warm"]'), "temperatures[0]: "),
+        (('id = "q1"', 'id = "../q1"'), "questions[0].id: "),
+        (('prompt = "The capital of Germany is"', 'prompt = ""'), "questions[0].prompt: "),
+        (('models = ["gemma-3-270m"]', 'models = ["a", "a"]'), "models: a stands there more than once"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_path_and_what_was_expected(study_file, change, expected):
+    with pytest.raises(StudyError) as raised:
+        read_study(study_file(GOOD.replace(*change)))
+    assert expected in str(raised.value)
+    assert "Nothing was run" in str(raised.value)
+
+
+def test_two_questions_of_one_id_are_refused(study_file):
+    again = GOOD[GOOD.index("[[questions]]") :]
+    with pytest.raises(StudyError, match="q1 stands there more than once"):
+        read_study(study_file(GOOD + again))
+
+
+def test_what_is_no_toml_is_refused(study_file, tmp_path):
+    with pytest.raises(StudyError, match="is not TOML"):
+        read_study(study_file("name = [unclosed"))
+    (tmp_path / "latin.toml").write_bytes('title = "Café"'.encode("latin-1"))
+    with pytest.raises(StudyError, match="UTF-8"):
+        read_study(tmp_path / "latin.toml")
+    with pytest.raises(StudyError, match="cannot be read"):
+        read_study(tmp_path / "absent.toml")
+
+
+def test_the_sum_changes_with_any_question(study_file):
+    first = read_study(study_file(GOOD)).sum
+    assert read_study(study_file(GOOD)).sum == first
+    assert read_study(study_file(GOOD.replace("Germany", "France"))).sum != first

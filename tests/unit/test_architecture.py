@@ -1,0 +1,129 @@
+"""Rooms import only from rooms before them, as the architecture draws it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import layerwise
+
+LEAVES = {"types", "errors", "text", "files", "charts"}
+"""Files that every room may import, and that import one another only."""
+
+ROOMS = [
+    "models",
+    "questions",
+    "capture",
+    "readout",
+    "measures",
+    "tracing",
+    "studies",
+    "store",
+    "report",
+    "cli",
+]
+"""In order: each may import those before it."""
+
+FORBIDDEN = {("report", room) for room in ("models", "capture", "readout")}
+"""Not allowed although the order would: reports are made of what is stored, without a model."""
+
+ONLY_IN = {"transformer_lens": "models"}
+
+
+def imports_of(source: str, module: str) -> Iterator[str]:
+    """Return the full names of what a module imports, late imports too, those for type checkers not."""
+    tree = ast.parse(source)
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".")[: -node.level] if node.level else []
+            origin = ".".join([*package, *([node.module] if node.module else [])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            yield from (a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str))
+
+
+def wrong_arrows(source: str, module: str) -> list[str]:
+    """Return one line for each import in `module` that the architecture does not allow."""
+    room = module.split(".")[1]
+    found = []
+    for name in imports_of(source, module):
+        top, *inside = name.split(".")
+        if top in ONLY_IN and room != ONLY_IN[top]:
+            found.append(f"{module} imports {name}: only {ONLY_IN[top]} may")
+        if top == "layerwise" and inside and not allowed(room, inside[0]):
+            found.append(f"{module} imports {name}: {room} must not depend on {inside[0]}")
+    return found
+
+
+def allowed(room: str, other: str) -> bool:
+    if other in LEAVES or other == room or other.startswith("__"):
+        return True
+    if room in LEAVES or other not in ROOMS or room not in ROOMS or (room, other) in FORBIDDEN:
+        return False
+    return ROOMS.index(other) < ROOMS.index(room)
+
+
+def modules() -> list[tuple[str, Path]]:
+    root = Path(layerwise.__file__).parent
+    files = [file for file in sorted(root.rglob("*.py")) if file.parent != root or not file.stem.startswith("__")]
+    return [(".".join(["layerwise", *file.relative_to(root).with_suffix("").parts]), file) for file in files]
+
+
+def test_every_file_stands_in_a_known_room():
+    rooms = {name.split(".")[1] for name, _ in modules()} - {"__main__"}
+    assert rooms <= {*LEAVES, *ROOMS}, "a new room needs its place in this test"
+    assert {"models", "capture", "readout", "tracing"} <= rooms
+
+
+def test_no_import_points_backwards():
+    wrong = [line for name, file in modules() for line in wrong_arrows(file.read_text("utf-8"), name)]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("layerwise.models.tokens", "from layerwise.tracing.trace import Trace"),
+        ("layerwise.models.tokens", "import layerwise.tracing.trace"),
+        ("layerwise.models.tokens", "def late():\n    from layerwise.questions import answers"),
+        ("layerwise.models.tokens", "from ..readout import kernel"),
+        ("layerwise.models.tokens", "from layerwise import readout"),
+        ("layerwise.readout.kernel", "from layerwise.attention.patterns import x"),
+        ("layerwise.report.pages", "from layerwise.models.loading import load_model"),
+        ("layerwise.report.pages", "from layerwise.capture.loop import capture"),
+        ("layerwise.tracing.model", "def late():\n    import importlib\n    importlib.import_module('layerwise.cli')"),
+        ("layerwise.text", "from layerwise.models.tokens import Tokenizer"),
+        ("layerwise.tracing.model", "from transformer_lens import HookedTransformer"),
+        ("layerwise.tracing.model", "if TYPE_CHECKING:\n    pass\nelse:\n    import layerwise.store"),
+    ],
+)
+def test_the_reader_of_imports_sees_what_points_backwards(module, source):
+    [line] = wrong_arrows(source, module)
+    assert line.startswith(f"{module} imports ")
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("layerwise.tracing.model", "from layerwise.models.loading import LoadedModel"),
+        ("layerwise.tracing.model", "from . import trace\nfrom .trace import Trace"),
+        ("layerwise.report.pages", "from layerwise.store.reading import open_run"),
+        ("layerwise.text", "from layerwise.errors import LayerwiseError"),
+        ("layerwise.models.tokens", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import layerwise.cli"),
+        ("layerwise.models.bridge", "def late():\n    from transformer_lens.model_bridge import TransformerBridge"),
+    ],
+)
+def test_the_reader_of_imports_lets_forward_arrows_pass(module, source):
+    assert wrong_arrows(source, module) == []

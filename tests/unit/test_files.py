@@ -1,0 +1,84 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from layerwise.files import sha256_of, write_text_whole, written_whole
+
+
+class Interrupted(BaseException):
+    """Like KeyboardInterrupt: no ordinary error."""
+
+
+def test_a_file_appears_whole(tmp_path):
+    target = tmp_path / "deep" / "er" / "a.json"
+    write_text_whole(target, "Äpfel\n")
+    assert target.read_text(encoding="utf-8") == "Äpfel\n"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_nothing_is_there_before_the_block_ends(tmp_path):
+    with written_whole(tmp_path / "a") as scratch:
+        assert not scratch.exists()
+        assert scratch.parent.parent == tmp_path, "a rename across file systems would not be whole"
+        scratch.write_text("half")
+        assert not (tmp_path / "a").exists()
+    assert (tmp_path / "a").read_text() == "half"
+
+
+@pytest.mark.parametrize("error", [ValueError, Interrupted])
+def test_an_error_leaves_the_old_file_and_no_scratch(tmp_path, error):
+    target = tmp_path / "a"
+    target.write_text("old")
+    with pytest.raises(error), written_whole(target) as scratch:
+        scratch.write_text("half")
+        raise error
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_replaces_a_folder(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").write_text("1")
+    with written_whole(target) as scratch:
+        (scratch / "sub").mkdir(parents=True)
+        (scratch / "sub" / "new").write_text("2")
+    assert [p.name for p in target.rglob("*")] == ["sub", "new"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_the_old_folder(tmp_path):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").write_text("1")
+    with pytest.raises(ValueError), written_whole(target) as scratch:
+        scratch.mkdir()
+        raise ValueError
+    assert [p.name for p in target.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failing_last_rename_brings_the_old_folder_back(tmp_path, monkeypatch):
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").write_text("1")
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match=r"disk full"), written_whole(target) as scratch:
+        scratch.mkdir()
+    assert [p.name for p in target.iterdir()] == ["old"]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_checksum(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

@@ -1,0 +1,215 @@
+import dataclasses
+import types
+
+import pytest
+import torch
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+import layerwise as lw
+from layerwise.capture.loop import capture
+from layerwise.capture.plan import Sequence
+from layerwise.errors import CheckError
+from layerwise.models.head import OutputTransform
+from layerwise.models.loading import LoadedModel
+from layerwise.tracing import checks
+from layerwise.tracing.checks import Checker, check_device
+from layerwise.tracing.model import Model
+
+PROMPT = "The capital of Germany is"
+
+
+def with_head(model: Model, **changes) -> Model:
+    head = dataclasses.replace(model._loaded.head, **changes)
+    return Model(dataclasses.replace(model._loaded, head=head))
+
+
+def last_states(model: Model, ids):
+    [states] = capture(model._loaded, [Sequence(ids, (len(ids) - 1,))])
+    return states[0]
+
+
+def test_every_check_passes_on_every_family(family):
+    passed = Model(family._loaded).trace(PROMPT).checks
+    # The same kernels on the same shapes: measured 0 on all families.
+    assert passed.states_error == 0
+    assert passed.identity_error < 1e-5
+    assert passed.identity_limit == 1e-3
+    assert passed.device_error is None
+
+
+def test_a_soft_cap_left_out_is_caught(load_family):
+    bare = with_head(load_family("gemma2"), transform=OutputTransform())
+    with pytest.raises(CheckError, match=r"lens at layer 4 differs from Gemma2ForCausalLM's own output"):
+        bare.trace(PROMPT)
+
+
+def test_a_soft_cap_that_is_not_the_models_is_caught(load_family):
+    with pytest.raises(CheckError, match=r"soft-cap"):
+        with_head(load_family("gemma2"), transform=OutputTransform(softcap=10.1)).trace(PROMPT)
+    with pytest.raises(CheckError):
+        with_head(load_family("llama3"), transform=OutputTransform(softcap=30.0)).trace(PROMPT)
+
+
+def test_a_wrong_scale_is_caught(family):
+    transform = dataclasses.replace(family._loaded.head.transform, scale=1.01)
+    with pytest.raises(CheckError, match=r"own output"):
+        with_head(family, transform=transform).trace(PROMPT)
+
+
+def test_another_norms_gain_is_caught(family):
+    """The mistake of folding the next block's norm into the lens: here, the first block's."""
+    wrong = family._loaded.parts.blocks[0].input_layernorm
+    with pytest.raises(CheckError, match=r"final norm"):
+        with_head(family, final_norm=wrong).trace(PROMPT)
+
+
+def test_no_norm_at_all_is_caught(family):
+    with pytest.raises(CheckError):
+        with_head(family, final_norm=torch.nn.Identity()).trace(PROMPT)
+
+
+def test_an_unembedding_with_one_row_changed_is_caught(family):
+    weight = family._loaded.head.weight.clone()
+    weight[17] *= 1.05
+    with pytest.raises(CheckError):
+        with_head(family, weight=weight).trace(PROMPT)
+
+
+def test_an_error_that_is_not_a_number_is_no_small_error(tiny):
+    weight = tiny._loaded.head.weight.clone()
+    weight[17, 3] = float("nan")
+    with pytest.raises(CheckError, match=r"lens at layer 4 differs .* by nan"):
+        with_head(tiny, weight=weight).trace(PROMPT)
+
+
+def test_no_numbers_come_out_of_a_model_that_failed_once(load_family):
+    bare = with_head(load_family("gemma2"), transform=OutputTransform())
+    for _ in range(2):
+        with pytest.raises(CheckError):
+            bare.trace(PROMPT)
+
+
+def test_a_state_that_is_not_the_models_is_caught_and_its_layer_named(tiny, monkeypatch):
+    def disturbed(*args):
+        states = capture(*args)
+        states[0][:, 2] *= 1.001
+        return states
+
+    monkeypatch.setattr("layerwise.tracing.reading.capture", disturbed)
+    with pytest.raises(CheckError, match=r"state at layer 2 of Qwen3ForCausalLM.*one chain"):
+        Model(tiny._loaded).trace(PROMPT)
+
+
+def test_blocks_that_do_not_form_one_chain_are_caught(fresh):
+    """A decoder that hands its embeddings past each block, as some newer architectures do."""
+    model = fresh()
+
+    def forward(self, input_ids, **_):
+        hidden = first = self.embed_tokens(input_ids)
+        places = torch.arange(input_ids.shape[1])[None]
+        rotary = self.rotary_emb(hidden, places)
+        for block in self.layers:
+            hidden = block(hidden, attention_mask=None, position_embeddings=rotary) + 0.1 * first
+        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden))
+
+    backbone = model._loaded.parts.backbone
+    backbone.forward = types.MethodType(forward, backbone)
+    with pytest.raises(CheckError, match=r"state at layer 1 .*one chain"):
+        model.trace(PROMPT)
+
+
+def test_one_prompts_check_covers_later_ones_and_says_so(fresh):
+    model = fresh()
+    first, second = model.trace(PROMPT), model.trace("Paris is")
+    assert first.checks.covered_by == second.checks.covered_by == PROMPT
+    assert first.checks.output_from == "own forward"
+    assert second.checks.output_from == "layer n"
+    again = model.trace(PROMPT)
+    assert again == first
+
+
+def test_a_check_for_each_length_is_run_when_asked(fresh):
+    model = fresh()
+    prompts = ["The city", "The capital", "The capital of", PROMPT]
+    traces = model.trace_all([lw.Request(p) for p in prompts], check_each_length=True)
+    assert [t.checks.covered_by for [t] in traces] == ["The city", "The city", "The capital of", PROMPT]
+    assert model.trace("Rome").checks.covered_by == "The city"
+
+
+def test_numbers_that_are_not_finite_behind_the_check_stop_the_run(fresh):
+    model = fresh()
+    model.trace(PROMPT)
+    bad = model._loaded.tokenizer.encode(" Rome")[0]
+    with torch.no_grad():
+        model._loaded.hf.model.embed_tokens.weight[bad] = float("nan")
+    assert model.trace(PROMPT).n_layers == 4
+    with pytest.raises(CheckError, match=r"logit lens gives NaN or infinite numbers.*float32"):
+        model.trace("The capital of Italy is Rome")
+
+
+def test_an_overflow_in_half_precision_is_caught(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("llama3")
+    with torch.no_grad():
+        hf_model.model.layers[1].mlp.up_proj.weight *= 3000
+    wide = lw.load(hf_model, tokenizer=hf_tokenizer).trace(PROMPT)
+    assert wide.residual_norm.max() > 65504, "or nothing would overflow"
+    narrow = lw.load(hf_model.half(), tokenizer=hf_tokenizer)
+    with pytest.raises(CheckError, match=r"state at layer 2 .*overflowed in float16: try --dtype float32"):
+        narrow.trace(PROMPT)
+
+
+def test_bfloat16_passes_within_a_limit_that_still_catches_a_missing_soft_cap(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("gemma2")
+    model = lw.load(hf_model.bfloat16(), tokenizer=hf_tokenizer)
+    passed = model.trace(PROMPT).checks
+    # The head of transformers returns bfloat16, ours float32: .05 measured, logits up to 10.
+    assert 0 < passed.identity_error < 0.1 < passed.identity_limit < 0.35
+    with pytest.raises(CheckError, match=r"bfloat16 rounding"):
+        with_head(model, transform=OutputTransform()).trace(PROMPT)
+
+
+def test_the_device_check_passes_on_the_cpu_itself(family):
+    loaded = family._loaded
+    ids = loaded.tokenizer.encode(PROMPT)
+    assert check_device(loaded, ids, last_states(family, ids)) < 1e-4
+
+
+def test_a_device_that_computes_something_else_is_caught(fresh):
+    """The hook stands for the device: it acts on the model's block, not on the CPU copy of it."""
+    model = fresh()
+    original = model._loaded.parts.blocks[2]
+
+    def wrong(module, _args, output):
+        if module is original:
+            return output[0] * 1.05 if isinstance(output, tuple) else output * 1.05
+        return output
+
+    original.register_forward_hook(wrong)
+    ids = model._loaded.tokenizer.encode(PROMPT)
+    assert model.trace(PROMPT).checks.identity_error < 1e-5, "the identity check cannot see this"
+    with pytest.raises(CheckError, match=r"differs from the CPU's.*--device cpu"):
+        check_device(model._loaded, ids, last_states(model, ids))
+
+
+def test_the_device_check_runs_once_and_only_off_the_cpu(tiny, monkeypatch):
+    class Elsewhere(LoadedModel):
+        @property
+        def device(self):  # type: ignore[override]
+            return types.SimpleNamespace(type="cuda")
+
+    loaded = tiny._loaded
+    fields = {f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded)}
+    ids = loaded.tokenizer.encode(PROMPT)
+    states, calls = last_states(tiny, ids), []
+    passed = checks.check_identity(loaded, PROMPT, ids, states)
+    monkeypatch.setattr(checks, "check_identity", lambda *_: passed)
+    monkeypatch.setattr(checks, "check_device", lambda *_: calls.append(1) or 2e-5)
+    checker = Checker()
+    for _ in range(3):
+        checker.check(Elsewhere(**fields), PROMPT, ids, states, each_length=False)
+    assert calls == [1]
+    assert checker.device_error == 2e-5
+    checker = Checker()
+    checker.check(loaded, PROMPT, ids, states, each_length=False)
+    assert calls == [1]
+    assert checker.device_error is None

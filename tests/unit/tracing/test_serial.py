@@ -1,0 +1,110 @@
+import json
+
+import pytest
+
+from layerwise import Trace
+from layerwise.errors import StoreError
+
+
+@pytest.fixture(scope="module")
+def trace(tiny):
+    return tiny.trace("The capital of Germany is", answer=" Berlin", alternatives=" Rome", track=" the")
+
+
+@pytest.fixture
+def saved(trace, tmp_path):
+    trace.save(tmp_path / "trace.json")
+    return tmp_path / "trace.json"
+
+
+def test_what_scripts_may_rely_on_is_there(trace, saved):
+    data = json.loads(saved.read_text("utf-8"))
+    assert data["model"] == "Qwen3ForCausalLM"
+    assert data["prompt"] == "The capital of Germany is"
+    assert data["tokens"][0] == {"id": trace.tokens[0].id, "text": "The"}
+    assert (data["n_layers"], data["lens"], data["dtype"], data["device"]) == (4, "logit", "float32", "cpu")
+    assert data["answer"]["text"] == " Berlin"
+    assert data["answer"]["deciding_index"] == 0
+    assert data["answer"]["tokens"][0]["text"] == " Berlin"
+    assert [layer["layer"] for layer in data["layers"]] == [0, 1, 2, 3, 4]
+    assert [layer["depth"] for layer in data["layers"]] == [0, 0.25, 0.5, 0.75, 1]
+    [cell] = data["layers"][3]["positions"]
+    assert cell["position"] == 4
+    assert {"id", "text", "prob", "logprob"} <= cell["top"][0].keys()
+    assert {"entropy_bits", "kl_to_final_bits", "kl_from_final_bits"} <= cell.keys()
+    needed = {"prob", "rank", "first_token_prob", "first_token_rank", "logprob"}
+    assert needed <= cell["answer"].keys()
+    assert len(data["output"]) == 5
+    assert data["checks"]["identity_error"] <= 1e-3
+
+
+def test_no_answer_is_null(tiny, tmp_path):
+    tiny.trace("The capital", positions="all").save(tmp_path / "t.json")
+    data = json.loads((tmp_path / "t.json").read_text("utf-8"))
+    assert data["answer"] is None
+    assert all(cell["answer"] is None for layer in data["layers"] for cell in layer["positions"])
+
+
+def test_an_answer_is_filled_in_at_the_prompts_last_position_only(tiny, tmp_path):
+    tiny.trace("The capital of", answer=" France", positions="all").save(tmp_path / "t.json")
+    for layer in json.loads((tmp_path / "t.json").read_text("utf-8"))["layers"]:
+        assert [cell["answer"] is None for cell in layer["positions"]] == [True, True, False]
+
+
+def test_saving_replaces_the_file_whole(trace, saved):
+    before = saved.read_bytes()
+    trace.save(saved)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == ["trace.json"]
+
+
+def test_a_missing_file_is_a_store_error(tmp_path):
+    with pytest.raises(StoreError, match=r"none.json cannot be read: No such file"):
+        Trace.open(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_file_cut_short_is_a_store_error(saved, share):
+    content = saved.read_bytes()
+    saved.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(StoreError, match=r"cut short"):
+        Trace.open(saved)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "3", '{"format": "layerwise trace 99"}', '{"format": "other"}'])
+def test_something_else_is_a_store_error(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(StoreError, match=r"no trace that this version can open"):
+        Trace.open(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"[" * 100000])
+def test_bytes_that_are_no_json_are_a_store_error(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(StoreError):
+        Trace.open(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("part", ["layers", "tokens", "checks", "provenance", "answer", "output"])
+def test_a_missing_part_is_a_store_error(saved, part):
+    data = json.loads(saved.read_text("utf-8"))
+    del data[part]
+    saved.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match=r"a part is missing"):
+        Trace.open(saved)
+
+
+@pytest.mark.parametrize("value", [None, 7, "text", []])
+@pytest.mark.parametrize("part", ["layers", "tokens", "checks", "provenance"])
+def test_a_part_of_another_type_is_a_store_error(saved, part, value):
+    data = json.loads(saved.read_text("utf-8"))
+    data[part] = value
+    saved.write_text(json.dumps(data))
+    with pytest.raises(StoreError):
+        Trace.open(saved)
+
+
+def test_a_folder_that_cannot_be_written_is_a_store_error(trace, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"could not be written"):
+        trace.save(tmp_path / "file" / "trace.json")

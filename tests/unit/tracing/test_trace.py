@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from layerwise.errors import PromptError
+
+PROMPT = "The capital of Germany is"
+
+
+@pytest.fixture(scope="module")
+def trace(tiny):
+    return tiny.trace(
+        PROMPT, answer=(" Berlin", " Rome"), track=(" the", " Paris"), positions="0,2", top_k=3, temperatures=(0.5, 2.0)
+    )  # fmt: skip
+
+
+def test_shapes_follow_layer_position_rank(trace):
+    assert trace.n_layers == 4
+    assert trace.positions == (0, 2, 4)
+    assert trace.top_ids.shape == trace.top_logprobs.shape == (5, 3, 3)
+    for name in ("entropy_bits", "kl_to_final_bits", "kl_from_final_bits", "total_variation", "echo_mass"):
+        assert getattr(trace, name).shape == (5, 3)
+    assert trace.residual_norm.shape == trace.cosine_to_final.shape == (5, 3)
+    assert [t.logprob.shape for t in trace.tracked] == [(5, 3)] * 2
+    assert trace.answer.prob.shape == trace.answer.rank.shape == (5,)
+
+
+def test_depth_runs_from_nothing_to_all(trace):
+    assert trace.depth.tolist() == [0, 0.25, 0.5, 0.75, 1]
+
+
+def test_top_reads_one_layer_at_one_position(trace):
+    assert trace.top() == trace.top(4) == trace.top(-1, 4) == trace.top(4, -1)
+    first = trace.top(1, 2)
+    assert [t.id for t in first] == trace.top_ids[1, 1].tolist()
+    assert first[0].prob == pytest.approx(np.exp(first[0].logprob))
+    assert [t.prob for t in first] == sorted((t.prob for t in first), reverse=True)
+
+
+@pytest.mark.parametrize("layer", [5, -6, 99])
+def test_a_layer_that_does_not_exist_is_refused(trace, layer):
+    with pytest.raises(PromptError, match=r"has layers 0 to 4"):
+        trace.top(layer)
+
+
+def test_a_position_that_was_not_kept_is_refused(trace):
+    with pytest.raises(PromptError, match=r"Position 1 was not kept: this trace holds 0, 2, 4"):
+        trace.top(1, 1)
+
+
+def test_answer_shortcuts(trace):
+    assert trace.answer_rank is trace.answer.rank
+    assert trace.answer_prob is trace.answer.prob
+    assert trace.answer_logprob is trace.answer.logprob
+
+
+@pytest.mark.parametrize("name", ["answer_rank", "answer_prob", "answer_logprob"])
+def test_answer_shortcuts_without_an_answer_say_what_to_do(tiny, name):
+    with pytest.raises(PromptError, match=r"Trace again with answer="):
+        getattr(tiny.trace(PROMPT), name)
+
+
+def test_a_trace_without_answer_and_tracked_tokens(tiny):
+    plain = tiny.trace(PROMPT)
+    assert plain.answer is None
+    assert plain.tracked == ()
+    assert plain.milestones.settled_top1 is None
+
+
+def test_milestones_are_read_at_the_prompts_last_position(trace):
+    within = trace.kl_from_final_bits[:, 2] <= 1
+    assert trace.milestones.settled_kl_1bit == 5 - int(np.argmin([*within[::-1], False]))
+
+
+def test_output_is_the_models_own_likeliest(trace):
+    assert [t.id for t in trace.output] == trace.top_ids[-1, -1].tolist()
+    assert [t.prob for t in trace.output] == pytest.approx([t.prob for t in trace.top()], abs=1e-5)
+
+
+def test_temperatures_sharpen_and_flatten_the_output(trace):
+    (cold, sharp), (hot, flat) = trace.temperatures
+    assert (cold, hot) == (0.5, 2.0)
+    assert [t.id for t in sharp] == [t.id for t in flat] == [t.id for t in trace.output]
+    assert sharp[0].prob > trace.output[0].prob > flat[0].prob
+    gap = trace.output[0].logprob - trace.output[1].logprob
+    assert sharp[0].logprob - sharp[1].logprob == pytest.approx(2 * gap, rel=1e-3)
+
+
+def test_repr_names_model_prompt_and_answer(trace):
+    assert repr(trace) == (
+        "Trace('Qwen3ForCausalLM', 'The capital of Germany is', lens='logit', layers=0…4, answer=' Berlin')"
+    )
+
+
+def test_traces_are_equal_by_content_and_not_hashable(tiny, trace):
+    assert tiny.trace(PROMPT) == tiny.trace(PROMPT)
+    assert tiny.trace(PROMPT) != trace
+    assert trace != "a trace"
+    with pytest.raises(TypeError):
+        hash(trace)
+
+
+def test_generated_tokens_follow_the_prompts(tiny):
+    going = tiny.trace(PROMPT, generate=3)
+    assert len(going.generated) == 3
+    assert going.positions == (4, 5, 6)
+    assert going.last == 0
+    assert [going.top(-1, p)[0].id for p in going.positions] == [t.id for t in going.generated]
+
+
+def test_frame_has_a_row_per_layer_and_position(trace):
+    frame = trace.to_frame()
+    assert len(frame) == 5 * 3
+    assert frame["layer"].tolist() == sorted([0, 1, 2, 3, 4] * 3)
+    assert frame["position"].tolist() == [0, 2, 4] * 5
+    assert frame["token"].tolist()[:3] == ["The", " of", " is"]
+    assert frame["top_id"].tolist() == trace.top_ids[..., 0].ravel().tolist()
+    assert frame["entropy_bits"].tolist() == trace.entropy_bits.ravel().tolist()
+    at_answer = frame[frame["position"] == 4]
+    assert at_answer["answer_prob"].to_numpy() == pytest.approx(trace.answer.prob)
+    assert at_answer["answer_rank"].tolist() == trace.answer.rank.tolist()
+    assert frame[frame["position"] != 4]["answer_prob"].isna().all()
+    assert frame["prob  Paris"].to_numpy() == pytest.approx(np.exp(trace.tracked[1].logprob).ravel())
+    assert frame["rank  the"].tolist() == trace.tracked[0].rank.ravel().tolist()
+
+
+def test_notebook_display_lets_no_markup_of_a_prompt_through(tiny):
+    shown = tiny.trace("<script>alert(1)</script> \u202e", positions="all")._repr_html_()
+    assert "<script" not in shown
+    assert "\u202e" not in shown
+    assert "Qwen3ForCausalLM" in shown
