@@ -116,7 +116,7 @@ def lines(
 def write_png_and_svg(chart: AnyChart, stem: Path) -> None:
     """Write a chart as `stem`.png (larger than nominal, for sharp text) and `stem`.svg."""
     for suffix, scale in ((".png", 1.6), (".svg", 1.0)):
-        with written_whole(stem.with_suffix(suffix)) as scratch:
+        with written_whole(stem.parent / (stem.name + suffix)) as scratch:
             chart.save(str(scratch), scale_factor=scale)
 
 

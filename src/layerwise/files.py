@@ -1,6 +1,7 @@
 """Files written whole or not at all, and their checksums."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -16,7 +17,14 @@ def written_whole(target: Path) -> Iterator[Path]:
     The scratch path does not exist yet: the block makes a file or a folder of it. Readers see
     the old `target` or the new one, never a part. A folder that already stands at `target` is
     replaced by one rename after another, so that a crash leaves at least one of the two whole.
+    A link at `target` stays, and what it points to is replaced.
+
+    Raises:
+        FileExistsError: a device, pipe or socket is at `target`; a file in its place would break it.
     """
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        raise FileExistsError(errno.EEXIST, "it is not a regular file", str(target))
+    target = target.resolve() if target.is_symlink() else target
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch_folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     scratch = scratch_folder / target.name

@@ -44,6 +44,11 @@ def for_markdown(text: str) -> str:
     return "<code>" + _MARKUP.sub(lambda found: f"&#{ord(found[0])};", one_line(text, limit=2000)) + "</code>"
 
 
+def probability(value: float) -> str:
+    """Return a probability with three digits; one that would round to zero and is not reads ``<0.001``."""
+    return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
+
+
 def _shown(text: str, limit: int, substitutes: dict[str, str]) -> str:
     shown = "".join(_printable(character, substitutes) for character in text[: limit + 1])
     return shown if len(text) <= limit else shown[:limit] + "…"

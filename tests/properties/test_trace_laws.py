@@ -175,9 +175,16 @@ def test_a_stored_trace_reads_back_bit_for_bit(
     family, tmp_path_factory, prompt, wanted, positions, k, more, temperatures, lens
 ):
     trace = family.trace(
-        prompt, wanted, alternatives=" France", track=" the", positions=positions, top_k=k, generate=more,
-        temperatures=temperatures, lens=lens,
-    )  # fmt: skip
+        prompt,
+        wanted,
+        alternatives=" France" if wanted else (),
+        track=" the",
+        positions=positions,
+        top_k=k,
+        generate=more,
+        temperatures=temperatures,
+        lens=lens,
+    )
     path = tmp_path_factory.mktemp("stored") / "trace.json"
     trace.save(path)
     opened = Trace.open(path)

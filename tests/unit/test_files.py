@@ -1,4 +1,5 @@
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,39 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
 def test_checksum(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+    real, link = tmp_path / "deep" / "real", tmp_path / "link"
+    real.parent.mkdir()
+    real.write_text("old")
+    link.symlink_to(Path("deep") / "real")
+    write_text_whole(link, "new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert sorted(tmp_path.rglob("*")) == [real.parent, real, link]
+
+
+def test_a_link_to_nothing_yet_is_filled(tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    write_text_whole(link, "new")
+    assert link.is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_pipe_is_not_replaced(tmp_path, linked):
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    with pytest.raises(FileExistsError, match=r"not a regular file"):
+        write_text_whole(link if linked else pipe, "new")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+
+
+def test_a_device_is_not_replaced():
+    with pytest.raises(FileExistsError, match=r"not a regular file: '/dev/null'"):
+        write_text_whole(Path("/dev/null"), "new")
+    assert Path("/dev/null").is_char_device()

@@ -4,17 +4,22 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from layerwise.capture.plan import Sequence, group_by_length
+from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
 
 _TOKENS_AT_ONCE = 2048
 """A block's activations for so many tokens take some tens of MB at the widths that run on laptops."""
+
+_returns_tuple: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+"""By list of blocks: whether they return a tuple that begins with the hidden state, or the state itself."""
 
 
 @dataclass(frozen=True)
@@ -76,24 +81,39 @@ def capture(
 def record_block_calls(
     parts: Parts, ids: Int[Tensor, "sequence position"]
 ) -> tuple[Float[Tensor, "sequence position d_model"], list[BlockCall]]:
-    """Return layer 0 and each block's call, from the model's own forward with its blocks left out."""
+    """Return layer 0 and each block's call, from the model's own forward with its blocks left out.
+
+    Raises:
+        UnsupportedModelError: the model's forward fails so, or doesn't call each block once.
+    """
     seen: list[tuple[Tensor, BlockCall]] = []
-    with _replaced_forwards(parts.blocks, seen):
+    with _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
         parts.backbone(input_ids=ids, use_cache=False)
-    return seen[0][0], [call for _, call in seen]
+    if len(seen) != len(parts.blocks):
+        raise _not_understood(parts, f"{len(seen)} calls of {len(parts.blocks)} blocks came where one of each is due")
+    hidden, calls = seen[0][0], [call for _, call in seen]
+    if hidden.dim() != 3:  # Gemma 3n carries four states side by side
+        raise _not_understood(parts, f"a hidden state of shape {tuple(hidden.shape)} came, not one per position")
+    return hidden, calls
 
 
 @contextlib.contextmanager
 def _replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]]) -> Iterator[None]:
     """Have every block note its call in `seen` and hand the hidden state on unchanged.
 
-    Only the instances' `forward` is replaced, so that attributes which the model reads off its
-    blocks stay; whatever `forward` an instance had before (accelerate sets one) comes back.
+    It is handed on in the form in which the model's blocks return it, which the first recording
+    finds out from the first block itself. Only the instances' `forward` is replaced, so that
+    attributes which the model reads off its blocks stay; whatever `forward` an instance had before
+    (accelerate sets one) comes back.
     """
+    first = blocks[0].forward
 
-    def note(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def note(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor]:
         seen.append((hidden_states, BlockCall(args, kwargs)))
-        return hidden_states
+        if blocks not in _returns_tuple:
+            with torch.no_grad():
+                _returns_tuple[blocks] = isinstance(first(hidden_states, *args, **kwargs), tuple)
+        return (hidden_states,) if _returns_tuple[blocks] else hidden_states
 
     before = [block.__dict__.get("forward") for block in blocks]
     try:
@@ -106,6 +126,25 @@ def _replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall
                 block.__dict__.pop("forward", None)
             else:
                 block.forward = forward
+
+
+@contextlib.contextmanager
+def _refused_if_it_fails(parts: Parts) -> Iterator[None]:
+    """Call a model unsupported whose forward does not run on recorders in its blocks' places."""
+    try:
+        yield
+    except torch.OutOfMemoryError:  # a RuntimeError, but no fault of the model
+        raise
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise _not_understood(parts, f"its forward fails ({type(error).__name__}: {error})") from error
+
+
+def _not_understood(parts: Parts, what: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{type(parts.backbone).__name__} does not call its blocks in a way that layerwise understands: with each "
+        f"block only noting its call and handing the hidden state on, {what}. layerwise reads decoders whose blocks "
+        "form one chain, each called once with the hidden state first."
+    )
 
 
 def output_state(output: Any) -> Tensor:

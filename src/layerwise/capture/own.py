@@ -48,15 +48,23 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...]) -> OwnForward:
 def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> tuple[int, ...]:
     """Return up to `count` ids that the model itself continues `ids` with, always its likeliest.
 
-    Stops after the end-of-text token. Uses transformers' forward and cache; none of the sampling
-    settings that a checkpoint may bring (penalties, temperature) are applied.
+    Stops after an end-of-text token, the tokenizer's or one of the generation config's. Uses
+    transformers' forward, and its cache where the model has one of keys and values (Mamba has not);
+    none of the sampling settings that a checkpoint may bring (penalties, temperature) are applied.
     """
-    made: list[int] = []
-    step, cache = torch.tensor([ids], device=model.device), None
+    ends, made, cache = _end_ids(model), list[int](), None
     while len(made) < count:
-        output = model.hf(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        step = torch.tensor([[*ids, *made] if cache is None else made[-1:]], device=model.device)
+        reused = {} if cache is None else {"past_key_values": cache}
+        output = model.hf(input_ids=step, use_cache=True, logits_to_keep=1, **reused)
         made.append(int(output.logits[0, -1].argmax()))
-        if made[-1] == model.tokenizer.end_id:
+        if made[-1] in ends:
             break
-        step, cache = torch.tensor([made[-1:]], device=model.device), output.past_key_values
+        cache = getattr(output, "past_key_values", None)
     return tuple(made)
+
+
+def _end_ids(model: LoadedModel) -> set[int | None]:
+    """Return the ids that end a text; chat models have several (end of turn, end of text)."""
+    ends = getattr(getattr(model.hf, "generation_config", None), "eos_token_id", None)
+    return {model.tokenizer.end_id, *(ends if isinstance(ends, list | tuple) else [ends])}

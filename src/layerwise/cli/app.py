@@ -37,10 +37,3 @@ def run_app() -> None:
             raise
         say_error(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        say_error("Interrupted.")
-        sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

@@ -44,10 +44,10 @@ def say_note(message: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(quiet: bool) -> Iterator[Progress | None]:
-    """Yield a function that shows (what, done, total) on stderr, or None when nothing may be shown."""
+def progress_bar(quiet: bool) -> Iterator[Progress]:
+    """Yield a function that shows (what, done, total) on stderr, where there is a terminal and it may."""
     if quiet or not sys.stderr.isatty():
-        yield None
+        yield lambda what, done, total: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -89,6 +89,7 @@ def pull(
         source = resolve(name, revision)
         if source.kind == "bundled" and not is_pulled(source.location) and BUNDLED[source.location].licence_note:
             say_note(BUNDLED[source.location].licence_note)
+        say_note(f"{name}: fetched and prepared once, which takes a minute or two")
         with progress_bar(quiet) as progress:
             checkpoint = locate(source, progress)
         print(f"{name}: ready in {checkpoint.folder}")

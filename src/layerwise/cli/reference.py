@@ -32,6 +32,7 @@ def compare(
 
     Example: layerwise reference compare runs/001_layers_and_logits
     """
+    from layerwise.errors import StoreError
     from layerwise.files import written_whole
     from layerwise.store.run import open_run
     from layerwise.studies import reference
@@ -42,8 +43,11 @@ def compare(
     for comparison in comparisons:
         _print(console, comparison)
     if csv is not None:
-        with written_whole(csv) as scratch:
-            reference.to_frame(comparisons).to_csv(scratch, index=False)
+        try:
+            with written_whole(csv) as scratch:
+                reference.to_frame(comparisons).to_csv(scratch, index=False)
+        except OSError as error:
+            raise StoreError(f"{csv} could not be written: {error.strerror or error}.") from error
         print(f"Every figure: {csv}")
 
 

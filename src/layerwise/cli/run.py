@@ -42,19 +42,15 @@ def run(
         def load_quietly(name: str) -> "Model":
             return load(name, device=device, dtype=dtype, progress=progress)
 
-        def show(what: str, done: int, total: int) -> None:
-            if progress:
-                progress(what, done, total)
-
         try:
-            stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=show)
+            stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)
         except KeyboardInterrupt:
             say_note(
                 f"Interrupted. What was finished is stored in {folder}; go on with: "
                 f"layerwise run {study} --out {folder} --resume"
             )
             raise
-        show("writing the report", 1, 1)
+        progress("writing the report", 1, 1)
         report = write_report(stored, folder)
     for line in findings(stored):
         print(line.plain)

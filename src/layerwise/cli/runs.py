@@ -8,9 +8,15 @@ import typer
 from layerwise.cli.console import Debug, results_console
 from layerwise.errors import StoreError
 
-app = typer.Typer(help="Stored runs: list them, write their reports, verify their files.", no_args_is_help=True)
+app = typer.Typer(help="Stored runs: list them, write their reports, verify their files.")
 
 _RunFolder = Annotated[Path, typer.Argument(help="The run's folder.")]
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_runs()
 
 
 @app.command("list")

@@ -53,13 +53,11 @@ def trace(
     from layerwise.tracing.serial import dumps
 
     if prompt == "-":
-        prompt = sys.stdin.read()
+        prompt = sys.stdin.read().removesuffix("\n")
     with progress_bar(quiet) as progress:
-        if progress:
-            progress(f"loading {model}", 0, None)
+        progress(f"loading {model}", 0, None)
         loaded = load(model, revision=revision, device=device, dtype=dtype, progress=progress)
-        if progress:
-            progress("reading every layer", 0, None)
+        progress("reading every layer", 0, None)
         traced = loaded.trace(
             prompt,
             answer=answer or (),
@@ -85,6 +83,8 @@ def print_trace(trace: "Trace") -> None:
     """Print the tokens, a table per position, and the checks."""
     from rich.text import Text
 
+    from layerwise.tracing.summary import answer_sentence, check_sentence
+
     console = results_console()
     read = trace.tokens + trace.generated
     console.print(Text(f"{one_line(trace.model.name)} · {trace.model.n_layers} layers · {trace.lens} lens", "bold"))
@@ -96,8 +96,9 @@ def print_trace(trace: "Trace") -> None:
         console.print(_table(trace, place))
     if trace.generated:
         console.print(Text("goes on: ", "dim") + Text(" ").join(Text(visible(t.text)) for t in trace.generated))
-    for line in _summary(trace):
-        console.print(Text(line, "dim"))
+    for line in (answer_sentence(trace), check_sentence(trace)):
+        if line:
+            console.print(Text(line, "dim"))
 
 
 def _table(trace: "Trace", place: int) -> "Table":
@@ -105,12 +106,14 @@ def _table(trace: "Trace", place: int) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
+    from layerwise.tracing.summary import answer_label
+
     position = trace.positions[place]
     answer = trace.answer if place == trace.last else None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = ["layer", "depth"]
     if answer:
-        numbers += [f"p({visible(answer.answers[0].deciding_token.text)})", "rank"]
+        numbers += [f"p({answer_label(answer.answers)})", "rank"]
     numbers += [*(f"p({visible(tracked.token.text)})" for tracked in trace.tracked), "entropy"]
     for title in numbers:
         table.add_column(title, justify="right", no_wrap=True)
@@ -121,7 +124,7 @@ def _table(trace: "Trace", place: int) -> "Table":
             cells += [_bar(float(answer.prob[layer])), f"{answer.rank[layer]:,}"]
         cells += [f"{math.exp(t.logprob[layer, place]):.3f}" for t in trace.tracked]
         cells.append(f"{trace.entropy_bits[layer, place]:.2f}")
-        winners = {a.deciding_token.id for a in trace.answer.answers} if answer and trace.answer else set()
+        winners = {a.deciding_token.id for a in answer.answers if a.deciding_index == 0} if answer else set()
         tokens = Text("  ", no_wrap=True, overflow="ellipsis")
         cells.append(tokens.join(_token(token, token.id in winners) for token in trace.top(layer, position)))
         table.add_row(*cells)
@@ -140,23 +143,3 @@ def _token(token: "TokenProb", is_answer: bool) -> "Text":
 
     style = "bold blue" if is_answer else "bold" if token.prob >= 0.5 else "" if token.prob >= 0.05 else "dim"
     return Text(visible(token.text), style) + Text(f" {token.prob:.3f}", "dim")
-
-
-def _summary(trace: "Trace") -> list[str]:
-    checks, lines = trace.checks, []
-    if trace.answer:
-        decides = trace.answer.answers[0]
-        settled = trace.milestones.settled_top1
-        where = (
-            f"leads from layer {settled} of {trace.n_layers} on" if settled is not None else "does not lead at the end"
-        )
-        lines.append(
-            f"{visible(decides.text)} {where}; whole answer at the output: p = {math.exp(trace.answer.logprob[-1]):.3f}"
-        )
-    covers = "this prompt" if checks.output_from == "own forward" else "an earlier prompt"
-    lines.append(
-        f"checked on {covers}: last layer = the model's own output to {checks.identity_error:.1e} in log-probability "
-        f"(limit {checks.identity_limit:.1e}); {trace.model.dtype} on {trace.model.device}"
-        + (f"; against the CPU {checks.device_error:.1e}" if checks.device_error is not None else "")
-    )
-    return lines

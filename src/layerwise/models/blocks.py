@@ -43,7 +43,18 @@ def find_parts(hf_model: Any) -> Parts:
     norms = [getattr(backbone, n) for n in _FINAL_NORM_NAMES if isinstance(getattr(backbone, n, None), nn.Module)]
     if len(norms) != 1:
         raise _unsupported(name, f"{len(norms)} of its modules could be the final norm")
+    normed, expected = _width(norms[0], hf_model), unembedding.weight.shape[1]
+    if normed not in (None, expected):
+        raise _unsupported(
+            name, f"its final norm gives {normed} numbers and its unembedding takes {expected}, so a map lies between"
+        )
     return Parts(backbone, chains[0], norms[0], unembedding)
+
+
+def _width(norm: nn.Module, hf_model: Any) -> int | None:
+    """Return how many numbers a norm gives; one without a gain (OLMo's) has the hidden state's width."""
+    gain = getattr(norm, "weight", None)
+    return getattr(text_config(hf_model.config), "hidden_size", None) if gain is None else gain.numel()
 
 
 def text_config(config: Any) -> Any:

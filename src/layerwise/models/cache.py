@@ -76,12 +76,17 @@ def remembered_sha256(path: Path) -> str:
     before = _identity(real)
     sha256 = sha256_of(real)
     if _identity(real) == before:
-        memory = _remembered()
-        memory[str(real)] = {**before, "sha256": sha256}
-        kept = {name: entry for name, entry in memory.items() if Path(name).exists()}
-        with contextlib.suppress(OSError):
-            write_text_whole(cache_folder() / "sums.json", json.dumps(kept, indent=1, sort_keys=True))
+        remember_sha256(real, sha256)
     return sha256
+
+
+def remember_sha256(path: Path, sha256: str) -> None:
+    """Enter a file's SHA-256, computed just now, into what is remembered, if that can be written."""
+    real = path.resolve(strict=True)
+    memory = _remembered() | {str(real): {**_identity(real), "sha256": sha256}}
+    kept = {name: entry for name, entry in memory.items() if Path(name).exists()}
+    with contextlib.suppress(OSError):
+        write_text_whole(cache_folder() / "sums.json", json.dumps(kept, indent=1, sort_keys=True))
 
 
 def known_sha256(path: Path) -> str | None:

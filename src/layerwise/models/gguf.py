@@ -13,7 +13,13 @@ from typing import Any
 
 from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
 from layerwise.files import sha256_of, written_whole
-from layerwise.models.cache import cache_folder, known_sha256, remembered_sha256, writing_to_cache
+from layerwise.models.cache import (
+    cache_folder,
+    known_sha256,
+    remember_sha256,
+    remembered_sha256,
+    writing_to_cache,
+)
 from layerwise.models.headers import GgufHeader, read_gguf_header
 from layerwise.models.quiet import quiet_transformers
 from layerwise.text import harmless
@@ -24,6 +30,8 @@ FORMAT = 1
 
 RECORD = "layerwise.json"
 
+_WEIGHTS = "model.safetensors"
+
 _TOKENIZER_SETTINGS = ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "model_max_length")
 
 
@@ -32,7 +40,7 @@ def prepare(gguf_file: Path, *, weights_sum: str | None = None, progress: Progre
 
     The folder lies in the cache under the file's name and checksum, is written whole or not at
     all, and carries a record (``layerwise.json``) of what it was made from. If it is there and
-    its files have the sizes in the record, it is returned at once.
+    its files have the sizes and its weights the checksum in the record, it is returned at once.
 
     Args:
         gguf_file: A GGUF file, version 2 or 3.
@@ -59,7 +67,8 @@ def prepare(gguf_file: Path, *, weights_sum: str | None = None, progress: Progre
     with writing_to_cache(), written_whole(target) as scratch:
         scratch.mkdir()
         _convert(gguf_file, header, scratch, progress)
-        _write_record(scratch, gguf_file, sha256)
+        weights_sha256 = _write_record(scratch, gguf_file, sha256)
+    remember_sha256(target / _WEIGHTS, weights_sha256)
     return target
 
 
@@ -97,6 +106,7 @@ def _is_whole(folder: Path, sha256: str) -> bool:
             record["format"] == FORMAT
             and record["source_sha256"] == sha256
             and all((folder / name).stat().st_size == size for name, size in record["files"].items())
+            and remembered_sha256(folder / _WEIGHTS) == record["weights_sha256"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
@@ -209,17 +219,20 @@ def _scales_rope(config: Any) -> bool:
     return any(each.get("rope_type", "default") != "default" for each in kinds)
 
 
-def _write_record(folder: Path, gguf_file: Path, sha256: str) -> None:
+def _write_record(folder: Path, gguf_file: Path, sha256: str) -> str:
+    """Write down what the folder was made from, and return the SHA-256 of its weights."""
     import transformers
 
-    weights = folder / "model.safetensors"
+    weights = folder / _WEIGHTS
+    weights_sha256 = sha256_of(weights)
     record = {
         "format": FORMAT,
         "source": gguf_file.name,
         "source_sha256": sha256,
-        "weights_sha256": sha256_of(weights),
+        "weights_sha256": weights_sha256,
         "weights_size": weights.stat().st_size,
         "transformers": transformers.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return weights_sha256

@@ -39,7 +39,7 @@ class Head:
     """Final norm, unembedding and output transform, computed in float32 whatever the weights are."""
 
     final_norm: nn.Module
-    """The model's own norm module, with its gain in float32."""
+    """The model's own norm module; shared with the model if that is in float32, else a float32 copy."""
     weight: Float[Tensor, "token d_model"]
     """W_U in the precision of the checkpoint, shared with the model."""
     bias: Float[Tensor, " token"] | None
@@ -49,6 +49,7 @@ class Head:
     def vocab_size(self) -> int:
         return self.weight.shape[0]
 
+    @torch.no_grad()
     def normed(self, states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
         """Return N_f(h) in float32."""
         return self.final_norm(states.float())
@@ -58,6 +59,7 @@ class Head:
         bias = None if self.bias is None else self.bias.cpu()
         return Head(copy.deepcopy(self.final_norm).cpu(), self.weight.cpu(), bias, self.transform)
 
+    @torch.no_grad()
     def logits(
         self, normed: Float[Tensor, "row d_model"], out: Float[Tensor, "row token"] | None = None
     ) -> Float[Tensor, "row token"]:
@@ -86,8 +88,15 @@ def make_head(config: Any, parts: Parts) -> Head:
     unembedding: Any = parts.unembedding
     bias = getattr(unembedding, "bias", None)
     return Head(
-        final_norm=copy.deepcopy(parts.final_norm).float().requires_grad_(False),
+        final_norm=_in_float32(parts.final_norm),
         weight=unembedding.weight.detach(),
         bias=None if bias is None else bias.detach(),
         transform=OutputTransform(scale, getattr(text, "final_logit_softcapping", None)),
     )
+
+
+def _in_float32(module: nn.Module) -> nn.Module:
+    """Return the module itself if its parameters are in float32, else a copy raised to float32."""
+    if all(parameter.dtype == torch.float32 for parameter in module.parameters()):
+        return module
+    return copy.deepcopy(module).float().requires_grad_(False)

@@ -105,8 +105,8 @@ def read_gguf_header(path: Path) -> GgufHeader:
         start = opened.read(8)
         if start[:4] != b"GGUF" or len(start) < 8:
             raise CorruptFileError(
-                f"{harmless(str(path))} is not a GGUF file: it is {size} bytes long and starts with "
-                f"{start[:4]!r}, not b'GGUF'. {_AGAIN}"
+                f"{harmless(str(path))} is not a GGUF file: it is {size} bytes long and begins with "
+                f"{start!r}, where one begins with b'GGUF' and its version. Check that this is the file you mean."
             )
         with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _walk_gguf(_Cursor(data, path))

@@ -112,6 +112,7 @@ def _download(repo_id: str, revision: str | None) -> Path:
 
 def _explained(error: BaseException, repo_id: str, revision: str | None) -> LayerwiseError:
     """Return the hub client's error as one of ours, with what to do about it."""
+    from huggingface_hub import constants
     from huggingface_hub import errors as hub
 
     shown, page = harmless(repo_id), f"https://huggingface.co/{repo_id}"
@@ -141,8 +142,13 @@ def _explained(error: BaseException, repo_id: str, revision: str | None) -> Laye
             f"{shown} could not be written to the hub's cache: {error}. Make room or give permission, or set "
             "HF_HOME to another folder."
         )
+    if isinstance(error, hub.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
+        return OfflineError(
+            f"{shown} is not whole in the hub's cache on this machine, and offline mode is on (HF_HUB_OFFLINE), so "
+            "it was not looked for on the hub. Unset HF_HUB_OFFLINE to download it, or give a local folder."
+        )
     said = harmless(str(error).strip().partition("\n")[0]).rstrip(".")[:400]
     return OfflineError(
         f"{shown} is not whole in the hub's cache on this machine, and the hub could not be reached: "
-        f"{said}. Check the network (and HF_HUB_OFFLINE), or give a local folder."
+        f"{said}. Check the network, or give a local folder."
     )

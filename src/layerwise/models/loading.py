@@ -107,15 +107,16 @@ def load_model(
             transformers model that is in memory already (then give its `tokenizer` too).
         tokenizer: only with a model in memory.
         revision: branch, tag or commit on the hub.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a model in memory stays where it is.
+        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; a model in memory stays as it is.
         progress: called with (what, done, total) during downloads and preparation.
 
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
     if not isinstance(name, str | Path):
-        return _from_memory(name, tokenizer)
+        asked = {"revision": (revision, None), "device": (device, "auto"), "dtype": (dtype, "auto")}
+        return _from_memory(name, tokenizer, [f"{key}={was!r}" for key, (was, plain) in asked.items() if was != plain])
     if tokenizer is not None:
         raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
     checkpoint = locate(resolve(name, revision), progress)
@@ -128,29 +129,46 @@ def load_model(
     return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
 
 
-def _from_memory(hf_model: Any, hf_tokenizer: Any) -> LoadedModel:
+def _from_memory(hf_model: Any, hf_tokenizer: Any, ignored: list[str]) -> LoadedModel:
     if hf_tokenizer is None or not hasattr(hf_model, "get_output_embeddings"):
         raise ModelError(
             f"Expected a name, a path, or a transformers model together with tokenizer=; got "
             f"{type(hf_model).__name__}{' without a tokenizer' if hf_tokenizer is None else ''}."
         )
+    if not hasattr(hf_tokenizer, "convert_ids_to_tokens"):
+        raise ModelError(
+            f"Expected a transformers tokenizer as tokenizer=; got {hf_tokenizer!r}. Pass the object that "
+            "AutoTokenizer.from_pretrained returns."
+        )
+    if ignored:
+        raise ModelError(
+            f"A model in memory is read where and as it is, so {', '.join(ignored)} would change nothing. Leave it "
+            "out, and use the model's own .to(…) beforehand."
+        )
     _refuse_what_is_no_decoder(hf_model.config.to_dict(), type(hf_model).__name__)
+    if any(module.training for module in hf_model.modules()):
+        raise ModelError(
+            f"{type(hf_model).__name__} is in training mode, in which dropout makes every number random. Call "
+            ".eval() on it first; layerwise leaves your model as it is."
+        )
     name = getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
     return _take_apart(name, hf_model, hf_tokenizer, None)
 
 
 def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
-    if hf_model.training:
-        hf_model.eval()
     parts = find_parts(hf_model)
     _refuse_non_finite(hf_model, name)
-    return LoadedModel(name, hf_model, Tokenizer(hf_tokenizer), parts, make_head(hf_model.config, parts), checkpoint)
+    tokenizer = Tokenizer(hf_tokenizer, getattr(hf_model.get_input_embeddings(), "num_embeddings", None))
+    return LoadedModel(name, hf_model, tokenizer, parts, make_head(hf_model.config, parts), checkpoint)
 
 
 def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
     """Stop at architectures for which "the prediction after each layer" has no meaning."""
     from transformers import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
 
     model_type = str(config.get("model_type"))
     heads = config.get("architectures") or []
@@ -167,6 +185,9 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
         reason = f"transformers has no causal language model for {model_type!r}"
     elif heads and all(head.endswith(_NOT_A_DECODER) for head in heads):
         reason = f"it was saved as {heads[0]}, which does not predict the next token"
+    # BERT and its kin appear among the causal models too, because is_decoder can make them one.
+    elif model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
+        reason = "it is encoder-only: each of its positions sees the tokens behind it, and none predicts the next"
     if reason:
         raise UnsupportedModelError(
             f"{name} cannot be read layer by layer: {reason}. "

@@ -1,25 +1,62 @@
-"""Text to token ids and back, exactly as the model's own tokenizer does it."""
+"""Text to token ids and back, as the model's own tokenizer does it."""
 
 import re
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from layerwise.errors import PromptError
+from layerwise.text import harmless
 from layerwise.types import Token
 
 
 class Tokenizer:
     """A transformers tokenizer, with each token's own text (leading space included)."""
 
-    def __init__(self, hf_tokenizer: Any):
+    def __init__(self, hf_tokenizer: Any, rows: int | None = None):
+        """Wrap `hf_tokenizer` for a model whose embedding table has `rows` rows (None: don't check)."""
         self.hf = hf_tokenizer
+        self.rows = rows
         self.special_ids: frozenset[int] = frozenset(hf_tokenizer.all_special_ids)
         self.end_id: int | None = hf_tokenizer.eos_token_id
         self._texts: dict[int, str] = {}
         self._anchor: tuple[int, str] | None = None
 
     def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
-        """Return the ids of `text`; with `special`, also what the tokenizer adds by itself (BOS)."""
+        """Return the ids of `text`; with `special`, also what the tokenizer puts before it (BOS).
+
+        What some tokenizers append by themselves (EOS) is left off: a prediction is read behind the
+        text's last token, and behind an EOS there is none of this text. One that `text` spells out stays.
+
+        Raises:
+            PromptError: `text` is no valid Unicode, or has a token that the model has no embedding for.
+        """
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise PromptError(
+                f"The text {harmless(ascii(text))} is not valid Unicode: its character {error.start} is half of a "
+                "surrogate pair, which is what bytes that are not UTF-8 turn into. A tokenizer reads whole "
+                "characters only. Give the text in UTF-8."
+            ) from error
+        ids = self._plain_ids(text, special)
+        if special and self._appended and ids[-len(self._appended) :] == self._appended:
+            ids = ids[: -len(self._appended)]
+        if self.rows is not None and (beyond := [i for i in ids if i >= self.rows]):
+            raise PromptError(
+                f"The token {harmless(str(self.hf.convert_ids_to_tokens(beyond[0])))!r} has id {beyond[0]}, and the "
+                f"model has embeddings for ids below {self.rows} only. Tokens were added to the tokenizer and not to "
+                "the model, or the two don't belong together. Leave the token out, or use the model's own tokenizer."
+            )
+        return ids
+
+    @cached_property
+    def _appended(self) -> tuple[int, ...]:
+        """What the tokenizer appends to every text by itself."""
+        bare, whole = self._plain_ids("a", False), self._plain_ids("a", True)
+        starts = [i for i in range(len(whole)) if bare and whole[i : i + len(bare)] == bare]
+        return whole[starts[0] + len(bare) :] if starts else ()
+
+    def _plain_ids(self, text: str, special: bool) -> tuple[int, ...]:
         return tuple(self.hf(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def render_chat(self, prompt: str, system: str | None) -> str:
@@ -60,7 +97,7 @@ class Tokenizer:
         if piece is None:
             return f"<unused {token_id}>"
         if self._anchor is None:
-            anchor_id = self.encode("a", special=False)[-1]
+            anchor_id = self._plain_ids("a", False)[-1]
             self._anchor = (anchor_id, self._plain([anchor_id]))
         anchor_id, before = self._anchor
         both = self._plain([anchor_id, token_id])

@@ -6,7 +6,7 @@ import pandas as pd
 
 from layerwise import charts
 from layerwise.report.material import Case, Material
-from layerwise.text import one_line, visible
+from layerwise.text import one_line
 
 _DEPTH, _LAYER = "depth (layer / number of layers)", "layer (blocks done)"
 
@@ -15,9 +15,9 @@ def leading_tokens(case: Case) -> charts.AnyChart:
     """Return which token leads at each layer, with the answer's probability."""
     frame = charts.leading_frame(
         case.leaders,
-        {case.deciding["id"]} if case.answer is not None else (),
+        case.answer_ids,
         case.followed_ids,
-        case.layers["answer_prob"].tolist() if case.answer is not None else None,
+        case.layers["answer_prob"].tolist() if case.answers else None,
     )
     return charts.leading_tokens(frame, one_line(case.model), _subtitle(case))
 
@@ -54,7 +54,7 @@ def answer_rank(case: Case, raw: Case | None) -> charts.AnyChart:
         y="rank",
         colour="lens",
         x_title=_LAYER,
-        y_title=f"rank of {visible(case.answer or '')}",
+        y_title=f"rank of {case.answer()}",
         title=f"{one_line(case.model)}: the answer's rank, with the final norm and without",
         log_rank=True,
     )
@@ -82,7 +82,7 @@ def entropy_and_kl(case: Case) -> charts.AnyChart:
 
 def _subtitle(case: Case) -> list[str]:
     prompt = one_line(str(case.row["prompt"]))
-    return [prompt] if case.answer is None else [prompt, f"dashed: probability of {visible(case.answer)}"]
+    return [prompt, f"dashed: probability of {case.answer()}"] if case.answers else [prompt]
 
 
 def _long(frame: pd.DataFrame, named: Iterable[tuple[str, str]]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 from layerwise.measures.milestones import stretches
 from layerwise.report.material import Case, Material
 from layerwise.store.run import Run
-from layerwise.text import for_markdown, one_line, visible
+from layerwise.text import for_markdown, one_line, probability, visible
 
 Show = Callable[[str], str]
 """Makes a token's text ready for where the sentence will stand."""
@@ -28,60 +28,51 @@ def findings(run: Run) -> list[Finding]:
     """Return what each model made of each main question, in the study's order."""
     material = Material(run)
     return [
-        _finding(material.case(model, question["id"]))
+        _finding(material.case(model, question["id"]), "" if material.lens == "logit" else f" ({material.lens} lens)")
         for model in material.models
         for question in material.asked("main")
     ]
 
 
-def _finding(case: Case) -> Finding:
+def _finding(case: Case, lens: str) -> Finding:
     prompt = str(case.row["prompt"])
     return Finding(
         case.model,
-        f"{one_line(case.model)}, “{one_line(prompt)}”: {sentence(case, visible)}",
-        f"**{for_markdown(case.model)}**, {for_markdown(prompt)}: "
+        f"{one_line(case.model)}, “{one_line(prompt)}”{lens}: {sentence(case, visible)}",
+        f"**{for_markdown(case.model)}**, {for_markdown(prompt)}{lens}: "
         + sentence(case, lambda text: for_markdown(visible(text))),
     )
 
 
 def sentence(case: Case, show: Show) -> str:
-    """Return who leads before the answer, where the answer settles, and its peak against the output."""
-    if case.answer is None:
-        return f"the output is {show(case.output[0].text)} ({case.output[0].prob:.3f})."
+    """Return who leads before the answer, where the answer settles, and its peak against the last layer."""
+    if not case.answers:
+        return f"the output is {show(case.output[0].text)} ({probability(case.output[0].prob)})."
     settled, n = case.milestone("settled_top1"), case.n_layers
-    answer, probs = show(case.answer), case.layers["answer_prob"].to_numpy()
+    answer, probs = case.answer(show), case.layers["answer_prob"].to_numpy()
     if settled is None:
-        rank = int(case.layers["answer_rank"].iloc[-1])
-        first = case.milestone("first_top1")
-        led = (
-            f"{answer} leads first at layer {first} and loses the lead again"
-            if first is not None
-            else f"{answer} never leads"
-        )
+        rank, first = int(case.layers["answer_rank"].iloc[-1]), case.milestone("first_top1")
+        led = f"leads first at layer {first}, but not at the end" if first is not None else "never leads"
         return (
-            f"{led}; the output is {show(case.output[0].text)} ({case.output[0].prob:.3f}), "
-            f"with {answer} at rank {rank:,} ({probs[-1]:.3f})."
+            f"{answer} {led}; the output is {show(case.output[0].text)} ({probability(case.output[0].prob)}), "
+            f"and {answer} ends at rank {rank:,} ({probability(probs[-1])})."
         )
     before = _leader_before(case, settled)
-    detour = f"{show(before[0])} leads at {_layers(before[1], before[2])}, " if before else ""
-    peak = int(np.argmax(probs))
+    detour = f"{show(before[0])} leads at layers {before[1]}–{before[2]}, " if before else ""
+    peak, last = int(np.argmax(probs)), "the output" if case.row["lens"] == "logit" else f"layer {n}"
     against = (
-        f"p peaks at layer {peak} with {probs[peak]:.3f}, and the output has {probs[-1]:.3f}"
+        f"p peaks at layer {peak} with {probability(probs[peak])}, and {last} has {probability(probs[-1])}"
         if peak < n
-        else f"p is highest at the output, {probs[-1]:.3f}"
+        else f"p is highest at {last}, {probability(probs[-1])}"
     )
     return f"{detour}{answer} settles at {settled} of {n}; {against}."
 
 
 def _leader_before(case: Case, settled: int) -> tuple[str, int, int] | None:
     """Return the token that led right before the answer settled, if for two layers or more."""
-    if settled < 2:
+    if settled < 2 or not case.answer_ids:  # an answer decided later is read at another position
         return None
     leaders = case.leaders[:settled]
     token, first, last = stretches(np.array([leader.id for leader in leaders]))[-1]
     text = next(leader.text for leader in leaders if leader.id == token)
     return (text, first, last) if last > first else None
-
-
-def _layers(first: int, last: int) -> str:
-    return f"layers {first}–{last}"

@@ -1,8 +1,8 @@
 """A run's report in Markdown, with its figures as PNG and SVG."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -12,10 +12,10 @@ from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.report import figures
 from layerwise.report.findings import findings
+from layerwise.report.limits import limits
 from layerwise.report.material import Case, Material
-from layerwise.report.verdicts import limits_of_one_prompt
 from layerwise.store.run import Run
-from layerwise.text import for_markdown, visible
+from layerwise.text import for_markdown, harmless, one_line, probability, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -60,7 +60,7 @@ def _draw(material: Material, folder: Path) -> dict[str, str]:
             case = material.case(model, question["id"])
             draw(slug(model, question["id"], "tokens"), figures.leading_tokens(case))
             draw(slug(model, question["id"], "bits"), figures.entropy_and_kl(case))
-            if case.answer is not None:
+            if case.answers:
                 draw(slug(model, question["id"], "rank"), figures.answer_rank(case, _raw(material, case)))
     return drawn
 
@@ -84,34 +84,37 @@ def _render(material: Material, drawn: dict[str, str]) -> str:
         "token": lambda text: for_markdown(visible(text)),
         "code": for_markdown,
         "layer_of": _layer_of,
-        "p": lambda value: f"{value:.3f}",
+        "p": probability,
         "e": lambda value: f"{value:.1e}",
         "thousands": lambda value: f"{int(value):,}",
     }
+    token: Callable[[str], str] = environment.filters["token"]
     template = environment.get_template("report.md.j2")
     return template.render(
         study=material.run.study,
+        title=_prose(one_line(material.run.study["title"])),
+        description=_prose(material.run.study["description"].strip()),
         manifest=material.run.manifest,
         models=material.models,
         checks={model: material.checks(model) for model in material.models},
         findings=findings(material.run),
-        limits=limits_of_one_prompt(material),
+        limits=limits(material),
+        token=token,
         main=material.asked("main"),
         probes=material.asked("probe"),
         case=material.case,
         raw=lambda case: _raw(material, case),
         figure=lambda *parts: drawn[slug(*parts)],
         is_missing=lambda value: value is None or bool(pd.isna(value)),
-        layer_table=_layer_table,
         complete=material.run.complete,
     )
+
+
+def _prose(text: str) -> str:
+    """Return a study's own words: its Markdown may stay, HTML and control characters may not."""
+    return harmless(text).replace("<", "&lt;")
 
 
 def _layer_of(layer: int | None, n_layers: int) -> str:
     """Return a milestone as layer and depth."""
     return "never" if layer is None else f"{layer} ({layer / n_layers:.0%})"
-
-
-def _layer_table(case: Case) -> list[dict[str, Any]]:
-    """Return one plain row per layer."""
-    return case.layers.to_dict("records")

@@ -1,13 +1,17 @@
 """A stored run, arranged by model and question for reports. Nothing here loads a model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from layerwise.questions.answers import Answer
 from layerwise.store.run import Run
-from layerwise.types import ModelInfo, TokenProb
+from layerwise.text import visible
+from layerwise.tracing.summary import answer_label, decides_first
+from layerwise.types import ModelInfo, Token, TokenProb
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +36,21 @@ class Case:
         return int(self.row["n_layers"])
 
     @property
-    def answer(self) -> str | None:
-        """Text of the token that decides; None where no answer was declared."""
-        return None if self.row["answer"] is None else str(self.deciding["text"])
+    def answers(self) -> tuple[Answer, ...]:
+        """The acceptable answers; none where none was declared."""
+        return tuple(
+            Answer(each["text"], tuple(Token(**token) for token in each["tokens"]), int(each["deciding_index"]))
+            for each in self.row["answers"]
+        )
+
+    def answer(self, show: Callable[[str], str] = visible) -> str:
+        """Return what the answer's rank and probability are about, ready to show."""
+        return answer_label(self.answers, show)
 
     @property
-    def deciding(self) -> dict[str, Any]:
-        return self.row["answer_tokens"][int(self.row["deciding_index"])]
+    def answer_ids(self) -> set[int]:
+        """Tokens that are the answer where they lead behind the prompt; none if it is decided later."""
+        return {a.deciding_token.id for a in self.answers} if decides_first(self.answers) else set()
 
     @property
     def leaders(self) -> list[TokenProb]:
@@ -72,9 +84,10 @@ class Material:
 
     @property
     def models(self) -> dict[str, ModelInfo]:
-        """In the study's order, those that were run."""
-        known = self.run.models
-        return {name: known[name] for name in self.run.study["models"] if name in known}
+        """In the study's order, those of which every question was read through every lens."""
+        known, asked = self.run.models, len(self.run.study["questions"]) * len(self.lenses)
+        read = self._questions["model"].value_counts()
+        return {name: known[name] for name in self.run.study["models"] if name in known and read.get(name) == asked}
 
     @property
     def lenses(self) -> list[str]:

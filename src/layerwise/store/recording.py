@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import StoreError
-from layerwise.store.run import SCHEMA_VERSION, Run, open_run, shard_files, write_manifest, write_shard
+from layerwise.store.run import SCHEMA_VERSION, Run, open_run, shard_sums, write_manifest, write_shard
 from layerwise.store.tables import layer_rows, question_row
 from layerwise.studies.study import Question, Study
 from layerwise.tracing.model import Model
@@ -67,57 +67,70 @@ def record(
         StoreError: the folder holds another run, or cannot be written to.
         ModelError, PromptError, CheckError: the study could not be run to its end.
     """
-    manifest = _begin(study, folder, resume)
+    earlier = _earlier_run(study, folder, resume)
+    manifest = _manifest(study, earlier)
+    stored = earlier.whole_shards() if earlier else {}
+    _write(folder, manifest | {"shards": list(stored.values())})
     groups = list(_groups(study))
-    steps, done = len(study.models) * len(groups), 0
+    steps, done, needed = len(study.models) * len(groups), 0, []
     for name in study.models:
         on_progress(f"loading {name}", done, steps)
         model = load(name)
         manifest["models"][name] = asdict(model.info)
         for group in groups:
             on_progress(f"reading {name}", done, steps)
-            _record_group(study, folder, model, group, manifest)
+            needed += _record_group(study, folder, model, group, stored)
+            # Until the end the manifest also keeps what was stored for models that are yet to come.
+            _write(folder, manifest | {"shards": list(stored.values())})
             done += 1
             on_progress(f"reading {name}", done, steps)
-    manifest["status"] = "complete"
-    _write(folder, manifest)
+    models = {name: manifest["models"][name] for name in study.models}
+    final = {"status": "complete", "models": models, "shards": [stored[key] for key in needed]}
+    _write(folder, manifest | final)
     return open_run(folder)
 
 
-def _begin(study: Study, folder: Path, resume: bool) -> dict[str, Any]:
-    """Return the manifest of the run that starts or goes on, written already."""
-    created = _now()
-    if (folder / "manifest.json").exists():
-        earlier = open_run(folder)
-        if earlier.manifest["study_sum"] != study.sum:
-            raise StoreError(
-                f"{folder} holds a run of another study, or of this one before it was changed. Its results would be "
-                "lost or mixed with the new ones. Give another folder with --out, or delete that one."
-            )
-        if not resume:
-            raise StoreError(
-                f"{folder} holds {'a complete' if earlier.complete else 'an incomplete'} run of this study already. "
-                "Go on with it (--resume computes only what is missing), or give another folder with --out."
-            )
-        created = earlier.manifest["created"]
-    elif folder.exists() and any(folder.iterdir()):
-        raise StoreError(f"{folder} is not empty and holds no run. Give another folder with --out.")
-    manifest = {
+def _earlier_run(study: Study, folder: Path, resume: bool) -> Run | None:
+    """Return the run that the folder holds and that is to be completed, or None for an empty folder."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file, and a run is a folder. Give another name with --out.")
+    if not (folder / "manifest.json").exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise StoreError(f"{folder} is not empty and holds no run. Give another folder with --out.")
+        return None
+    earlier = open_run(folder)
+    if earlier.manifest["study_sum"] != study.sum:
+        raise StoreError(
+            f"{folder} holds a run of another study, or of this one before it was changed. Its results would be "
+            "lost or mixed with the new ones. Give another folder with --out, or delete that one."
+        )
+    if not resume:
+        raise StoreError(
+            f"{folder} holds {'a complete' if earlier.complete else 'an incomplete'} run of this study already. "
+            "Go on with it (--resume computes only what is missing), or give another folder with --out."
+        )
+    return earlier
+
+
+def _manifest(study: Study, earlier: Run | None) -> dict[str, Any]:
+    """Return the manifest of a run that is under way; the shards are added as they are stored."""
+    return {
         "status": "incomplete",
-        "created": created,
+        "created": earlier.manifest.get("created", _now()) if earlier else _now(),
+        "updated": _now(),
         "study": study.model_dump(),
         "study_sum": study.sum,
-        "models": {},
-        "shards": [],
+        "models": dict(earlier.manifest["models"]) if earlier else {},
         "versions": _versions(),
     }
-    _write(folder, manifest)
-    return manifest
 
 
-def _record_group(study: Study, folder: Path, model: Model, group: _Group, manifest: dict[str, Any]) -> None:
+def _record_group(
+    study: Study, folder: Path, model: Model, group: _Group, stored: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Compute and store what is missing of a group; return the keys of its shards, now all in `stored`."""
     keys = {lens: group.key(study, model.info, lens) for lens in study.lenses}
-    missing = [lens for lens in study.lenses if shard_files(folder, keys[lens]) is None]
+    missing = [lens for lens in study.lenses if keys[lens] not in stored]
     if missing:
         requests = [question.request(study) for question in group.questions]
         traces = model.trace_all(requests, lenses=missing, check_each_length=True)
@@ -129,18 +142,14 @@ def _record_group(study: Study, folder: Path, model: Model, group: _Group, manif
             }
             with _storage_errors(folder):
                 write_shard(folder, keys[lens], rows)
-    for lens, key in keys.items():
-        ids = [question.id for question in group.questions]
-        manifest["shards"].append(
-            {
-                "key": key,
+            stored[keys[lens]] = {
+                "key": keys[lens],
                 "model": model.info.name,
                 "lens": lens,
-                "questions": ids,
-                "files": shard_files(folder, key),
+                "questions": [question.id for question in group.questions],
+                "files": shard_sums(folder, keys[lens]),
             }
-        )
-    _write(folder, manifest)
+    return list(keys.values())
 
 
 def _groups(study: Study) -> Iterator[_Group]:

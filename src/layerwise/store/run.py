@@ -7,6 +7,7 @@ RUN/shards/KEY/              one model, one lens, a group of questions; KEY name
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,14 +81,17 @@ class Run:
         table = pa.concat_tables(parts) if parts else TABLES[name].empty_table()
         return table.to_pandas(ignore_metadata=True)
 
+    def whole_shards(self) -> dict[str, dict[str, Any]]:
+        """Return the manifest's entries of shards whose files are what was written, by key."""
+        shards = self.manifest["shards"]
+        return {shard["key"]: shard for shard in shards if shard_sums(self.path, shard["key"]) == shard["files"]}
+
     def damaged_files(self) -> list[str]:
         """Return the files whose bytes are not those that were written, or that are gone."""
         bad = []
         for shard in self.manifest["shards"]:
-            for name, expected in shard["files"].items():
-                file = self.path / "shards" / shard["key"] / name
-                if not file.is_file() or sha256_of(file) != expected:
-                    bad.append(str(file.relative_to(self.path)))
+            found = shard_sums(self.path, shard["key"])
+            bad += [f"shards/{shard['key']}/{n}" for n, expected in shard["files"].items() if found.get(n) != expected]
         return bad
 
 
@@ -113,7 +117,29 @@ def open_run(path: str | Path) -> Run:
             f"{folder} was written in schema {version}; this version of layerwise reads schema {SCHEMA_VERSION}. "
             "Update layerwise to open it."
         )
+    if not _is_manifest(manifest):
+        raise StoreError(f"{file} lacks parts of a manifest, or they are of another form. Run the study again.")
     return Run(folder, manifest)
+
+
+def _is_manifest(manifest: dict[str, Any]) -> bool:
+    """Return whether a manifest has the parts that everything else takes for granted."""
+    try:
+        return (
+            isinstance(manifest["study"]["name"], str)
+            and isinstance(manifest["study"]["models"], list)
+            and isinstance(manifest["study_sum"], str)
+            and isinstance(manifest["status"], str)
+            and isinstance(manifest["updated"], str)
+            and all(ModelInfo(**info) for info in manifest["models"].values())
+            and all(
+                re.fullmatch(r"[0-9a-f]{24}", shard["key"])
+                and shard["files"].keys() == {f"{t}.parquet" for t in _TABLES}
+                for shard in manifest["shards"]
+            )
+        )
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def write_shard(run_folder: Path, key: str, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -129,13 +155,10 @@ def write_shard(run_folder: Path, key: str, rows: dict[str, list[dict[str, Any]]
             pq.write_table(pa.Table.from_pylist(rows[name], schema=schema), scratch / f"{name}.parquet")
 
 
-def shard_files(run_folder: Path, key: str) -> dict[str, str] | None:
-    """Return a stored shard's files with their sums, or None if it is not there."""
+def shard_sums(run_folder: Path, key: str) -> dict[str, str]:
+    """Return the files of a shard with their SHA-256, as a manifest lists them."""
     folder = run_folder / "shards" / key
-    files = {f"{name}.parquet": folder / f"{name}.parquet" for name in _TABLES}
-    if not all(file.is_file() for file in files.values()):
-        return None
-    return {name: sha256_of(file) for name, file in files.items()}
+    return {file.name: sha256_of(file) for file in sorted(folder.glob("*.parquet"))}
 
 
 def write_manifest(run_folder: Path, manifest: dict[str, Any]) -> None:

@@ -1,25 +1,17 @@
 """The two tables of a run, and how traces become their rows."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from layerwise.measures.milestones import Milestones
 from layerwise.tracing.trace import MEASURES, Trace
 
 _TOKEN = pa.struct([("id", pa.int64()), ("text", pa.string())])
 _TOKEN_PROB = pa.struct([*_TOKEN, ("prob", pa.float64()), ("logprob", pa.float64())])
 _TRACKED = pa.struct([*_TOKEN_PROB, ("rank", pa.int64())])
-_MILESTONES = (
-    "settled_top1",
-    "first_top1",
-    "first_p50",
-    "first_p95",
-    "settled_kl_1bit",
-    "copy",
-    "half_entropy",
-)
 _CHECKS = {
     "identity_error": pa.float64(),
     "identity_limit": pa.float64(),
@@ -43,9 +35,11 @@ QUESTIONS = pa.schema(
         ("prompt", pa.string()),
         ("tokens", pa.list_(_TOKEN)),
         ("answer", pa.string()),
-        ("answer_tokens", pa.list_(_TOKEN)),
-        ("deciding_index", pa.int64()),
-        *((name, pa.int64()) for name in _MILESTONES),
+        (
+            "answers",
+            pa.list_(pa.struct([("text", pa.string()), ("tokens", pa.list_(_TOKEN)), ("deciding_index", pa.int64())])),
+        ),
+        *((field.name, pa.int64()) for field in fields(Milestones)),
         ("output", pa.list_(_TOKEN_PROB)),
         (
             "temperatures",
@@ -79,7 +73,6 @@ TABLES = {"questions": QUESTIONS, "layers": LAYERS}
 
 def question_row(trace: Trace, question: str, role: str) -> dict[str, Any]:
     """Return a trace's row of `QUESTIONS`."""
-    answer = trace.answer.answers[0] if trace.answer else None
     return {
         "model": trace.model.name,
         "location": trace.model.location,
@@ -90,9 +83,8 @@ def question_row(trace: Trace, question: str, role: str) -> dict[str, Any]:
         "role": role,
         "prompt": trace.prompt,
         "tokens": [asdict(token) for token in trace.tokens],
-        "answer": answer.text if answer else None,
-        "answer_tokens": [asdict(token) for token in answer.tokens] if answer else None,
-        "deciding_index": answer.deciding_index if answer else None,
+        "answer": trace.answer.answers[0].text if trace.answer else None,
+        "answers": [asdict(each) for each in trace.answer.answers] if trace.answer else [],
         **asdict(trace.milestones),
         "output": [asdict(token) for token in trace.output],
         "temperatures": [

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layerwise.capture.loop import output_state, record_block_calls
-from layerwise.capture.own import OwnForward, own_forward
+from layerwise.capture.own import own_forward
 from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
 from layerwise.models.loading import LoadedModel
@@ -30,7 +30,8 @@ class IdentityCheck:
     states_error: float
     prompt: str
     ids: tuple[int, ...]
-    own: OwnForward
+    own_logits: Float[Tensor, " token"]
+    """What transformers' own forward gave at the prompt's last position."""
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Checker:
     """By prompt length, and under None the first of all."""
     device_error: float | None = None
     device_checked: bool = False
+    weights: tuple[int, ...] = ()
+    """Versions of the weights that the checks were passed with."""
 
     def check(
         self,
@@ -63,6 +66,9 @@ class Checker:
         Raises:
             CheckError: a check failed.
         """
+        weights = tuple(parameter._version for parameter in model.hf.parameters())
+        if weights != self.weights:  # a model in memory can be changed between two traces
+            self.passed, self.device_checked, self.weights = {}, False, weights
         if not self.device_checked:
             self.device_error = None if model.device.type == "cpu" else check_device(model, ids, states)
             self.device_checked = True
@@ -93,7 +99,7 @@ def check_identity(
             "last layer must reproduce the model's output, so a part of the readout (final norm, unembedding, "
             "soft-cap, scale) is not what this model uses, and every other layer's numbers would be wrong too."
         )
-    return IdentityCheck(error, limit, states_error, prompt, ids, own)
+    return IdentityCheck(error, limit, states_error, prompt, ids, own.logits)
 
 
 def check_device(model: LoadedModel, ids: tuple[int, ...], states: Float[Tensor, "layer d_model"]) -> float:

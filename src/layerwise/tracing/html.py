@@ -3,6 +3,7 @@
 from html import escape
 
 from layerwise.text import one_line, visible
+from layerwise.tracing.summary import answer_label, answer_sentence, check_sentence
 from layerwise.tracing.trace import Trace
 from layerwise.types import TokenProb
 
@@ -12,17 +13,16 @@ _CELL = "text-align:left;padding:1px 8px;white-space:nowrap"
 
 def html_table(trace: Trace) -> str:
     """Return the prompt's last position, one row per layer, with the checks below."""
-    head = ["layer", "depth", *(["p(answer)", "rank"] if trace.answer else []), "entropy", "likeliest tokens"]
+    answer = [f"p({escape(answer_label(trace.answer.answers))})", "rank"] if trace.answer else []
+    head = ["layer", "depth", *answer, "entropy", "likeliest tokens"]
     rows = "".join(_row(trace, layer) for layer in range(trace.n_layers + 1))
     titles = "".join(f'<th style="{_CELL}">{title}</th>' for title in head)
-    checks = trace.checks
+    sentences = "<br>".join(escape(said) for said in (answer_sentence(trace), check_sentence(trace)) if said)
     return (
         f'<div style="overflow-x:auto"><p><b>{escape(one_line(trace.model.name))}</b>, {escape(trace.lens)} lens: '
         f"{escape(one_line(trace.prompt))}</p>"
         f'<table style="{_STYLE}"><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>'
-        f"<p><small>Last layer against the model's own output: {checks.identity_error:.1e} "
-        f"(limit {checks.identity_limit:.1e}). {escape(trace.model.dtype)} on {escape(trace.model.device)}."
-        "</small></p></div>"
+        f"<p><small>{sentences}</small></p></div>"
     )
 
 

@@ -44,7 +44,7 @@ class Model:
         alternatives: Texts = (),
         track: Texts = (),
         lens: str = "logit",
-        positions: str = "last",
+        positions: str | int | Sequence[int] = "last",
         top_k: int = 5,
         chat: bool = False,
         system: str | None = None,
@@ -59,7 +59,7 @@ class Model:
             alternatives: wrong answers of the same type; they settle which token decides.
             track: texts of single tokens to follow at every layer and position.
             lens: ``logit`` (final norm and head) or ``raw`` (head alone).
-            positions: ``last``, ``all``, or indices and slices as in ``"0,3:5,-1"``.
+            positions: ``last``, ``all``, indices and slices as in ``"0,3:5,-1"``, or indices as numbers.
             top_k: how many of the likeliest tokens to keep per layer and position.
             chat: put the prompt into the model's chat template.
             system: system message of that conversation.
@@ -75,7 +75,7 @@ class Model:
             answers=_as_tuple(answer),
             alternatives=_as_tuple(alternatives),
             track=_as_tuple(track),
-            positions=positions,
+            positions=_as_positions(positions),
             top_k=top_k,
             chat=chat,
             system=system,
@@ -142,3 +142,9 @@ def load(
 
 def _as_tuple(texts: Texts) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else tuple(texts)
+
+
+def _as_positions(positions: str | int | Sequence[int]) -> str:
+    if isinstance(positions, str):
+        return positions
+    return str(positions) if isinstance(positions, int) else ",".join(str(position) for position in positions)

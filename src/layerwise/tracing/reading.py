@@ -98,10 +98,10 @@ def capture_requests(
     places: list[Place] = []
     for index, item in enumerate(prepared):
         tails = list(dict.fromkeys(answer.ids[:-1] for answer in item.answers if len(answer.ids) > 1))
-        behind = item.generated[:-1] or next(iter(tails), ())
-        runs = [(behind, [Place(index, position) for position in item.positions])]
-        if not item.generated and tails:
-            runs[0][1].extend(_forced_places(index, item, tails.pop(0)))
+        runs = [(item.generated[:-1], [Place(index, position) for position in item.positions])]
+        if tails and not item.generated[:-1]:
+            tail = tails.pop(0)
+            runs = [(tail, runs[0][1] + _forced_places(index, item, tail))]
         runs += [(tail, _forced_places(index, item, tail)) for tail in tails]
         for tail, wanted in runs:
             sequences.append(TokenSequence(item.ids + tail, tuple(place.position for place in wanted)))

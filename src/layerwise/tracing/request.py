@@ -1,5 +1,6 @@
 """What is asked of one prompt, and what that means in tokens."""
 
+import math
 from dataclasses import dataclass
 
 from layerwise.capture.own import generate_greedily
@@ -58,12 +59,16 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
             cannot be used.
     """
     tokenizer = model.tokenizer
+    if not isinstance(request.prompt, str):
+        raise PromptError(f"A prompt is a text; got {type(request.prompt).__name__}. Trace several with trace_all.")
     if not request.prompt:
         raise PromptError("The prompt is empty, so there is no token whose prediction could be read. Give some text.")
     if request.system is not None and not request.chat:
         raise PromptError("A system message belongs to a conversation: add --chat (chat=True), or leave it out.")
-    if request.top_k < 1 or request.generate < 0 or any(t <= 0 for t in request.temperatures):
-        raise PromptError("top_k must be at least 1, generate at least 0, and temperatures greater than 0.")
+    if request.top_k < 1 or request.generate < 0 or any(not 0 < t < math.inf for t in request.temperatures):
+        raise PromptError("top_k must be at least 1, generate at least 0, and temperatures greater than 0 and finite.")
+    if request.alternatives and not request.answers:
+        raise PromptError("Alternatives settle which token of an *answer* decides, and none was given. Add an answer.")
     text = tokenizer.render_chat(request.prompt, request.system) if request.chat else request.prompt
     ids = tokenizer.encode(text, special=not request.chat)
     if not ids:

@@ -196,7 +196,9 @@ class Trace:
 
         frame = charts.leading_frame(
             [self.top(layer)[0] for layer in range(self.n_layers + 1)],
-            {answer.deciding_token.id for answer in self.answer.answers} if self.answer else (),
+            {answer.deciding_token.id for answer in self.answer.answers if answer.deciding_index == 0}
+            if self.answer
+            else (),
             {tracked.token.id for tracked in self.tracked},
             self.answer.prob.tolist() if self.answer else None,
         )

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import exact_top_k
 from layerwise.readout.lenses import lens_named
@@ -56,6 +57,8 @@ def trace_requests(
         PromptError: a request cannot be turned into tokens.
         CheckError: the numbers are not the model's own.
     """
+    if model.hf.training:
+        raise CheckError("The model is in training mode, where dropout makes every number random. Call .eval() on it.")
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
     captured = capture_requests(model, prepared, on_layer)
@@ -82,7 +85,7 @@ def _own_output(
 ) -> _Output:
     """Return the model's prediction: from its own forward if this prompt ran it, else from layer n."""
     ran = check.ids == item.ids
-    logits = check.own.logits if ran else head_logits(model, final_state[None])[0]
+    logits = check.own_logits if ran else head_logits(model, final_state[None])[0]
     tops = [
         _likeliest(model, logits / temperature, item.request.top_k) for temperature in (1.0, *item.request.temperatures)
     ]

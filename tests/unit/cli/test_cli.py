@@ -95,6 +95,28 @@ def test_json_on_stdout_is_the_contract(layerwise, folder):
     assert data["checks"]["identity_error"] <= data["checks"]["identity_limit"]
 
 
+def test_a_set_and_a_later_token_are_labelled_as_what_they_are(layerwise, folder):
+    _, out, _ = layerwise("trace", PROMPT, "--model", folder, "--answer", " Paris", "--answer", " Berlin")
+    assert "p(␣Paris or ␣Berlin)" in out
+    arguments = ["--answer", " Berlin Germany", "--alternative", " Berlin Paris"]
+    _, out, _ = layerwise("trace", PROMPT, "--model", folder, *arguments)
+    assert "p(␣Germany after ␣Berlin)" in out
+
+
+def test_the_raw_lens_is_not_called_the_output(layerwise, folder):
+    _, out, _ = layerwise("trace", PROMPT, "--model", folder, "--answer", " Berlin", "--lens", "raw")
+    assert "whole answer at layer 4 of the raw lens" in out
+    assert "The raw lens's last layer is not the output" in " ".join(out.split())
+
+
+def test_a_prompt_from_a_pipe_loses_the_line_end_that_echo_adds(layerwise, folder, monkeypatch):
+    import io
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(PROMPT + "\n"))
+    data = json.loads(layerwise("trace", "-", "--model", folder, "--json", "-")[1])
+    assert data["prompt"] == PROMPT
+
+
 def test_json_without_an_answer_says_null(layerwise, folder):
     data = json.loads(layerwise("trace", PROMPT, "--model", folder, "--json", "-")[1])
     assert data["answer"] is None
@@ -119,6 +141,7 @@ def test_json_to_a_file_opens_as_a_trace(layerwise, folder, tmp_path):
         ([PROMPT, "--positions", "99"], "names none of this prompt's"),
         ([PROMPT, "--lens", "tuned"], "Unknown lens"),
         ([PROMPT, "--system", "be brief"], "add --chat"),
+        ([PROMPT, "--alternative", " Paris"], "Add an answer"),
         ([PROMPT, "--device", "tpu"], "Unknown device"),
         ([PROMPT, "--dtype", "int4"], "Unknown dtype"),
     ],
@@ -179,6 +202,9 @@ def test_a_study_runs_reports_resumes_and_verifies(layerwise, folder, tmp_path):
     assert "Nothing was published about this model" in " ".join(said.split())
     code, _, _ = layerwise("runs", "report", out, "--out", str(tmp_path / "report"))
     assert (tmp_path / "report" / "report.md").read_bytes() == (tmp_path / "run" / "report.md").read_bytes()
+    (tmp_path / "file").write_text("")
+    code, _, err = layerwise("reference", "compare", out, "--csv", str(tmp_path / "file" / "x.csv"))
+    assert (code, "could not be written" in err) == (1, True)
     next((tmp_path / "run").rglob("layers.parquet")).write_bytes(b"PAR1")
     code, _, err = layerwise("runs", "verify", out)
     assert (code, "not what was written" in " ".join(err.split())) == (1, True)

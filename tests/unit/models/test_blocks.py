@@ -91,3 +91,14 @@ def test_an_encoder_has_no_such_parts():
     config = transformers.BertConfig(**settings)
     with pytest.raises(UnsupportedModelError, match=r"BertForMaskedLM cannot be read layer by layer"):
         find_parts(transformers.BertForMaskedLM(config))
+
+
+@pytest.mark.parametrize("embedded", [32, 16])
+def test_a_map_between_final_norm_and_unembedding_is_refused(embedded):
+    config = transformers.OPTConfig(**SMALL, ffn_dim=40, word_embed_proj_dim=embedded)
+    hf_model = transformers.AutoModelForCausalLM.from_config(config)
+    if embedded == 32:
+        assert len(find_parts(hf_model).blocks) == 3
+    else:
+        with pytest.raises(UnsupportedModelError, match=r"final norm gives 32 numbers and its unembedding takes 16"):
+            find_parts(hf_model)

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from layerwise.errors import ModelError
-from layerwise.models.cache import cache_folder, remembered_sha256, writing_to_cache
+from layerwise.models.cache import (
+    cache_folder,
+    known_sha256,
+    remember_sha256,
+    remembered_sha256,
+    writing_to_cache,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +77,12 @@ def test_sums_of_files_that_are_gone_are_forgotten(tmp_path: Path, cache: Path):
     kept.write_bytes(b"2")
     remembered_sha256(kept)
     assert list(json.loads((cache / "sums.json").read_text())) == [str(kept.resolve())]
+
+
+def test_a_sum_that_was_entered_is_known_until_the_file_changes(tmp_path: Path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    remember_sha256(file, "f" * 64)
+    assert known_sha256(file) == "f" * 64
+    file.write_bytes(b"abcd")
+    assert known_sha256(file) is None

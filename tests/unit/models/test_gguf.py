@@ -146,6 +146,20 @@ def test_second_preparation_touches_nothing_until_something_changed(tiny: Path, 
     assert modified(prepare(tiny)) != before
 
 
+def test_prepared_weights_with_a_flipped_bit_are_made_anew(tiny: Path):
+    weights = prepare(tiny) / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert prepare(tiny) == weights.parent
+    assert weights.read_bytes() == whole
+
+
+def test_prepared_weights_are_not_hashed_again_while_unchanged(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = prepare(tiny)
+    monkeypatch.setattr("layerwise.models.cache.sha256_of", pytest.fail)
+    assert prepare(tiny) == folder
+
+
 def test_tokenizer_beside_the_file_is_not_used(tiny: Path):
     (tiny.parent / "tokenizer.json").write_text("{}")
     (tiny.parent / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
@@ -180,6 +194,7 @@ def test_file_cut_short_is_refused_with_sizes(tiny: Path, kept: float):
     [
         (b"", "0 bytes long"),
         (b"GGU", "not a GGUF file"),
+        (b"hello\n", r"6 bytes long and begins with b'hello\\n'.*Check that this is the file you mean"),
         (b"\x80\x04pickle--", "not a GGUF file"),
         (b"GGUF" + struct.pack("<I", 1) + bytes(64), "version is 1, expected 2 or 3"),
         (b"GGUF" + struct.pack(">I", 3) + bytes(64), "little-endian"),

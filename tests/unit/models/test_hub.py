@@ -127,6 +127,16 @@ def test_hub_error_says_what_to_do(hub_answers: Any, raised: Exception, expected
     assert caught.value.__cause__ is raised
 
 
+@pytest.mark.parametrize("offline", [True, False])
+def test_offline_mode_is_said_to_be_on_when_it_is(hub_answers: Any, monkeypatch: pytest.MonkeyPatch, offline: bool):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    hub_answers(online=hub_errors.LocalEntryNotFoundError("the client's own words"))
+    with pytest.raises(OfflineError) as caught:
+        hub.fetch("org/name")
+    assert ("offline mode is on (HF_HUB_OFFLINE)" in str(caught.value)) == offline
+    assert ("the client's own words" in str(caught.value)) != offline
+
+
 def test_near_hub_id_is_suggested(hub_answers: Any):
     hub_answers(online=http_error(hub_errors.RepositoryNotFoundError, 404))
     with pytest.raises(UnknownModelError, match="Did you mean Qwen/Qwen3-8B"):

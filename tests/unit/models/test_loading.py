@@ -6,7 +6,7 @@ import torch
 import transformers
 
 import layerwise as lw
-from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
+from layerwise.errors import CorruptFileError, ModelError, PromptError, UnsupportedModelError
 
 ENCODER: dict[str, Any] = {
     "vocab_size": 60,
@@ -79,7 +79,11 @@ def test_what_is_no_model_is_refused(thing, toy_tokenizer):
     ("architecture", "settings", "error", "reason"),
     [
         ("T5ForConditionalGeneration", {"d_ff": 40, "d_kv": 8}, UnsupportedModelError, "encoder-decoder"),
-        ("BertForMaskedLM", {}, UnsupportedModelError, "cannot be read layer by layer"),
+        ("BertForMaskedLM", {}, UnsupportedModelError, "encoder-only"),
+        ("BertModel", {}, UnsupportedModelError, "encoder-only"),
+        ("BertLMHeadModel", {}, UnsupportedModelError, "encoder-only"),
+        ("RobertaModel", {}, UnsupportedModelError, "encoder-only"),
+        ("BertLMHeadModel", {"is_decoder": True}, ModelError, "training mode"),
         ("DebertaV2ForMaskedLM", {}, UnsupportedModelError, "no causal language model for 'deberta-v2'"),
         ("LlamaForSequenceClassification", {}, ModelError, "LlamaForSequenceClassification"),
     ],
@@ -91,11 +95,14 @@ def test_what_does_not_predict_the_next_token_is_refused(architecture, settings,
         lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
 
 
-def test_an_encoder_saved_to_a_folder_is_refused_before_its_weights_are_read(tmp_path, toy_tokenizer):
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("BertForMaskedLM", "saved as BertForMaskedLM"), ("BertModel", "encoder-only")]
+)
+def test_an_encoder_saved_to_a_folder_is_refused_before_its_weights_are_read(tmp_path, toy_tokenizer, kind, reason):
     config = transformers.BertConfig(**ENCODER)
-    transformers.BertForMaskedLM(config).save_pretrained(tmp_path)
+    getattr(transformers, kind)(config).save_pretrained(tmp_path)
     toy_tokenizer(sentencepiece=False, bos=False).save_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModelError, match=r"saved as BertForMaskedLM"):
+    with pytest.raises(UnsupportedModelError, match=reason):
         lw.load(tmp_path)
 
 
@@ -128,10 +135,39 @@ def test_a_missing_weight_is_refused_rather_than_made_up(tmp_path, fresh_parts):
         lw.load(tmp_path)
 
 
-def test_a_model_in_training_mode_is_put_into_evaluation(fresh_parts):
+def test_a_model_in_training_mode_is_refused_and_left_so(fresh_parts):
     hf_model, hf_tokenizer = fresh_parts("llama3", attention_dropout=0.5)
-    model = lw.load(hf_model.train(), tokenizer=hf_tokenizer)
-    assert model.trace("The capital").top_logprobs.tolist() == model.trace("The capital").top_logprobs.tolist()
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM is in training mode.*\.eval\(\)"):
+        lw.load(hf_model.train(), tokenizer=hf_tokenizer)
+    assert hf_model.training
+    hf_model.eval().model.layers[2].train()
+    with pytest.raises(ModelError, match=r"training mode"):
+        lw.load(hf_model, tokenizer=hf_tokenizer)
+    assert lw.load(hf_model.eval(), tokenizer=hf_tokenizer).n_layers == 4
+
+
+@pytest.mark.parametrize("asked", [{"device": "cuda"}, {"dtype": "float16"}, {"revision": "x"}])
+def test_what_a_model_in_memory_cannot_heed_is_refused(fresh_parts, asked):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    [(key, value)] = asked.items()
+    with pytest.raises(ModelError, match=rf"where and as it is, so {key}='{value}' would change nothing"):
+        lw.load(hf_model, tokenizer=hf_tokenizer, **asked)
+    assert lw.load(hf_model, tokenizer=hf_tokenizer, device="auto", dtype="auto").n_layers == 4
+
+
+def test_a_tokenizers_name_is_no_tokenizer(fresh_parts):
+    hf_model, _ = fresh_parts("qwen3")
+    with pytest.raises(ModelError, match=r"Expected a transformers tokenizer as tokenizer=; got 'gpt2'"):
+        lw.load(hf_model, tokenizer="gpt2")
+
+
+def test_a_prompt_with_a_token_that_the_model_has_no_row_for_is_refused(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_tokenizer.add_tokens([f"<new{i}>" for i in range(len(hf_tokenizer), 531)])
+    model = lw.load(hf_model, tokenizer=hf_tokenizer)
+    with pytest.raises(PromptError, match=r"'<new530>' has id 530, .* ids below 530 only"):
+        model.trace("The <new530>")
+    assert model.trace("The <new529>")
 
 
 def test_dtype_can_be_chosen(family_folder):

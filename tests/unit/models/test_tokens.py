@@ -1,4 +1,5 @@
 import pytest
+from tokenizers import processors
 
 from layerwise.errors import PromptError
 from layerwise.models.tokens import Tokenizer
@@ -84,3 +85,41 @@ def test_a_template_that_refuses_is_quoted(toy_tokenizer, template):
     hf.chat_template = template
     with pytest.raises(PromptError, match=r"template refused"):
         Tokenizer(hf).render_chat("Hi", "Be brief")
+
+
+@pytest.fixture
+def appending(toy_tokenizer):
+    """Adds BOS before and EOS behind every text, as with add_eos_token."""
+    hf = toy_tokenizer(sentencepiece=True, bos=True)
+    hf.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[(name, hf.convert_tokens_to_ids(name)) for name in ("<bos>", "<eos>")]
+    )
+    return Tokenizer(hf)
+
+
+@pytest.mark.parametrize("text", ["The capital", "The capital<eos>", "<eos>", ""])
+def test_what_the_tokenizer_appends_by_itself_is_left_off(appending, sentencepiece, text):
+    assert appending.hf(text)["input_ids"][-1] == appending.end_id
+    assert appending.encode(text) == sentencepiece.encode(text)
+    assert appending.encode(text, special=False) == sentencepiece.encode(text, special=False)
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "caf\udce9", "ends \udfff"])
+def test_text_that_is_no_unicode_is_refused(tokenizer, text):
+    with pytest.raises(PromptError, match=rf"not valid Unicode: its character {len(text) - 1} ") as caught:
+        tokenizer.encode(text)
+    str(caught.value).encode()
+
+
+def test_characters_beyond_the_basic_plane_are_taken(tokenizer):
+    assert tokenizer.encode("\U0001f600")
+
+
+def test_a_token_without_an_embedding_is_named(toy_tokenizer):
+    hf = toy_tokenizer(sentencepiece=False, bos=False)
+    rows = len(hf)
+    hf.add_tokens(["<new>"])
+    with pytest.raises(PromptError, match=rf"token '<new>' has id {rows}, .* ids below {rows} only"):
+        Tokenizer(hf, rows).encode("The <new>")
+    assert Tokenizer(hf, rows + 1).encode("The <new>")[-1] == rows
+    assert Tokenizer(hf, rows).encode("The")

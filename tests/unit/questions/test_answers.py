@@ -1,4 +1,5 @@
 import pytest
+from tokenizers import processors
 
 from layerwise.errors import PromptError
 from layerwise.models.tokens import Tokenizer
@@ -85,3 +86,14 @@ def test_an_answer_of_white_space_is_decided_by_its_first_token(resolve):
 def test_an_alternative_that_merges_with_the_prompt_is_refused_too(resolve):
     with pytest.raises(PromptError, match=r"'ital'"):
         resolve("The cap", " of Germany", "ital")
+
+
+def test_an_answer_stands_right_behind_the_prompt_where_the_tokenizer_appends_an_end(toy_tokenizer):
+    hf = toy_tokenizer(sentencepiece=False, bos=False)
+    hf.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A <eos>", special_tokens=[("<eos>", hf.eos_token_id)]
+    )
+    tokenizer = Tokenizer(hf)
+    prompt = "The capital of Germany is"
+    answer = resolve_answer(tokenizer, prompt, tokenizer.encode(prompt), " Berlin")
+    assert texts(answer) == [" Berlin"]

@@ -10,7 +10,7 @@ from layerwise.report.markdown import slug, write_report
 from layerwise.report.material import Material
 from layerwise.store.recording import record
 from layerwise.studies.study import check_study
-from layerwise.text import visible
+from layerwise.text import probability, visible
 
 HOSTILE = "The <script>alert(1)</script> | `x` [a](javascript:b) \u202e capital of\nGermany is"
 
@@ -84,7 +84,7 @@ def test_the_numbers_in_the_report_are_the_stored_ones(run, report):
     case = Material(run).case(run.study["models"][0], "plain")
     last = case.layers.iloc[-1]
     text = report.read_text()
-    assert f"| {last['answer_prob']:.3f} | {int(last['answer_rank']):,} |" in text
+    assert f"| {probability(last['answer_prob'])} | {int(last['answer_rank']):,} |" in text
     assert f"{case.row['identity_error']:.1e}" in text
 
 
@@ -114,12 +114,12 @@ def test_a_sentence_about_an_answer_that_never_leads_says_what_does(run):
     case = _case(run, [9, 5, 5, 4, 3], [3, 7, 7, 7, 7], [0, 0, 0, 0, 0.2])
     said = sentence(case, visible)
     assert said.startswith("␣Berlin never leads; the output is ")
-    assert said.endswith("with ␣Berlin at rank 3 (0.200).")
+    assert said.endswith("and ␣Berlin ends at rank 3 (0.200).")
 
 
 def test_a_sentence_about_a_lead_that_was_lost_says_so(run):
     case = _case(run, [9, 5, 1, 4, 3], [3, 7, 2, 7, 7], [0, 0, 0.5, 0, 0.2])
-    assert "leads first at layer 2 and loses the lead again" in sentence(case, visible)
+    assert "leads first at layer 2, but not at the end" in sentence(case, visible)
 
 
 def test_findings_cover_each_model_and_main_question(run):
@@ -143,3 +143,60 @@ def test_a_report_that_cannot_be_written_is_an_error(run, tmp_path):
 def test_names_of_files_hold_nothing_that_means_something_to_a_file_system():
     assert slug("../../etc/passwd", "a b") == "etc-passwd-a-b"
     assert slug("org/name", "q") == "org-name-q"
+
+
+def _report_of(load_family, folder, questions, **changes):
+    model = load_family("qwen3")
+    study = check_study(
+        {"name": "toy", "title": "Toy", "models": [model.info.name], "questions": questions} | changes, "test"
+    )
+    run = record(study, folder / "run", load=lambda name: model)
+    return run, write_report(run, folder / "report").read_text()
+
+
+def test_an_answer_that_is_decided_later_is_told_as_such(load_family, tmp_path):
+    """Its probability is read one token on, so no leader behind the prompt is set beside it."""
+    question = {
+        "id": "q",
+        "prompt": "The capital of Germany is",
+        "answers": [" Berlin Germany"],
+        "alternatives": [" Berlin Paris"],
+    }
+    run, text = _report_of(load_family, tmp_path, [question])
+    assert "␣Germany after ␣Berlin" in findings(run)[0].plain
+    assert "<code>␣Germany</code> after <code>␣Berlin</code>" in text
+    assert Material(run).case(run.study["models"][0], "q").answer_ids == set()
+
+
+def test_a_set_of_answers_is_named_whole(load_family, tmp_path):
+    question = {"id": "q", "prompt": "The capital of Germany is", "answers": [" Paris", " Berlin"]}
+    run, _ = _report_of(load_family, tmp_path, [question])
+    assert "␣Paris or ␣Berlin" in findings(run)[0].plain
+    assert len(Material(run).case(run.study["models"][0], "q").answer_ids) == 2
+
+
+def test_a_study_without_answers_has_a_report(load_family, tmp_path):
+    run, text = _report_of(load_family, tmp_path, [{"id": "q", "prompt": "The capital of Germany is"}])
+    assert "the output is" in findings(run)[0].plain
+    assert "Inner confidence" not in text
+
+
+def test_names_with_dots_get_figures_of_their_own(load_family, tmp_path):
+    questions = [{"id": f"q.{i}", "prompt": "The capital of Germany is"} for i in (1, 2)]
+    _, text = _report_of(load_family, tmp_path, questions)
+    shown = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert len(set(shown)) == len(shown) == 4
+    assert all((tmp_path / "report" / name).is_file() for name in shown)
+
+
+def test_a_report_of_the_raw_lens_alone_says_so(load_family, tmp_path):
+    question = {"id": "q", "prompt": "The capital of Germany is", "answers": [" Berlin"]}
+    run, _ = _report_of(load_family, tmp_path, [question], lenses=["raw"])
+    assert "(raw lens)" in findings(run)[0].plain
+
+
+def test_html_in_a_studys_own_words_is_not_markup(load_family, tmp_path):
+    question = {"id": "q", "prompt": "The capital of Germany is"}
+    _, text = _report_of(load_family, tmp_path, [question], title="<script>x</script>", description="<img src=x>")
+    assert "<script" not in text
+    assert "<img" not in text

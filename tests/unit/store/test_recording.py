@@ -184,6 +184,49 @@ def test_tampering_and_loss_are_found(study, load, tmp_path):
         run.layers()
 
 
+def test_resuming_computes_a_damaged_shard_again(study, load, tmp_path):
+    first = record(study, tmp_path / "run", load=load)
+    before = first.layers()
+    file = sorted((tmp_path / "run").rglob("layers.parquet"))[0]
+    file.write_bytes(file.read_bytes()[:-10] + b"0123456789")
+    load.passes.clear()
+    again = record(study, tmp_path / "run", load=load, resume=True)
+    assert len(load.passes) == 1
+    assert again.damaged_files() == []
+    assert again.layers().equals(before)
+
+
+def test_a_resume_that_fails_takes_nothing_away(study, load, tmp_path):
+    before = record(study, tmp_path / "run", load=load).layers()
+
+    def fails(name):
+        raise StoreError("no model today")
+
+    with pytest.raises(StoreError, match="today"):
+        record(study, tmp_path / "run", load=fails, resume=True)
+    assert open_run(tmp_path / "run").layers().equals(before)
+
+
+def test_a_file_where_the_run_should_be_is_an_error(study, load, tmp_path):
+    (tmp_path / "file").write_text("keep me")
+    with pytest.raises(StoreError, match="is a file"):
+        record(study, tmp_path / "file", load=load)
+    assert (tmp_path / "file").read_text() == "keep me"
+
+
+def test_a_manifest_that_points_elsewhere_is_refused(study, load, tmp_path):
+    record(study, tmp_path / "run", load=load)
+    manifest = tmp_path / "run" / "manifest.json"
+    data = json.loads(manifest.read_text())
+    data["shards"][0]["key"] = "../../elsewhere"
+    manifest.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match="lacks parts of a manifest"):
+        open_run(tmp_path / "run")
+    manifest.write_text(json.dumps({"format": "layerwise run", "schema": 1}))
+    with pytest.raises(StoreError, match="lacks parts of a manifest"):
+        open_run(tmp_path / "run")
+
+
 def test_what_is_no_run_is_refused(study, load, tmp_path):
     with pytest.raises(StoreError, match="holds no run"):
         open_run(tmp_path)

@@ -213,3 +213,28 @@ def test_the_device_check_runs_once_and_only_off_the_cpu(tiny, monkeypatch):
     checker.check(loaded, PROMPT, ids, states, each_length=False)
     assert calls == [1]
     assert checker.device_error is None
+
+
+def test_a_model_that_was_changed_is_checked_again(fresh):
+    model = fresh()
+    first = model.trace("The capital of Germany is")
+    with torch.no_grad():
+        model._loaded.parts.final_norm.weight.mul_(2)
+    second = model.trace("The capital of Germany is")
+    assert second.checks.output_from == "own forward"
+    assert second.checks.identity_error <= second.checks.identity_limit
+    assert second.output != first.output
+
+
+def test_an_unchanged_model_is_checked_once(fresh):
+    model = fresh()
+    model.trace("The capital of Germany is")
+    assert model.trace("The capital of France is").checks.covered_by == "The capital of Germany is"
+
+
+def test_a_model_in_training_mode_is_refused(fresh):
+    model = fresh()
+    model.trace("The capital of Germany is")
+    model._loaded.hf.train()
+    with pytest.raises(CheckError, match="training mode"):
+        model.trace("The capital of Germany is")

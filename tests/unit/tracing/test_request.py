@@ -117,5 +117,7 @@ def test_generated_tokens_are_read_at_their_own_places(asked):
     assert item.positions == (4, 5, 6), "the last generated token predicts nothing that was asked for"
 
 
-def test_an_alternative_alone_is_not_traced(asked):
-    assert asked(alternatives=(" Paris",)).answers == ()
+def test_an_alternative_without_an_answer_is_refused(asked):
+    with pytest.raises(PromptError, match="Add an answer"):
+        asked(alternatives=(" Paris",))
+    assert len(asked(answers=(" Berlin",), alternatives=(" Paris",)).answers) == 1

@@ -1,0 +1,81 @@
+"""What a run of a few prompts cannot show, said with the run's own numbers."""
+
+from layerwise.report.material import Case, Material
+from layerwise.text import for_markdown, probability
+
+
+def limits(material: Material) -> list[str]:
+    """Return sentences in Markdown about how far the findings reach."""
+    prompts = len(material.run.study["questions"])
+    return [
+        f"**{prompts} prompt{'s' if prompts > 1 else ''}, read one by one.** There is no interval and no control here: "
+        "these are readings, not statistics, and they say nothing about other facts.",
+        *(_from_prompt_to_prompt(model, cases) for model, cases in _answered(material) if len(cases) > 1),
+        *_inner_peak(material),
+        *_norm(material),
+        *_never_seen(material),
+    ]
+
+
+def _answered(material: Material) -> list[tuple[str, list[Case]]]:
+    """Return each model with its cases that have an answer."""
+    asked = [question["id"] for question in material.run.study["questions"] if question["answers"]]
+    return [(model, [material.case(model, question) for question in asked]) for model in material.models]
+
+
+def _from_prompt_to_prompt(model: str, cases: list[Case]) -> str:
+    """Say how much the settled layer and the last layer's probability depend on the prompt."""
+    settled = [(case, case.milestone("settled_top1")) for case in cases]
+    depths = [f"{layer / case.n_layers:.0%}" for case, layer in settled if layer is not None]
+    where = f", at {', '.join(depths)} of depth" if depths else ""
+    probs = [float(case.layers["answer_prob"].iloc[-1]) for case in cases]
+    return (
+        f"**From prompt to prompt, {for_markdown(model)}.** The expected answer settles on {len(depths)} of "
+        f"{len(cases)} prompts{where}; its probability at the last layer runs from {probability(min(probs))} to "
+        f"{probability(max(probs))}. Where prompts word one fact differently, a layer or a direction that is read off "
+        "one of them is a finding about its wording."
+    )
+
+
+def _inner_peak(material: Material) -> list[str]:
+    """Say in how many cases an inner layer is surer than the last, and why that proves little."""
+    cases = [case for _, cases in _answered(material) for case in cases]
+    if not cases:
+        return []
+    surer = sum(case.layers["answer_prob"].max() > case.layers["answer_prob"].iloc[-1] for case in cases)
+    return [
+        f"**Inner confidence.** In {surer} of {len(cases)} cases some inner layer gives the answer more probability "
+        "than the last does. A maximum over layers is biased upward: it is shown, not tested. A test needs a layer "
+        "that was chosen on other questions."
+    ]
+
+
+def _norm(material: Material) -> list[str]:
+    """Say how far raw and logit lens are apart."""
+    main = [question["id"] for question in material.asked("main")]
+    if not {"raw", "logit"} <= set(material.lenses) or not main:
+        return []
+    said = []
+    for model in material.models:
+        apart = [material.case(model, question, "raw").layers["kl_from_logit_lens_bits"].median() for question in main]
+        said.append(f"{for_markdown(model)} {', '.join(f'{bits:,.1f}' for bits in apart)}")
+    return [
+        "**With and without the final norm.** Median over layers of KL(logit lens ‖ raw lens) in bits, per main "
+        f"prompt: {'; '.join(said)}. Numbers read with one say little about the other."
+    ]
+
+
+def _never_seen(material: Material) -> list[str]:
+    """Warn where the answer leads at the last layer only."""
+    late = [
+        f"{for_markdown(model)} ({for_markdown(str(case.row['prompt']))})"
+        for model, cases in _answered(material)
+        for case in cases
+        if case.milestone("first_top1") == case.n_layers
+    ]
+    if not late:
+        return []
+    return [
+        f"**Leads at the output only.** {'; '.join(late)}: the answer leads at no inner layer. That does not mean "
+        "that it is not there, only that the model's own head does not read it first there."
+    ]

@@ -1,0 +1,51 @@
+"""What a trace comes to, in two sentences."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from layerwise.questions.answers import Answer
+from layerwise.text import probability, visible
+from layerwise.tracing.trace import Trace
+
+
+def answer_label(answers: Sequence[Answer], show: Callable[[str], str] = visible) -> str:
+    """Return what an answer's rank and probability are about: ``␣Berlin``, or ``4 after ␣``.
+
+    The latter where tokens of the answer come before the one that decides. Of a set, all are named.
+    """
+    labels = []
+    for answer in answers:
+        before = "".join(token.text for token in answer.tokens[: answer.deciding_index])
+        labels.append(show(answer.deciding_token.text) + (f" after {show(before)}" if before else ""))
+    return " or ".join(dict.fromkeys(labels))
+
+
+def decides_first(answers: Sequence[Answer]) -> bool:
+    """Return whether every answer is decided by its first token, hence behind the prompt itself."""
+    return all(answer.deciding_index == 0 for answer in answers)
+
+
+def answer_sentence(trace: Trace) -> str | None:
+    """Return from where the answer leads, and its whole probability; None if there is no answer."""
+    if trace.answer is None:
+        return None
+    settled, n = trace.milestones.settled_top1, trace.n_layers
+    leads = f"leads from layer {settled} of {n} on" if settled is not None else "does not lead at the last layer"
+    where = "the output" if trace.lens == "logit" else f"layer {n} of the {trace.lens} lens"
+    whole = probability(math.exp(trace.answer.logprob[-1]))
+    return f"{answer_label(trace.answer.answers)} {leads}; whole answer at {where}: p = {whole}"
+
+
+def check_sentence(trace: Trace) -> str:
+    """Return what was checked, and how well it agreed."""
+    checks = trace.checks
+    covers = "this prompt" if checks.output_from == "own forward" else "an earlier prompt"
+    said = (
+        f"checked on {covers}: logit lens at the last layer = the model's own output to {checks.identity_error:.1e} "
+        f"in log-probability (limit {checks.identity_limit:.1e}); {trace.model.dtype} on {trace.model.device}"
+    )
+    if checks.device_error is not None:
+        said += f"; against the CPU {checks.device_error:.1e}"
+    if trace.lens != "logit":
+        said += f". The {trace.lens} lens's last layer is not the output"
+    return said
