@@ -78,6 +78,21 @@ class LoadedModel:
             device=self.device.type,
         )
 
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Keep the model in evaluation mode inside the block, for dropout would make every number random.
+
+        A model in memory comes back in the mode that its owner had it in.
+        """
+        training = [module for module in self.hf.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
+
     @property
     def context_length(self) -> int:
         config = text_config(self.hf.config)
@@ -115,8 +130,7 @@ def load_model(
         ModelError: one of its subclasses says what is wrong and what to do.
     """
     if not isinstance(name, str | Path):
-        asked = {"revision": (revision, None), "device": (device, "auto"), "dtype": (dtype, "auto")}
-        return _from_memory(name, tokenizer, [f"{key}={was!r}" for key, (was, plain) in asked.items() if was != plain])
+        return _from_memory(name, tokenizer, {"revision": revision, "device": device, "dtype": dtype})
     if tokenizer is not None:
         raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
     checkpoint = locate(resolve(name, revision), progress)
@@ -129,7 +143,7 @@ def load_model(
     return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
 
 
-def _from_memory(hf_model: Any, hf_tokenizer: Any, ignored: list[str]) -> LoadedModel:
+def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, str | None]) -> LoadedModel:
     if hf_tokenizer is None or not hasattr(hf_model, "get_output_embeddings"):
         raise ModelError(
             f"Expected a name, a path, or a transformers model together with tokenizer=; got "
@@ -140,17 +154,13 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, ignored: list[str]) -> Loaded
             f"Expected a transformers tokenizer as tokenizer=; got {hf_tokenizer!r}. Pass the object that "
             "AutoTokenizer.from_pretrained returns."
         )
-    if ignored:
+    found = {"revision": None, "device": hf_model.device.type, "dtype": dtype_name(hf_model.dtype)}
+    if unmet := [f"{key}={wish!r}" for key, wish in asked.items() if wish not in ("auto", found[key])]:
         raise ModelError(
-            f"A model in memory is read where and as it is, so {', '.join(ignored)} would change nothing. Leave it "
-            "out, and use the model's own .to(…) beforehand."
+            f"A model in memory is read where and as it is ({found['dtype']} on {found['device']}), so "
+            f"{', '.join(unmet)} would change nothing. Leave it out, and use the model's own .to(…) beforehand."
         )
     _refuse_what_is_no_decoder(hf_model.config.to_dict(), type(hf_model).__name__)
-    if any(module.training for module in hf_model.modules()):
-        raise ModelError(
-            f"{type(hf_model).__name__} is in training mode, in which dropout makes every number random. Call "
-            ".eval() on it first; layerwise leaves your model as it is."
-        )
     name = getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
     return _take_apart(name, hf_model, hf_tokenizer, None)
 

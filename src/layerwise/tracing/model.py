@@ -96,14 +96,15 @@ class Model:
 
         With `check_each_length` the identity check runs on one prompt of each length.
         """
-        return trace_requests(
-            self._loaded,
-            requests,
-            lenses=lenses,
-            checker=self._checker,
-            check_each_length=check_each_length,
-            on_layer=on_layer,
-        )
+        with self._loaded.evaluating():
+            return trace_requests(
+                self._loaded,
+                requests,
+                lenses=lenses,
+                checker=self._checker,
+                check_each_length=check_each_length,
+                on_layer=on_layer,
+            )
 
     def __repr__(self) -> str:
         loaded = self._loaded

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import exact_top_k
 from layerwise.readout.lenses import lens_named
@@ -57,8 +56,6 @@ def trace_requests(
         PromptError: a request cannot be turned into tokens.
         CheckError: the numbers are not the model's own.
     """
-    if model.hf.training:
-        raise CheckError("The model is in training mode, where dropout makes every number random. Call .eval() on it.")
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
     captured = capture_requests(model, prepared, on_layer)

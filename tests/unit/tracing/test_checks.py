@@ -230,11 +230,3 @@ def test_an_unchanged_model_is_checked_once(fresh):
     model = fresh()
     model.trace("The capital of Germany is")
     assert model.trace("The capital of France is").checks.covered_by == "The capital of Germany is"
-
-
-def test_a_model_in_training_mode_is_refused(fresh):
-    model = fresh()
-    model.trace("The capital of Germany is")
-    model._loaded.hf.train()
-    with pytest.raises(CheckError, match="training mode"):
-        model.trace("The capital of Germany is")
