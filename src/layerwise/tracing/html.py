@@ -2,7 +2,7 @@
 
 from html import escape
 
-from layerwise.text import one_line, visible
+from layerwise.text import one_line, probability, visible
 from layerwise.tracing.summary import answer_label, answer_sentence, check_sentence
 from layerwise.tracing.trace import Trace
 from layerwise.types import TokenProb
@@ -29,7 +29,7 @@ def html_table(trace: Trace) -> str:
 def _row(trace: Trace, layer: int) -> str:
     cells = [str(layer), f"{trace.depth[layer]:.2f}"]
     if trace.answer:
-        cells += [f"{trace.answer.prob[layer]:.3f}", str(trace.answer.rank[layer])]
+        cells += [escape(probability(float(trace.answer.prob[layer]))), str(trace.answer.rank[layer])]
     cells.append(f"{trace.entropy_bits[layer, trace.last]:.2f}")
     cells.append(" &nbsp; ".join(_token(token) for token in trace.top(layer)))
     return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
@@ -37,4 +37,5 @@ def _row(trace: Trace, layer: int) -> str:
 
 def _token(token: TokenProb) -> str:
     shade = f"background:rgba(0,114,178,{0.6 * token.prob:.2f})"
-    return f'<span style="{shade}">{escape(visible(token.text))}</span>&nbsp;{token.prob:.3f}'
+    # <bdi>: a right-to-left token must not pull its neighbours' numbers to its other side.
+    return f'<bdi style="{shade}">{escape(visible(token.text))}</bdi>&nbsp;{escape(probability(token.prob))}'
