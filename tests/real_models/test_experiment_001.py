@@ -66,7 +66,7 @@ def test_control_c_leaves_a_run_that_resume_completes(tmp_path):
     command += ["--model", "smollm2-135m", "--model", "gemma-3-270m", "--quiet"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
-    while not list(folder.glob("shards/*/layers.parquet")):
+    while not (folder / "manifest.json").exists() or not open_run(folder).manifest["shards"]:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -80,7 +80,9 @@ def test_control_c_leaves_a_run_that_resume_completes(tmp_path):
     assert not left.complete
     assert left.damaged_files() == []
     assert not list(folder.rglob(".*"))
-    kept = {path: path.stat().st_mtime_ns for path in folder.glob("shards/*/*.parquet")}
+    listed = [folder / "shards" / shard["key"] for shard in left.manifest["shards"]]
+    kept = {path: path.stat().st_mtime_ns for shard in listed for path in shard.glob("*.parquet")}
+    assert kept
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert open_run(folder).complete

@@ -79,9 +79,7 @@ def record(
         manifest["models"][name] = asdict(model.info)
         for group in groups:
             on_progress(f"reading {name}", done, steps)
-            needed += _record_group(study, folder, model, group, stored)
-            # Until the end the manifest also keeps what was stored for models that are yet to come.
-            _write(folder, manifest | {"shards": list(stored.values())})
+            needed += _record_group(study, folder, model, group, manifest, stored)
             done += 1
             on_progress(f"reading {name}", done, steps)
     models = {name: manifest["models"][name] for name in study.models}
@@ -126,9 +124,18 @@ def _manifest(study: Study, earlier: Run | None) -> dict[str, Any]:
 
 
 def _record_group(
-    study: Study, folder: Path, model: Model, group: _Group, stored: dict[str, dict[str, Any]]
+    study: Study,
+    folder: Path,
+    model: Model,
+    group: _Group,
+    manifest: dict[str, Any],
+    stored: dict[str, dict[str, Any]],
 ) -> list[str]:
-    """Compute and store what is missing of a group; return the keys of its shards, now all in `stored`."""
+    """Compute and store what is missing of a group; return the keys of its shards, now all in `stored`.
+
+    The manifest follows each shard. Until the run is complete it also keeps what an earlier attempt
+    stored for models that are yet to come.
+    """
     keys = {lens: group.key(study, model.info, lens) for lens in study.lenses}
     missing = [lens for lens in study.lenses if keys[lens] not in stored]
     if missing:
@@ -149,6 +156,7 @@ def _record_group(
                 "questions": [question.id for question in group.questions],
                 "files": shard_sums(folder, keys[lens]),
             }
+            _write(folder, manifest | {"shards": list(stored.values())})
     return list(keys.values())
 
 
