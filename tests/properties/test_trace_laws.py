@@ -10,22 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise import Request, Trace
+from layerwise.tracing.trace import MEASURES as EVERY_MEASURE
 
 WORDS = ["The", "capital", "of", "Germany", "is", "Paris", "in", "a", "city", "and", "Rome", "2", "+"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)
 answers = st.sampled_from([(), (" Berlin",), (" the city of Paris",), (" Rome", " the city"), (" 4",)])
 
-MEASURES = (
-    "entropy_bits",
-    "kl_to_final_bits",
-    "kl_from_final_bits",
-    "kl_from_logit_lens_bits",
-    "total_variation",
-    "echo_mass",
-    "residual_norm",
-    "cosine_to_final",
-    "top_logprobs",
-)
+MEASURES = (*EVERY_MEASURE, "top_logprobs")
 ANSWER_MEASURES = ("prob", "margin", "logprob", "first_token_prob")
 
 # A batch, or a longer sequence, may sum matrix products in another order. Measured on the four families:

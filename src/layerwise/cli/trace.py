@@ -124,7 +124,7 @@ def _table(trace: "Trace", place: int) -> "Table":
             cells += [_bar(float(answer.prob[layer])), f"{answer.rank[layer]:,}"]
         cells += [f"{math.exp(t.logprob[layer, place]):.3f}" for t in trace.tracked]
         cells.append(f"{trace.entropy_bits[layer, place]:.2f}")
-        winners = {a.deciding_token.id for a in answer.answers if a.deciding_index == 0} if answer else set()
+        winners = answer.ids_behind_prompt if answer else set()
         tokens = Text("  ", no_wrap=True, overflow="ellipsis")
         cells.append(tokens.join(_token(token, token.id in winners) for token in trace.top(layer, position)))
         table.add_row(*cells)

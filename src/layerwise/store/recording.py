@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from layerwise.store.run import SCHEMA_VERSION, Run, open_run, shard_sums, write
 from layerwise.store.tables import layer_rows, question_row
 from layerwise.studies.study import Question, Study
 from layerwise.tracing.model import Model
+from layerwise.tracing.tracer import package_versions
 from layerwise.types import ModelInfo
 
 _QUESTIONS_PER_SHARD = 64
@@ -38,7 +38,7 @@ class _Group:
             "top_k": study.top_k,
             "temperatures": study.temperatures,
             "questions": [question.model_dump() for question in self.questions],
-            "versions": _versions(),
+            "versions": package_versions(),
         }
         return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:24]
 
@@ -70,7 +70,8 @@ def record(
     earlier = _earlier_run(study, folder, resume)
     manifest = _manifest(study, earlier)
     stored = earlier.whole_shards() if earlier else {}
-    _write(folder, manifest | {"shards": list(stored.values())})
+    if earlier is None:  # an earlier run's manifest stays true until something new is stored
+        _write(folder, manifest | {"shards": []})
     groups = list(_groups(study))
     steps, done, needed = len(study.models) * len(groups), 0, []
     for name in study.models:
@@ -115,11 +116,10 @@ def _manifest(study: Study, earlier: Run | None) -> dict[str, Any]:
     return {
         "status": "incomplete",
         "created": earlier.manifest.get("created", _now()) if earlier else _now(),
-        "updated": _now(),
         "study": study.model_dump(),
         "study_sum": study.sum,
         "models": dict(earlier.manifest["models"]) if earlier else {},
-        "versions": _versions(),
+        "versions": package_versions(),
     }
 
 
@@ -169,10 +169,6 @@ def _groups(study: Study) -> Iterator[_Group]:
 def _write(folder: Path, manifest: dict[str, Any]) -> None:
     with _storage_errors(folder):
         write_manifest(folder, manifest | {"updated": _now()})
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("layerwise", "torch", "transformers")}
 
 
 def _now() -> str:

@@ -71,6 +71,11 @@ class AnswerTrace:
     first_token_prob: FloatArray
     first_token_rank: IntArray
 
+    @property
+    def ids_behind_prompt(self) -> set[int]:
+        """Tokens that are an answer where they lead behind the prompt itself: those decided by their first."""
+        return {answer.deciding_token.id for answer in self.answers if answer.deciding_index == 0}
+
 
 @dataclass(frozen=True, eq=False)
 class TokenTrace:
@@ -196,9 +201,7 @@ class Trace:
 
         frame = charts.leading_frame(
             [self.top(layer)[0] for layer in range(self.n_layers + 1)],
-            {answer.deciding_token.id for answer in self.answer.answers if answer.deciding_index == 0}
-            if self.answer
-            else (),
+            self.answer.ids_behind_prompt if self.answer else (),
             {tracked.token.id for tracked in self.tracked},
             self.answer.prob.tolist() if self.answer else None,
         )

@@ -158,5 +158,10 @@ def _join(
         output=output.top,
         temperatures=output.by_temperature,
         checks=checks,
-        versions={name: version(name) for name in ("layerwise", "torch", "transformers")},
+        versions=package_versions(),
     )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers depend on."""
+    return {name: version(name) for name in ("layerwise", "torch", "transformers")}

@@ -205,6 +205,7 @@ def test_a_resume_that_fails_takes_nothing_away(study, load, tmp_path):
     with pytest.raises(StoreError, match="today"):
         record(study, tmp_path / "run", load=fails, resume=True)
     assert open_run(tmp_path / "run").layers().equals(before)
+    assert open_run(tmp_path / "run").complete
 
 
 def test_a_file_where_the_run_should_be_is_an_error(study, load, tmp_path):
