@@ -13,7 +13,7 @@ help:
 	@echo "demo         run experiment 001 on the bundled models and say where its report is"
 	@echo "test         run the tests"
 	@echo "check        style, types"
-	@echo "bench        speed and memory beside TransformerLens"
+	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
 	@echo "experiments  rewrite the committed reports from a run"
 	@echo "clean        remove the environment and what was built"
 
@@ -45,7 +45,8 @@ check: $(INSTALLED)
 	$(BIN)/python -m pytest -q tests/unit/test_architecture.py
 
 bench: setup
-	$(BIN)/python benchmarks/one_prompt.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	$(BIN)/python -m benchmarks --refresh --json benchmarks/results.json
 
 experiments: demo
 	$(BIN)/layerwise runs report runs/001_layers_and_logits --out $(STUDY)

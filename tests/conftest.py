@@ -7,7 +7,15 @@ comes before anything of layerwise is imported.
 import jaxtyping
 
 jaxtyping.install_import_hook(
-    ["layerwise.capture", "layerwise.readout", "layerwise.tracing", "layerwise.models.head"],
+    [
+        "layerwise.capture",
+        "layerwise.readout.kernel",  # not the compiled modules: numba takes functions as they are written
+        "layerwise.readout.lenses",
+        "layerwise.readout.statistics",
+        "layerwise.tracing",
+        "layerwise.models.head",
+        "layerwise.models.product",
+    ],
     "beartype.beartype",
 )
 

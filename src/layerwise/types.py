@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Progress = Callable[[str, int, int | None], None]
-"""Told of long work: what is done, bytes done, and bytes in all where that is known."""
+"""Told of long work: what is done, bytes or steps done, and how many in all where that is known."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def test_prompt_tokens_are_what_the_tokenizer_makes_by_itself(case):
 def test_every_state_is_transformers_own_bit_for_bit(every_model, case):
     _, ids, states, *_ = case
     positions = sorted({*POSITIONS, len(ids) - 1})
-    [captured] = capture(every_model._loaded, [Sequence(tuple(ids), tuple(positions))])
+    captured = capture(every_model._loaded, [Sequence(tuple(ids), tuple(positions))])
     assert torch.equal(captured.movedim(1, 0), states)
 
 

@@ -1,22 +1,31 @@
-"""The one loop: residual streams at every layer, layers outside, groups of prompts inside."""
+"""The one loop: residual streams at every layer, layers outside, groups of segments inside."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.cache_utils import Cache
 
-from layerwise.capture.plan import Sequence, group_by_length
+from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
+from layerwise.capture.shared import can_share, forget_block, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
+from layerwise.types import Progress
 
 _TOKENS_AT_ONCE = 2048
 """A block's activations for so many tokens take some tens of MB at the widths that run on laptops."""
+
+_ATTENDED_AT_ONCE = 8192
+"""Keys and values of shared beginnings are repeated for every segment behind them: as many tokens as this."""
+
+_LEAST_SAVED = 64
+"""Tokens that a shared beginning has to save: its own pass through the blocks costs as much as some tens."""
 
 _returns_tuple: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """By list of blocks: whether they return a tuple that begins with the hidden state, or the state itself."""
@@ -36,59 +45,90 @@ class BlockCall:
 
 @dataclass
 class _Group:
-    """Sequences of one length on their way up."""
+    """Segments that begin at one position and are equally long, on their way up."""
 
-    indices: list[int]
-    hidden: Float[Tensor, "sequence position d_model"]
+    hidden: Float[Tensor, "segment position d_model"]
     calls: list[BlockCall]
-    kept: list[list[Tensor]] = field(default_factory=list)
+    kept: tuple[list[int], list[int]]
+    """Segment and position, in `hidden`, of each state that is kept."""
+    places: list[int]
+    """Where those go on the place axis."""
+    cache: Cache | None
+    """Keys and values for the segments that go on from these, or from which these go on."""
 
 
 @torch.no_grad()
 def capture(
-    model: LoadedModel, sequences: list[Sequence], on_layer: Callable[[int], None] | None = None
-) -> list[Float[Tensor, "position layer d_model"]]:
-    """Return, per sequence, the residual stream at its kept positions at every layer, 0 to n.
+    model: LoadedModel, sequences: list[Sequence], progress: Progress | None = None
+) -> Float[Tensor, "place layer d_model"]:
+    """Return the residual stream at every layer, 0 to n, of the sequences' kept positions, one after another.
 
     Each block is transformers' own, called with the arguments that the model's own forward gives
-    it. No output head is computed. States keep the model's dtype and device.
+    it. No output head is computed. Beginnings that sequences share go through the model once, where
+    its blocks allow it and that saves time. States keep the model's dtype and device.
 
     Args:
         model: the model to run.
         sequences: what to run and which positions to keep.
-        on_layer: called with the number of blocks done, for progress.
+        progress: told how many blocks are done.
     """
-    groups = []
-    for indices in group_by_length(sequences, _TOKENS_AT_ONCE):
-        ids = torch.tensor([sequences[i].ids for i in indices], device=model.device)
-        hidden, calls = record_block_calls(model.parts, ids)
-        groups.append(_Group(indices, hidden, calls, [[] for _ in indices]))
+    shareable = can_share(model.parts, model.hf.config)
+    segments = split_into_segments(sequences, _LEAST_SAVED if shareable else None)
+    groups = _groups_at_layer_0(model, segments)
+    like, count = groups[0].hidden, sum(len(sequence.positions) for sequence in sequences)
+    states = like.new_empty(count, model.n_layers + 1, like.shape[-1])
     for layer in range(model.n_layers + 1):
         for group in groups:
             if layer > 0:
                 group.hidden = group.calls[layer - 1](model.parts.blocks[layer - 1], group.hidden)
-            for row, index in enumerate(group.indices):
-                group.kept[row].append(group.hidden[row, list(sequences[index].positions)])
-        if on_layer is not None:
-            on_layer(layer)
-    states: list[Tensor | None] = [None] * len(sequences)
-    for group in groups:
-        for row, index in enumerate(group.indices):
-            states[index] = torch.stack(group.kept[row], dim=1)
-    return [state for state in states if state is not None]
+            states[group.places, layer] = group.hidden[group.kept]
+        if layer > 0:
+            forget_block([group.cache for group in groups if group.cache], layer - 1)
+        if progress:
+            progress("running the model", layer, model.n_layers)
+    return states
+
+
+def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Group]:
+    """Return the groups that segments run in; each stands behind those that it goes on from."""
+    parents = {segment.parent for segment in segments}
+    groups: list[_Group] = []
+    held: dict[int, tuple[Cache, int]] = {}
+    for indices in into_groups(segments, _largest_group):
+        mine = [segments[index] for index in indices]
+        start, cache = mine[0].start, None
+        if start > 0 or indices[0] in parents:
+            before = [held[segment.parent] for segment in mine if segment.parent is not None]
+            cache = segment_cache(model.n_layers, start, before)
+            held.update((index, (cache, row)) for row, index in enumerate(indices))
+        ids = torch.tensor([segment.ids for segment in mine], device=model.device)
+        hidden, calls = record_block_calls(model.parts, ids, cache)
+        kept = [(row, position, place) for row, segment in enumerate(mine) for position, place in segment.kept]
+        rows, positions, places = ([entry[k] for entry in kept] for k in range(3))
+        groups.append(_Group(hidden, calls, (rows, positions), places, cache))
+    return groups
+
+
+def _largest_group(segment: Segment) -> int:
+    """Return how many segments like this one may run side by side."""
+    attended = segment.start + len(segment.ids) if segment.start else 0
+    return min(_TOKENS_AT_ONCE // len(segment.ids), _ATTENDED_AT_ONCE // max(1, attended))
 
 
 def record_block_calls(
-    parts: Parts, ids: Int[Tensor, "sequence position"]
+    parts: Parts, ids: Int[Tensor, "sequence position"], cache: Cache | None = None
 ) -> tuple[Float[Tensor, "sequence position d_model"], list[BlockCall]]:
     """Return layer 0 and each block's call, from the model's own forward with its blocks left out.
 
     Raises:
         UnsupportedModelError: the model's forward fails so, or doesn't call each block once.
     """
+    if cache is not None and parts.blocks not in _returns_tuple:
+        record_block_calls(parts, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
     seen: list[tuple[Tensor, BlockCall]] = []
     with _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
-        parts.backbone(input_ids=ids, use_cache=False)
+        cached = {} if cache is None else {"past_key_values": cache}
+        parts.backbone(input_ids=ids, use_cache=cache is not None, **cached)
     if len(seen) != len(parts.blocks):
         raise _not_understood(parts, f"{len(seen)} calls of {len(parts.blocks)} blocks came where one of each is due")
     hidden, calls = seen[0][0], [call for _, call in seen]

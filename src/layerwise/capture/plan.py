@@ -1,6 +1,9 @@
-"""What to capture: token sequences, and the positions of each whose states are kept."""
+"""What to capture: token sequences, the positions whose states are kept, and what they have in common."""
 
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -12,17 +15,83 @@ class Sequence:
     """Indices into `ids`, each ≥ 0, in the order in which states are wanted."""
 
 
-def group_by_length(sequences: list[Sequence], tokens_at_once: int) -> list[list[int]]:
-    """Return groups of indices into `sequences`, all of a group equally long.
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive tokens that one sequence has, or that several share, behind the same tokens."""
 
-    Equal lengths need no padding, so a batch gives what its sequences give one by one. A group
-    holds at most `tokens_at_once` tokens, or one sequence.
+    ids: tuple[int, ...]
+    start: int
+    """How many tokens stand before."""
+    parent: int | None
+    """Index of the segment that it goes on from; None at the beginning."""
+    kept: tuple[tuple[int, int], ...]
+    """(index into `ids`, place on the captured axis) of each state that is kept."""
+
+
+def split_into_segments(sequences: list[Sequence], least_saved: int | None) -> list[Segment]:
+    """Return segments, parents first, in which shared beginnings stand once.
+
+    Tokens are shared where that saves at least `least_saved` of them: every segment is a step of its
+    own, with its own cost. With None nothing is shared, and each sequence is one segment.
     """
-    by_length: dict[int, list[int]] = {}
-    for index, sequence in enumerate(sequences):
-        by_length.setdefault(len(sequence.ids), []).append(index)
+    first_places = list(accumulate((len(sequence.positions) for sequence in sequences), initial=0))
+    segments: list[Segment] = []
+
+    def add(members: list[int], start: int, stop: int, parent: int | None) -> int:
+        kept = [
+            (position - start, first_places[index] + k)
+            for index in members
+            for k, position in enumerate(sequences[index].positions)
+            if start <= position < stop
+        ]
+        segments.append(Segment(sequences[members[0]].ids[start:stop], start, parent, tuple(kept)))
+        return len(segments) - 1
+
+    def add_alone(index: int, start: int, parent: int | None) -> None:
+        if start < len(sequences[index].ids):
+            add([index], start, len(sequences[index].ids), parent)
+
+    open_ones: list[tuple[list[int], int, int | None]] = [(list(range(len(sequences))), 0, None)]
+    while open_ones:
+        members, start, parent = open_ones.pop()
+        if least_saved is None or len(members) == 1:
+            for index in members:
+                add_alone(index, start, parent)
+            continue
+        stop = _common_length([sequences[index].ids for index in members])
+        if (len(members) - 1) * (stop - start) >= least_saved:
+            parent, start = add(members, start, stop, parent), stop
+        by_next_token = defaultdict(list)
+        for index in members:
+            if len(sequences[index].ids) > stop:
+                by_next_token[sequences[index].ids[stop]].append(index)
+            else:
+                add_alone(index, start, parent)
+        open_ones += [(some, start, parent) for some in by_next_token.values()]
+    return segments
+
+
+def into_groups(segments: list[Segment], largest: Callable[[Segment], int]) -> list[list[int]]:
+    """Return groups of indices into `segments` that can run side by side; parents come in earlier groups.
+
+    All of a group begin at the same position and are equally long, so nothing is padded, and a group
+    gives what its segments give one by one. `largest` says how many like this one it may hold.
+    """
+    parents = {segment.parent for segment in segments}
+    alike: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+    for index, segment in enumerate(segments):
+        alike[segment.start, len(segment.ids), index in parents].append(index)
     groups = []
-    for length, indices in sorted(by_length.items()):
-        size = max(1, tokens_at_once // length)
-        groups += [indices[start : start + size] for start in range(0, len(indices), size)]
+    for _, indices in sorted(alike.items()):
+        size = max(1, largest(segments[indices[0]]))
+        groups += [indices[at : at + size] for at in range(0, len(indices), size)]
     return groups
+
+
+def _common_length(many: list[tuple[int, ...]]) -> int:
+    """Return how many tokens all sequences begin with alike."""
+    first, last = min(many), max(many)  # in dictionary order, all others lie between these
+    length = 0
+    while length < min(len(first), len(last)) and first[length] == last[length]:
+        length += 1
+    return length

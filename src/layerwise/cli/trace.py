@@ -69,6 +69,7 @@ def trace(
             chat=chat,
             system=system,
             generate=generate,
+            progress=progress,
         )
     if json == "-":
         sys.stdout.write(dumps(traced) + "\n")

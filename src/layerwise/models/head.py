@@ -9,9 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerwise.models.blocks import Parts, text_config
-
-_UPCAST_BYTES = 32 << 20
-"""Half-precision unembeddings are raised to float32 in slices of about this size."""
+from layerwise.models.product import multiply
 
 
 @dataclass(frozen=True)
@@ -63,19 +61,10 @@ class Head:
     def logits(
         self, normed: Float[Tensor, "row d_model"], out: Float[Tensor, "row token"] | None = None
     ) -> Float[Tensor, "row token"]:
-        """Return T(W_U · x + b_U) for rows that are normed already, accumulated and returned in float32.
-
-        A product in bfloat16 would also *return* bfloat16: some 3,000 distinct logits for a
-        vocabulary of 262,144, hence ties and wrong ranks. So the weights are raised instead.
-        """
+        """Return T(W_U · x + b_U) for rows that are normed already, accumulated and returned in float32."""
         if out is None:
             out = normed.new_empty(normed.shape[0], self.vocab_size)
-        if self.weight.dtype == torch.float32:
-            torch.mm(normed, self.weight.T, out=out)
-        else:
-            step = max(1, _UPCAST_BYTES // (4 * self.weight.shape[1]))
-            for start in range(0, self.vocab_size, step):
-                torch.mm(normed, self.weight[start : start + step].float().T, out=out[:, start : start + step])
+        multiply(normed, self.weight, out)
         if self.bias is not None:
             out.add_(self.bias.float())
         return self.transform.apply_(out)

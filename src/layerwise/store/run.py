@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = "layerwise run"
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the manifest and the tables; raise it when either changes."""
 
 _TABLES = ("questions", "layers")

@@ -19,6 +19,9 @@ _CHECKS = {
     "covered_by": pa.string(),
     "output_from": pa.string(),
     "device_error": pa.float64(),
+    "drift_variation": pa.float64(),
+    "drift_entropy_bits": pa.float64(),
+    "drift_tops": pa.int64(),
 }
 _ANSWER_FLOATS = ("prob", "margin", "logprob", "first_token_prob")
 _ANSWER_INTEGERS = ("rank", "ties", "first_token_rank")

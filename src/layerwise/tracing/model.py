@@ -1,10 +1,11 @@
 """The public model: what `layerwise.load` returns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from layerwise.models.loading import LoadedModel, load_model
+from layerwise.readout.kernel import warm_up
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Trace
@@ -50,6 +51,7 @@ class Model:
         system: str | None = None,
         generate: int = 0,
         temperatures: Sequence[float] = (),
+        progress: Progress | None = None,
     ) -> Trace:
         """Return the model's prediction behind `prompt` after every layer.
 
@@ -65,6 +67,7 @@ class Model:
             system: system message of that conversation.
             generate: let the model go on for so many tokens, and trace each.
             temperatures: give the output at these temperatures too.
+            progress: called with (what, done, total).
 
         Raises:
             PromptError: prompt, answer, token or position cannot be used with this model.
@@ -82,7 +85,7 @@ class Model:
             generate=generate,
             temperatures=tuple(float(temperature) for temperature in temperatures),
         )
-        return self.trace_all([request], lenses=(lens,))[0][0]
+        return self.trace_all([request], lenses=(lens,), progress=progress)[0][0]
 
     def trace_all(
         self,
@@ -90,7 +93,7 @@ class Model:
         *,
         lenses: Sequence[str] = ("logit",),
         check_each_length: bool = False,
-        on_layer: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
     ) -> list[list[Trace]]:
         """Return one trace per request and lens, from a single pass through the model.
 
@@ -103,7 +106,7 @@ class Model:
                 lenses=lenses,
                 checker=self._checker,
                 check_each_length=check_each_length,
-                on_layer=on_layer,
+                progress=progress,
             )
 
     def __repr__(self) -> str:
@@ -138,6 +141,9 @@ def load(
         ModelError: one of its subclasses says what is wrong and what to do.
     """
     loaded = load_model(name, tokenizer=tokenizer, revision=revision, device=device, dtype=dtype, progress=progress)
+    if progress:
+        progress("preparing the readout", 0, None)
+    warm_up(loaded.head)
     return Model(loaded)
 
 

@@ -1,6 +1,6 @@
 """Which places are read for which request, and what was read there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,14 @@ from torch import Tensor
 from layerwise.capture.loop import capture
 from layerwise.capture.plan import Sequence as TokenSequence
 from layerwise.errors import CheckError
-from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
-from layerwise.readout.kernel import Readout, read_out
-from layerwise.readout.lenses import Lens
+from layerwise.readout.kernel import read_out
+from layerwise.readout.lenses import Lens, LogitLens
+from layerwise.readout.statistics import Readout
 from layerwise.tracing.request import Prepared
+from layerwise.types import Progress
+
+_GROUPS_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,25 @@ class Captured:
     groups: dict[Place, int]
     """Index on the group axis, in its order."""
 
-    def at(self, *places: Place) -> Float[Tensor, "place layer d_model"]:
-        """Return the states of some places."""
-        return self.states[[self.groups[place] for place in places]]
+    def at(self, place: Place) -> Float[Tensor, "layer d_model"]:
+        """Return the states of a place."""
+        return self.states[self.groups[place]]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The residual stream's own measures at every place, whatever the lens."""
+
+    norm: Float[Tensor, "group layer"]
+    cosine_to_final: Float[Tensor, "group layer"]
+
+    @staticmethod
+    def of(states: Float[Tensor, "group layer d_model"]) -> "Geometry":
+        """Measure states, a few groups at a time: raised to float32 together they could fill the memory."""
+        parts = states.split(_GROUPS_AT_ONCE)
+        norms = [part.float().norm(dim=-1) for part in parts]
+        cosines = [torch.cosine_similarity(part.float(), part[:, -1:].float(), dim=-1) for part in parts]
+        return Geometry(torch.cat(norms).cpu(), torch.cat(cosines).cpu())
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +68,10 @@ class Reading:
     groups: dict[Place, int]
     targets: list[list[int]]
     """Token ids per group, in the order of the readout's target axis."""
-    kl_from_logit_lens_bits: Float[Tensor, "group layer"]
-    """KL(logit lens ‖ this lens) at the same layer; 0 for the logit lens itself."""
 
     def table(self, values: Tensor, places: Sequence[Place]) -> np.ndarray:
         """Return a [group, layer, …] statistic as [layer, place, …]."""
-        return values[[self.groups[place] for place in places]].movedim(0, 1).cpu().numpy()
+        return values[[self.groups[place] for place in places]].movedim(0, 1).numpy()
 
     def logprob(self, place: Place, token: int) -> np.ndarray:
         """Return a token's log-probability there, [layer]."""
@@ -75,27 +92,33 @@ class Reading:
         """
         group = self.groups[place]
         inside = np.max([self.logprob(place, token) for token in tokens], axis=0)
-        ids, logprobs = (
-            self.readout.top_ids[group].cpu().numpy(),
-            self.readout.top_logprobs[group].cpu().numpy(),
-        )
+        ids, logprobs = self.readout.top_ids[group].numpy(), self.readout.top_logprobs[group].numpy()
         return inside - np.where(np.isin(ids, tokens), -np.inf, logprobs).max(axis=-1)
 
     def _target(self, values: Tensor, place: Place, token: int) -> np.ndarray:
         group = self.groups[place]
-        return values[group, :, self.targets[group].index(token)].cpu().numpy()
+        return values[group, :, self.targets[group].index(token)].numpy()
 
 
-def capture_requests(
-    model: LoadedModel, prepared: list[Prepared], on_layer: Callable[[int], None] | None = None
-) -> Captured:
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What all lenses say at every place, and the model's output there."""
+
+    by_lens: list[Reading]
+    output: Readout
+    """One row per group: the logit lens at layer n, which the identity check holds against the model."""
+    groups: dict[Place, int]
+
+
+def capture_requests(model: LoadedModel, prepared: list[Prepared], progress: Progress | None = None) -> Captured:
     """Run each sequence that the requests need once, and stack the states of all places.
 
     A request's first sequence is its prompt followed by the generated tokens, or else by the first
-    answer; answers that go on differently have sequences of their own.
+    answer; answers that go on differently have sequences of their own. Tails that share a beginning
+    share its places.
     """
     sequences: list[TokenSequence] = []
-    places: list[Place] = []
+    groups: dict[Place, int] = {}
     for index, item in enumerate(prepared):
         tails = list(dict.fromkeys(answer.ids[:-1] for answer in item.answers if len(answer.ids) > 1))
         runs = [(item.generated[:-1], [Place(index, position) for position in item.positions])]
@@ -103,53 +126,65 @@ def capture_requests(
             tail = tails.pop(0)
             runs = [(tail, runs[0][1] + _forced_places(index, item, tail))]
         runs += [(tail, _forced_places(index, item, tail)) for tail in tails]
-        for tail, wanted in runs:
-            sequences.append(TokenSequence(item.ids + tail, tuple(place.position for place in wanted)))
-            places += wanted
-    states = capture(model, sequences, on_layer)
-    # Tails that share a beginning read the same place more than once; the last of equals serves all.
-    return Captured(torch.cat(states), {place: group for group, place in enumerate(places)})
+        for tail, places in runs:
+            wanted = [place for place in places if place not in groups]
+            if wanted:
+                sequences.append(TokenSequence(item.ids + tail, tuple(place.position for place in wanted)))
+                for place in wanted:
+                    groups[place] = len(groups)
+    return Captured(capture(model, sequences, progress), groups)
 
 
 def _forced_places(index: int, item: Prepared, tail: tuple[int, ...]) -> list[Place]:
     return [Place(index, len(item.ids) + k, tail[: k + 1]) for k in range(len(tail))]
 
 
-def read_requests(model: LoadedModel, prepared: list[Prepared], captured: Captured, lens: Lens) -> Reading:
-    """Return what a lens reads at every captured place.
+def read_requests(
+    model: LoadedModel,
+    prepared: list[Prepared],
+    captured: Captured,
+    lenses: Sequence[Lens],
+    progress: Progress | None = None,
+) -> Readings:
+    """Return what lenses read at every captured place, in one pass over the vocabulary.
+
+    The logit lens is always read, and last: its layer n is the output, and other lenses are
+    compared with it layer by layer.
 
     Raises:
         CheckError: the numbers are not finite.
     """
-    used = list(captured.groups.values())
-    states = captured.states if len(used) == len(captured.states) else captured.states[used]
+    logit = LogitLens()
+    blocks = [lens for lens in lenses if lens.name != logit.name] + [logit]
+    n_rows = captured.states.shape[1]
+
+    def rows_of(states: Tensor) -> Tensor:
+        return torch.cat([lens.rows(states, model.head) for lens in blocks], dim=1)
+
     targets = [_targets(prepared[place.request], place) for place in captured.groups]
     special = model.tokenizer.special_ids
     with torch.no_grad():
-        rows, normed = lens.rows(states, model.head), model.head.normed(states)
         readout = read_out(
-            rows,
+            captured.states,
             model.head,
-            reference=normed[:, -1],
+            rows_of=rows_of,
             top_k=max(max(item.request.top_k, len(item.answers) + 1) for item in prepared),
             targets=targets,
             mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.groups],
+            temperatures=temperatures_of(prepared),
+            base=[(len(blocks) - 1) * n_rows + row % n_rows for row in range(len(blocks) * n_rows)],
+            progress=progress,
         )
-        apart = _kl_from_logit_lens(lens, rows, normed, model.head)
     if not bool(readout.entropy_bits.isfinite().all() and readout.kl_from_final_bits.isfinite().all()):
         raise CheckError(
-            f"The {lens.name} lens gives NaN or infinite numbers. Hidden states most likely overflowed: run with "
-            "--dtype float32 (float16 is too narrow for Gemma, for instance)."
+            f"The {' or '.join(lens.name for lens in blocks)} lens gives NaN or infinite numbers. Hidden states most "
+            "likely overflowed: run with --dtype float32 (float16 is too narrow for Gemma, for instance)."
         )
-    return Reading(readout, {place: group for group, place in enumerate(captured.groups)}, targets, apart)
-
-
-def _kl_from_logit_lens(lens: Lens, rows: Tensor, normed: Tensor, head: Head) -> Float[Tensor, "group layer"]:
-    """Return KL(logit lens ‖ lens) in bits: here every row has a reference of its own."""
-    if lens.name == "logit":
-        return rows.new_zeros(rows.shape[:2])
-    each = read_out(rows.flatten(0, 1)[:, None], head, reference=normed.flatten(0, 1), top_k=1)
-    return each.kl_from_final_bits.view(rows.shape[:2])
+    by_name = {
+        lens.name: Reading(readout.rows(slice(at * n_rows, (at + 1) * n_rows)), captured.groups, targets)
+        for at, lens in enumerate(blocks)
+    }
+    return Readings([by_name[lens.name] for lens in lenses], readout.rows(slice(-1, None)), captured.groups)
 
 
 def _so_far(item: Prepared, place: Place) -> set[int]:
@@ -164,3 +199,8 @@ def _targets(item: Prepared, place: Place) -> list[int]:
     if done == len(place.forced):
         wanted += [a.ids[done] for a in item.answers if a.ids[:done] == place.forced and done < len(a.ids)]
     return list(dict.fromkeys(wanted))
+
+
+def temperatures_of(prepared: Sequence[Prepared]) -> tuple[float, ...]:
+    """Return every temperature that a request asks for, beside 1."""
+    return tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))

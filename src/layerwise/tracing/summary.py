@@ -46,6 +46,12 @@ def check_sentence(trace: Trace) -> str:
     )
     if checks.device_error is not None:
         said += f"; against the CPU {checks.device_error:.1e}"
+    if checks.drift_variation is not None:
+        said += (
+            f". Against float32 on the first prompt, no layer's probabilities are off by more than "
+            f"{checks.drift_variation:.2g} in all, its entropy by {checks.drift_entropy_bits:.2g} bits, and the "
+            f"likeliest token differs at {checks.drift_tops} of {trace.n_layers + 1} layers"
+        )
     if trace.lens != "logit":
         said += f". The {trace.lens} lens's last layer is not the output"
     return said

@@ -50,6 +50,13 @@ class Checks:
     """``own forward``, or ``layer n`` where an earlier prompt's check covers this one."""
     device_error: float | None
     """As `identity_error`, between this device and the CPU in float32; None on the CPU."""
+    drift_variation: float | None
+    """What half precision changes on the first prompt that was checked, against the same weights in
+    float32: largest total variation, over layers, between what the logit lens reads. None in float32."""
+    drift_entropy_bits: float | None
+    """The largest difference in entropy there."""
+    drift_tops: int | None
+    """The number of layers there whose likeliest token differs."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,24 +1,31 @@
 """Requests in, traces out: capture, checks, readout and measures, joined."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from layerwise import compiled
 from layerwise.models.loading import LoadedModel
-from layerwise.readout.kernel import exact_top_k
 from layerwise.readout.lenses import lens_named
+from layerwise.readout.statistics import Wanted, read_logits
 from layerwise.tracing.answer import join_answer
-from layerwise.tracing.checks import Checker, IdentityCheck, head_logits
-from layerwise.tracing.reading import Captured, Place, Reading, capture_requests, read_requests
+from layerwise.tracing.checks import Checker
+from layerwise.tracing.identity import IdentityCheck
+from layerwise.tracing.reading import (
+    Geometry,
+    Place,
+    Reading,
+    Readings,
+    capture_requests,
+    read_requests,
+    temperatures_of,
+)
 from layerwise.tracing.request import Prepared, Request, prepare
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
-from layerwise.types import TokenProb
+from layerwise.types import Progress, TokenProb
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def trace_requests(
     lenses: Sequence[str] = ("logit",),
     checker: Checker,
     check_each_length: bool = False,
-    on_layer: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[list[Trace]]:
     """Return, per request, its trace through each lens.
 
@@ -50,7 +57,7 @@ def trace_requests(
         lenses: names of lenses, all of which read the same captured states.
         checker: remembers which checks this model has passed.
         check_each_length: run the identity check once per prompt length instead of once per model.
-        on_layer: called with the number of blocks done, for progress.
+        progress: told how far it is.
 
     Raises:
         PromptError: a request cannot be turned into tokens.
@@ -58,58 +65,63 @@ def trace_requests(
     """
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
-    captured = capture_requests(model, prepared, on_layer)
-    final_places = [captured.at(Place(index, item.last))[0] for index, item in enumerate(prepared)]
+    captured = capture_requests(model, prepared, progress)
     checks = [
-        checker.check(model, item.text, item.ids, states, each_length=check_each_length)
-        for item, states in zip(prepared, final_places, strict=True)
+        checker.check(model, item.text, item.ids, captured.at(Place(index, item.last)), each_length=check_each_length)
+        for index, item in enumerate(prepared)
     ]
-    outputs = [
-        _own_output(model, item, check, states[-1])
-        for item, check, states in zip(prepared, checks, final_places, strict=True)
-    ]
-    traces: list[list[Trace]] = [[] for _ in prepared]
-    for lens in chosen:
-        reading = read_requests(model, prepared, captured, lens)
-        for index, item in enumerate(prepared):
-            report = _report(checks[index], checker, outputs[index].source)
-            traces[index].append(_join(model, index, item, lens.name, captured, reading, outputs[index], report))
+    geometry = Geometry.of(captured.states)
+    readings = read_requests(model, prepared, captured, chosen, progress)
+    traces: list[list[Trace]] = []
+    for index, item in enumerate(prepared):
+        output = _own_output(model, prepared, index, checks[index], readings)
+        report = _report(checks[index], checker, output.source)
+        traces.append(
+            [
+                _join(model, index, item, lens.name, geometry, reading, output, report)
+                for lens, reading in zip(chosen, readings.by_lens, strict=True)
+            ]
+        )
     return traces
 
 
 def _own_output(
-    model: LoadedModel, item: Prepared, check: IdentityCheck, final_state: Float[Tensor, " d_model"]
+    model: LoadedModel, prepared: list[Prepared], index: int, check: IdentityCheck, readings: Readings
 ) -> _Output:
     """Return the model's prediction: from its own forward if this prompt ran it, else from layer n."""
-    ran = check.ids == item.ids
-    logits = check.own_logits if ran else head_logits(model, final_state[None])[0]
-    tops = [
-        _likeliest(model, logits / temperature, item.request.top_k) for temperature in (1.0, *item.request.temperatures)
-    ]
-    return _Output(
-        "own forward" if ran else "layer n",
-        tops[0],
-        tuple(zip(item.request.temperatures, tops[1:], strict=True)),
-    )
+    item, temperatures = prepared[index], temperatures_of(prepared)
+    if check.ids == item.ids:
+        wanted = Wanted.of_rows(1, min(item.request.top_k, len(check.own_logits)), temperatures)
+        source, readout, group = "own forward", read_logits(check.own_logits[None, None], wanted), 0
+    else:
+        source, readout, group = "layer n", readings.output, readings.groups[Place(index, item.last)]
+    ids = readout.top_ids[group, 0, : item.request.top_k].tolist()
+    texts = [model.tokenizer.text_of(i) for i in ids]
 
+    def at(temperature: float) -> tuple[TokenProb, ...]:
+        lse = readout.lse[group, 0, (1.0, *temperatures).index(temperature)]
+        logprobs = (readout.top_logits[group, 0, : len(ids)].double() / temperature - lse).tolist()
+        return tuple(
+            TokenProb(i, text, math.exp(logprob), logprob)
+            for i, text, logprob in zip(ids, texts, logprobs, strict=True)
+        )
 
-def _likeliest(model: LoadedModel, logits: Float[Tensor, " token"], count: int) -> tuple[TokenProb, ...]:
-    values, ids = exact_top_k(logits[None], min(count, len(logits)))
-    logprobs = (values[0] - logits.logsumexp(-1)).tolist()
-    return tuple(
-        TokenProb(i, model.tokenizer.text_of(i), math.exp(lp), lp)
-        for i, lp in zip(ids[0].tolist(), logprobs, strict=True)
-    )
+    return _Output(source, at(1.0), tuple((t, at(t)) for t in item.request.temperatures))
 
 
 def _report(check: IdentityCheck, checker: Checker, output_source: str) -> Checks:
+    against = checker.float32
+    drift = against.drift if against else None
     return Checks(
         identity_error=check.error,
         identity_limit=check.limit,
         states_error=check.states_error,
         covered_by=check.prompt,
         output_from=output_source,
-        device_error=checker.device_error,
+        device_error=against.device_error if against else None,
+        drift_variation=drift.variation if drift else None,
+        drift_entropy_bits=drift.entropy_bits if drift else None,
+        drift_tops=drift.tops if drift else None,
     )
 
 
@@ -118,7 +130,7 @@ def _join(
     index: int,
     item: Prepared,
     lens: str,
-    captured: Captured,
+    geometry: Geometry,
     reading: Reading,
     output: _Output,
     checks: Checks,
@@ -126,7 +138,6 @@ def _join(
     """Assemble one request's trace."""
     readout, tokenizer, k = reading.readout, model.tokenizer, item.request.top_k
     places = [Place(index, position) for position in item.positions]
-    states = captured.at(*places).float()
     top_ids = reading.table(readout.top_ids, places)[..., :k]
     return Trace(
         model=model.info,
@@ -141,11 +152,11 @@ def _join(
         entropy_bits=reading.table(readout.entropy_bits, places),
         kl_to_final_bits=reading.table(readout.kl_to_final_bits, places),
         kl_from_final_bits=reading.table(readout.kl_from_final_bits, places),
-        kl_from_logit_lens_bits=reading.table(reading.kl_from_logit_lens_bits, places),
+        kl_from_logit_lens_bits=reading.table(readout.kl_from_base_bits, places),
         total_variation=reading.table(readout.total_variation, places),
         echo_mass=reading.table(readout.mass, places),
-        residual_norm=states.norm(dim=-1).T.cpu().numpy(),
-        cosine_to_final=torch.cosine_similarity(states, states[:, -1:], dim=-1).T.cpu().numpy(),
+        residual_norm=reading.table(geometry.norm, places),
+        cosine_to_final=reading.table(geometry.cosine_to_final, places),
         answer=join_answer(index, item, reading) if item.answers else None,
         tracked=tuple(
             TokenTrace(
@@ -163,5 +174,6 @@ def _join(
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that numbers depend on."""
-    return {name: version(name) for name in ("layerwise", "torch", "transformers")}
+    """Return the versions of the packages that numbers depend on, were it in the last digit."""
+    names = ["layerwise", "torch", "transformers", *(["numba"] if compiled.available() else [])]
+    return {name: version(name) for name in names}

@@ -1,25 +1,110 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.capture.plan import Sequence, group_by_length
+from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
+
+HEADER = tuple(range(100, 140))
 
 
-def sequences(lengths):
-    return [Sequence(tuple(range(length)), (length - 1,)) for length in lengths]
+def sequences(*many):
+    return [Sequence(tuple(ids), (len(ids) - 1,)) for ids in many]
 
 
-def test_groups_are_equally_long_and_bounded():
-    assert group_by_length(sequences([3, 5, 3, 3, 5]), tokens_at_once=6) == [[0, 2], [3], [1], [4]]
+def path(segments: list[Segment], index: int | None) -> tuple[int, ...]:
+    """The tokens from the first to the end of a segment."""
+    if index is None:
+        return ()
+    return path(segments, segments[index].parent) + segments[index].ids
 
 
-def test_a_sequence_longer_than_the_bound_is_a_group_of_its_own():
-    assert group_by_length(sequences([50, 50]), tokens_at_once=6) == [[0], [1]]
+few_tokens = st.lists(st.integers(0, 2), min_size=1, max_size=8).map(tuple)
 
 
-@given(st.lists(st.integers(1, 9), max_size=30), st.integers(1, 40))
-def test_every_sequence_is_in_one_group(lengths, bound):
-    groups = group_by_length(sequences(lengths), bound)
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+@st.composite
+def any_sequences(draw):
+    """Ids and positions of sequences that often begin alike, contain one another, or are equal.
+
+    They are made sequences within the tests: the type checker there draws random numbers, which
+    Hypothesis forbids in here.
+    """
+    many = []
+    for ids in draw(st.lists(few_tokens, min_size=1, max_size=12)):
+        positions = draw(st.lists(st.integers(0, len(ids) - 1), min_size=1, max_size=4))
+        many.append((ids, tuple(dict.fromkeys(positions))))
+    return many
+
+
+@given(any_sequences(), st.one_of(st.none(), st.integers(1, 20)))
+def test_every_kept_state_stands_behind_its_own_tokens(many, least_saved):
+    many = [Sequence(*each) for each in many]
+    segments = split_into_segments(many, least_saved)
+    read = {}
+    for index, segment in enumerate(segments):
+        assert segment.ids, "no empty steps"
+        before = path(segments, segment.parent)
+        assert segment.start == len(before)
+        assert segment.parent is None or segment.parent < index
+        for position, place in segment.kept:
+            assert place not in read, "each place is written once"
+            read[place] = before + segment.ids[: position + 1]
+    wanted = [sequence.ids[: position + 1] for sequence in many for position in sequence.positions]
+    assert [read[place] for place in range(len(wanted))] == wanted
+
+
+@given(any_sequences(), st.integers(1, 20))
+def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
+    many = [Sequence(*each) for each in many]
+    segments = split_into_segments(many, least_saved)
+    alone = sum(len(sequence.ids) for sequence in many)
+    shared = sum(len(segment.ids) for segment in segments)
+    with_children = {segment.parent for segment in segments if segment.parent is not None}
+    assert alone - shared >= least_saved * len(with_children)
+
+
+@given(any_sequences(), st.integers(1, 20), st.integers(1, 5))
+def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size):
+    segments = split_into_segments([Sequence(*each) for each in many], least_saved)
+    groups = into_groups(segments, lambda _: size)
+    assert sorted(index for group in groups for index in group) == list(range(len(segments)))
+    group_of = {index: at for at, group in enumerate(groups) for index in group}
     for group in groups:
-        assert len({lengths[index] for index in group}) == 1
-        assert len(group) == 1 or len(group) * lengths[group[0]] <= bound
+        assert len(group) <= size
+        assert len({(segments[index].start, len(segments[index].ids)) for index in group}) == 1
+        for index in group:
+            parent = segments[index].parent
+            assert parent is None or group_of[parent] < group_of[index]
+
+
+def test_a_header_is_computed_once_and_prompts_behind_it():
+    segments = split_into_segments(sequences((*HEADER, 1, 2), (*HEADER, 3, 4), (*HEADER, 5)), 64)
+    assert [(segment.ids, segment.start, segment.parent) for segment in segments] == [
+        (HEADER, 0, None),
+        ((5,), 40, 0),
+        ((3, 4), 40, 0),
+        ((1, 2), 40, 0),
+    ]
+
+
+def test_beginnings_within_a_beginning_are_shared_too():
+    """A header, behind it two prompts, behind each of those its answers."""
+    first, second = tuple(range(30)), tuple(range(50, 80))
+    many = sequences(*(HEADER + prompt + (900 + k,) for prompt in (first, second) for k in range(4)))
+    segments = split_into_segments(many, 64)
+    assert [len(segment.ids) for segment in segments].count(30) == 2
+    assert sum(len(segment.ids) for segment in segments) == 40 + 2 * 30 + 8
+
+
+def test_a_few_common_tokens_are_not_worth_a_step_of_their_own():
+    many = sequences(*((7, 8, 9, k) for k in range(10)))
+    assert [segment.parent for segment in split_into_segments(many, 64)] == [None] * 10
+    assert len(split_into_segments(many, 27)) == 11
+
+
+def test_nothing_is_shared_where_that_is_not_allowed():
+    many = sequences((*HEADER, 1), (*HEADER, 2))
+    assert [segment.ids for segment in split_into_segments(many, None)] == [(*HEADER, 1), (*HEADER, 2)]
+
+
+def test_thousands_of_nested_sequences_are_no_recursion():
+    many = sequences(*((1,) * length for length in range(1, 3000, 2)))
+    assert sum(len(segment.kept) for segment in split_into_segments(many, 1)) == len(many)

@@ -9,7 +9,7 @@ import pytest
 
 from layerwise.errors import StoreError
 from layerwise.store.recording import record
-from layerwise.store.run import open_run
+from layerwise.store.run import SCHEMA_VERSION, open_run
 from layerwise.studies.study import check_study
 
 STUDY = {
@@ -223,7 +223,7 @@ def test_a_manifest_that_points_elsewhere_is_refused(study, load, tmp_path):
     manifest.write_text(json.dumps(data))
     with pytest.raises(StoreError, match="lacks parts of a manifest"):
         open_run(tmp_path / "run")
-    manifest.write_text(json.dumps({"format": "layerwise run", "schema": 1}))
+    manifest.write_text(json.dumps({"format": "layerwise run", "schema": SCHEMA_VERSION}))
     with pytest.raises(StoreError, match="lacks parts of a manifest"):
         open_run(tmp_path / "run")
 

@@ -12,7 +12,8 @@ from layerwise.errors import CheckError
 from layerwise.models.head import OutputTransform
 from layerwise.models.loading import LoadedModel
 from layerwise.tracing import checks
-from layerwise.tracing.checks import Checker, check_device
+from layerwise.tracing.checks import Checker
+from layerwise.tracing.float32 import Float32Check, check_device, float32_states
 from layerwise.tracing.model import Model
 
 PROMPT = "The capital of Germany is"
@@ -24,7 +25,7 @@ def with_head(model: Model, **changes) -> Model:
 
 
 def last_states(model: Model, ids):
-    [states] = capture(model._loaded, [Sequence(ids, (len(ids) - 1,))])
+    states = capture(model._loaded, [Sequence(ids, (len(ids) - 1,))])
     return states[0]
 
 
@@ -92,7 +93,7 @@ def test_no_numbers_come_out_of_a_model_that_failed_once(load_family):
 def test_a_state_that_is_not_the_models_is_caught_and_its_layer_named(tiny, monkeypatch):
     def disturbed(*args):
         states = capture(*args)
-        states[0][:, 2] *= 1.001
+        states[:, 2] *= 1.001
         return states
 
     monkeypatch.setattr("layerwise.tracing.reading.capture", disturbed)
@@ -171,7 +172,7 @@ def test_bfloat16_passes_within_a_limit_that_still_catches_a_missing_soft_cap(fr
 def test_the_device_check_passes_on_the_cpu_itself(family):
     loaded = family._loaded
     ids = loaded.tokenizer.encode(PROMPT)
-    assert check_device(loaded, ids, last_states(family, ids)) < 1e-4
+    assert check_device(loaded, last_states(family, ids), float32_states(loaded, ids)) < 1e-4
 
 
 def test_a_device_that_computes_something_else_is_caught(fresh):
@@ -188,10 +189,10 @@ def test_a_device_that_computes_something_else_is_caught(fresh):
     ids = model._loaded.tokenizer.encode(PROMPT)
     assert model.trace(PROMPT).checks.identity_error < 1e-5, "the identity check cannot see this"
     with pytest.raises(CheckError, match=r"differs from the CPU's.*--device cpu"):
-        check_device(model._loaded, ids, last_states(model, ids))
+        check_device(model._loaded, last_states(model, ids), float32_states(model._loaded, ids))
 
 
-def test_the_device_check_runs_once_and_only_off_the_cpu(tiny, monkeypatch):
+def test_the_comparison_with_float32_runs_once_and_not_where_there_is_nothing_to_compare(tiny, monkeypatch):
     class Elsewhere(LoadedModel):
         @property
         def device(self):  # type: ignore[override]
@@ -203,16 +204,17 @@ def test_the_device_check_runs_once_and_only_off_the_cpu(tiny, monkeypatch):
     states, calls = last_states(tiny, ids), []
     passed = checks.check_identity(loaded, PROMPT, ids, states)
     monkeypatch.setattr(checks, "check_identity", lambda *_: passed)
-    monkeypatch.setattr(checks, "check_device", lambda *_: calls.append(1) or 2e-5)
+    found = Float32Check(device_error=2e-5, drift=None)
+    monkeypatch.setattr(checks, "check_against_float32", lambda *_: calls.append(1) or found)
     checker = Checker()
     for _ in range(3):
         checker.check(Elsewhere(**fields), PROMPT, ids, states, each_length=False)
     assert calls == [1]
-    assert checker.device_error == 2e-5
+    assert checker.float32 == found
     checker = Checker()
     checker.check(loaded, PROMPT, ids, states, each_length=False)
     assert calls == [1]
-    assert checker.device_error is None
+    assert checker.float32 is None
 
 
 def test_a_model_that_was_changed_is_checked_again(fresh):

@@ -1,0 +1,51 @@
+"""Compiled functions: whether this machine can have them, and the threads that they run in.
+
+What is compiled stands beside a PyTorch version of the same, in files called `compiled_…`; those
+alone import numba, and only where `available` says so.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+_USUAL_CACHE = 1 << 20
+_CACHE_FILE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+
+
+@functools.cache
+def available() -> bool:
+    """Return whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def run_in_threads(work: Callable[[int, int], None], length: int, step: int) -> None:
+    """Call `work(start, stop)` for consecutive pieces of `length`, in as many threads as PyTorch uses.
+
+    Pieces are multiples of `step` (the last may be shorter). `work` must release the GIL.
+    """
+    threads = torch.get_num_threads()
+    pieces = _pieces(length, step, 4 * threads)
+    if threads == 1 or len(pieces) == 1:
+        for piece in pieces:
+            work(*piece)
+        return
+    with ThreadPoolExecutor(threads) as pool:  # made anew: a lasting pool would not survive a fork
+        list(pool.map(lambda piece: work(*piece), pieces))
+
+
+@functools.cache
+def cache_bytes() -> int:
+    """Return the size of a core's second-level cache, or the usual size where the system does not tell."""
+    try:
+        return int(_CACHE_FILE.read_text("ascii").strip().removesuffix("K")) << 10 or _USUAL_CACHE
+    except (OSError, ValueError):
+        return _USUAL_CACHE
+
+
+def _pieces(length: int, step: int, wanted: int) -> Sequence[tuple[int, int]]:
+    size = step * max(1, -(-length // (step * wanted)))
+    return [(start, min(start + size, length)) for start in range(0, length, size)]

@@ -1,0 +1,53 @@
+"""Rows times an unembedding: the matrix product that a readout consists of, in float32."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise import compiled
+
+_CACHES_PER_TILE = 4
+"""Unembedding rows multiplied at a time, in second-level caches: their packed copy then stays near."""
+
+
+def multiply(
+    rows: Float[Tensor, "row d_model"], weight: Float[Tensor, "token d_model"], out: Float[Tensor, "row token"]
+) -> None:
+    """Write rows · weightᵀ into `out`, accumulated and returned in float32 whatever the weights are.
+
+    A product in bfloat16 would also *return* bfloat16: some 3,000 distinct logits for a vocabulary
+    of 262,144, hence ties and wrong ranks. So half-precision weights are raised, a tile at a time.
+    """
+    if _compiled_is_faster(rows, weight, out):
+        from layerwise.models import compiled_product
+
+        compiled_product.multiply(rows, weight, out)
+        return
+    step = _tile_rows(weight)
+    for start in range(0, len(weight), step):
+        tile = slice(start, start + step)
+        torch.mm(rows, weight[tile].float().T, out=out[:, tile])
+
+
+def _compiled_is_faster(rows: Tensor, weight: Tensor, out: Tensor) -> bool:
+    """Return whether the compiled product is there and the faster one, by kind of processor.
+
+    `python -m benchmarks.product` measures both. With AVX2 it is ahead for any number of rows;
+    processors with wider vectors or a matrix unit have PyTorch libraries that use them.
+    """
+    return (
+        rows.device.type == "cpu"
+        and compiled.available()
+        and torch.backends.cpu.get_cpu_capability() == "AVX2"
+        and weight.dtype in (torch.float32, torch.bfloat16)
+        and weight.is_contiguous()
+        and out.is_contiguous()
+        and len(weight) >= 4
+    )
+
+
+def _tile_rows(weight: Tensor) -> int:
+    """Return how many unembedding rows to multiply at a time."""
+    if weight.device.type != "cpu" and weight.dtype == torch.float32:
+        return len(weight)
+    return max(1, _CACHES_PER_TILE * compiled.cache_bytes() // (4 * weight.shape[1]))

@@ -1,0 +1,241 @@
+"""Statistics over the vocabulary, for rows of logits that are there."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layerwise import compiled
+
+BITS = 1 / math.log(2)
+"""Bits in a nat."""
+
+_CACHES_PER_TILE = 16
+"""Logits whose statistics are computed together on a CPU, in second-level caches."""
+
+_BLOCK = 64
+"""Width of the blocks whose maxima narrow down the top-k."""
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """What the vocabulary says, per row, on the CPU. Natural logarithms unless the name says bits."""
+
+    top_ids: Int[Tensor, "group row rank"]
+    top_logits: Float[Tensor, "group row rank"]
+    lse: Float[Tensor, "group row temperature"]
+    """log Σ exp(z / T) in float64; the first temperature is 1."""
+    entropy_bits: Float[Tensor, "group row"]
+    kl_to_final_bits: Float[Tensor, "group row"]
+    """KL(P_row ‖ P_last row)."""
+    kl_from_final_bits: Float[Tensor, "group row"]
+    """KL(P_last row ‖ P_row)."""
+    total_variation: Float[Tensor, "group row"]
+    """½ Σ |P_row − P_last row|, in [0, 1]."""
+    kl_from_base_bits: Float[Tensor, "group row"]
+    """KL(P_base ‖ P_row), where rows are compared with base rows; 0 where they are not."""
+    target_logits: Float[Tensor, "group row target"]
+    target_ranks: Int[Tensor, "group row target"]
+    """1 + the number of strictly larger logits."""
+    target_ties: Int[Tensor, "group row target"]
+    """Other tokens with exactly the target's logit."""
+    mass: Float[Tensor, "group row"]
+    """Total probability of the group's `mass_ids`."""
+
+    @cached_property
+    def top_logprobs(self) -> Float[Tensor, "group row rank"]:
+        return (self.top_logits.double() - self.lse[..., :1]).float()
+
+    @cached_property
+    def target_logprobs(self) -> Float[Tensor, "group row target"]:
+        return (self.target_logits.double() - self.lse[..., :1]).float()
+
+    def rows(self, rows: slice) -> "Readout":
+        """Return some of the rows of every group."""
+        return Readout(*(getattr(self, field.name)[:, rows] for field in fields(Readout)))
+
+    @staticmethod
+    def joined(parts: Sequence["Readout"]) -> "Readout":
+        """Return readouts one after another on the group axis."""
+        return Readout(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Readout)))
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What to read of each group's rows, beside the statistics that need no choice."""
+
+    top_k: int
+    """At most the size of the vocabulary."""
+    targets: Int[Tensor, "group target"]
+    mass_ids: Int[Tensor, "group id"]
+    """Filled up with −1 where groups differ in number."""
+    temperatures: tuple[float, ...]
+    """The first is 1."""
+    base: tuple[int, ...]
+    """Per row, the row that it is compared with: itself where there is nothing to compare."""
+
+    def must_fit(self, shape: Sequence[int]) -> None:
+        """Raise IndexError where something is asked for that logits of this shape do not have."""
+        n_groups, n_rows, vocab_size = shape
+        for ids, least in ((self.targets, 0), (self.mass_ids, -1)):
+            if len(ids) != n_groups:
+                raise IndexError(f"Expected ids for {n_groups} groups; got {len(ids)} lists.")
+            if ids.numel() and not least <= int(ids.min()) <= int(ids.max()) < vocab_size:
+                raise IndexError(f"Expected ids from 0 to {vocab_size - 1}; got {int(ids.min())} to {int(ids.max())}.")
+        if len(self.base) != n_rows or not all(0 <= row < n_rows for row in self.base):
+            raise IndexError(f"Expected one of {n_rows} rows for each row to be compared with; got {self.base}.")
+        if not 1 <= self.top_k <= vocab_size:
+            raise IndexError(f"Expected top_k from 1 to {vocab_size}; got {self.top_k}.")
+
+    @staticmethod
+    def of_rows(count: int, top_k: int, temperatures: Sequence[float] = ()) -> "Wanted":
+        """Return what to read of one group of `count` rows, with no tokens to follow."""
+        nothing = torch.empty(1, 0, dtype=torch.long)
+        return Wanted(top_k, nothing, nothing, (1.0, *temperatures), tuple(range(count)))
+
+    def of_groups(self, groups: slice) -> "Wanted":
+        """Return what is wanted of some of the groups."""
+        return Wanted(self.top_k, self.targets[groups], self.mass_ids[groups], self.temperatures, self.base)
+
+
+def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Readout:
+    """Return the statistics of every row. The last row of a group is what its others are compared with.
+
+    Args:
+        logits: float32. Logits of −∞ are tokens of probability 0.
+        wanted: what to read.
+
+    Raises:
+        IndexError: an id is not in the vocabulary, or there is not one list of ids per group, or one
+            base per row.
+    """
+    wanted.must_fit(logits.shape)
+    if logits.device.type == "cpu" and compiled.available():
+        from layerwise.readout import compiled_statistics
+
+        return compiled_statistics.read_logits(logits, wanted)
+    tile = _tile_rows(logits)
+    return Readout.joined([_read_group(logits, group, wanted, tile) for group in range(len(logits))])
+
+
+def log_sum_exp(logits: Float[Tensor, "row token"]) -> Float[Tensor, " row"]:
+    """Return log Σ exp(z) per row, in float64 on the CPU."""
+    return read_logits(logits[None], Wanted.of_rows(len(logits), top_k=1)).lse[0, :, 0]
+
+
+def exact_top_k(
+    logits: Float[Tensor, "row token"], k: int
+) -> tuple[Float[Tensor, "row rank"], Int[Tensor, "row rank"]]:
+    """Return the k largest values and their indices, largest first, ties by lower index.
+
+    The k largest elements lie in the k blocks with the largest maxima, so only those are sorted.
+    Where block maxima tie at the border, which blocks to take is open: such rows are sorted whole.
+    """
+    n_rows, width = logits.shape
+    n_blocks = width // _BLOCK
+    if n_blocks <= k:
+        return _sorted_top_k(logits, k)
+    body = logits[:, : n_blocks * _BLOCK].unflatten(-1, (n_blocks, _BLOCK))
+    maxima = body.amax(-1)
+    border = maxima.topk(k + 1, sorted=True)
+    blocks = border.indices[:, :k].sort(-1).values
+    tail = torch.arange(n_blocks * _BLOCK, width, device=logits.device).expand(n_rows, -1)
+    inside = torch.arange(_BLOCK, device=logits.device)
+    candidates = torch.cat([(blocks[:, :, None] * _BLOCK + inside).flatten(1), tail], dim=1)
+    values, order = _sorted_top_k(logits.gather(1, candidates), k)
+    indices = candidates.gather(1, order)
+    for row in (border.values[:, k - 1] == border.values[:, k]).nonzero().flatten().tolist():
+        values[row], indices[row] = (one[0] for one in _sorted_top_k(logits[row : row + 1], k))
+    return values, indices
+
+
+def _sorted_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    values, indices = logits.sort(dim=-1, descending=True, stable=True)
+    return values[:, :k], indices[:, :k]
+
+
+def _tile_rows(logits: Tensor) -> int:
+    """Return how many rows to work on at a time: few on a CPU, whose cache holds them, else all."""
+    if logits.device.type != "cpu":
+        return logits.shape[1]
+    return max(1, _CACHES_PER_TILE * compiled.cache_bytes() // (4 * logits.shape[-1]))
+
+
+def _read_group(logits: Tensor, group: int, wanted: Wanted, tile: int) -> Readout:
+    """Return the statistics of one group, in PyTorch."""
+    rows = logits[group]
+    targets, present = wanted.targets[group].to(rows.device), wanted.mass_ids[group]
+    mass_ids = present[present >= 0].to(rows.device)
+    reference = _Distribution.of(rows[-1:])
+    tiles = []
+    for start in range(0, len(rows), tile):
+        z = rows[start : start + tile]
+        here = _Distribution.of(z)
+        base = list(wanted.base[start : start + tile])
+        compared = base != list(range(start, start + len(z)))
+        top_logits, top_ids = exact_top_k(z, wanted.top_k)
+        target_logits = z[:, targets]
+        tiles.append(
+            (
+                top_ids,
+                top_logits,
+                torch.stack([here.lse_at(t) for t in wanted.temperatures], dim=-1),
+                here.entropy(),
+                here.kl_to(reference),
+                reference.kl_to(here),
+                (here.probs - reference.probs).abs().sum(-1) / 2,
+                _Distribution.of(rows[base]).kl_to(here) if compared else z.new_zeros(len(z)),
+                target_logits,
+                _count(z, target_logits, torch.gt) + 1,
+                _count(z, target_logits, torch.eq) - 1,
+                here.probs[:, mass_ids].sum(-1),
+            )
+        )
+    return Readout(*(torch.cat([column.cpu() for column in columns])[None] for columns in zip(*tiles, strict=True)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Distribution:
+    """Softmax of some rows, shifted by each row's maximum so that large logits keep small differences."""
+
+    largest: Float[Tensor, "row 1"]
+    shifted: Float[Tensor, "row token"]
+    probs: Float[Tensor, "row token"]
+    log_total: Float[Tensor, " row"]
+    """log Σ exp(z − max z)."""
+
+    @staticmethod
+    def of(logits: Tensor) -> "_Distribution":
+        largest = logits.amax(-1, keepdim=True)
+        shifted = logits - largest
+        probs = shifted.exp()
+        total = probs.sum(-1, keepdim=True)
+        return _Distribution(largest, shifted, probs.div_(total), total[:, 0].log())
+
+    def entropy(self) -> Tensor:
+        return ((self.log_total - _expected(self.probs, self.shifted)) * BITS).clamp_min(0)
+
+    def kl_to(self, other: "_Distribution") -> Tensor:
+        gap = _expected(self.probs, self.shifted - other.shifted)
+        return ((gap - self.log_total + other.log_total) * BITS).clamp_min(0)
+
+    def lse_at(self, temperature: float) -> Tensor:
+        total = self.log_total if temperature == 1 else (self.shifted / temperature).exp_().sum(-1).log()
+        return self.largest[:, 0].cpu().double() / temperature + total.cpu().double()
+
+
+def _expected(probs: Tensor, values: Tensor) -> Tensor:
+    """Return Σ p·x, where what has no probability counts for nothing, be it infinite."""
+    return torch.where(probs == 0, 0.0, probs * values).sum(-1)
+
+
+def _count(logits: Tensor, bounds: Tensor, compare: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    counts = torch.empty_like(bounds, dtype=torch.long)
+    for column, bound in enumerate(bounds.unbind(-1)):
+        # Counted in float32, exact up to 2²⁴ tokens: summing booleans takes five times as long.
+        counts[:, column] = compare(logits, bound[:, None]).float().sum(-1).long()
+    return counts

@@ -1,0 +1,107 @@
+"""A model against itself in float32 on the CPU: what its device and its precision change."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise.capture.loop import output_state, record_block_calls
+from layerwise.errors import CheckError
+from layerwise.models.loading import LoadedModel
+from layerwise.readout.kernel import read_out
+from layerwise.tracing.identity import FLOAT32_LIMIT, head_logits, identity_limit, largest_difference
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far half precision moves what the logit lens reads on one prompt, the worst of all layers."""
+
+    variation: float
+    """Total variation between the two distributions, in [0, 1]: no probability is off by more."""
+    entropy_bits: float
+    tops: int
+    """Layers whose likeliest token differs."""
+
+
+@dataclass(frozen=True)
+class Float32Check:
+    """What a device and a precision change, on one prompt."""
+
+    device_error: float | None
+    """Largest |Δ log-prob| of the output, between this device and the CPU; None on the CPU."""
+    drift: Drift | None
+    """None in float32."""
+
+
+def check_against_float32(
+    model: LoadedModel, ids: tuple[int, ...], states: Float[Tensor, "layer d_model"]
+) -> Float32Check:
+    """Compare what was captured at the prompt's last position with the same weights in float32 on the CPU.
+
+    Some accelerators return wrong numbers without an error (TransformerLens #1178). Half precision
+    rounds honestly, and by how much is stated.
+
+    Raises:
+        CheckError: the device's output differs by more than rounding explains.
+    """
+    exact = float32_states(model, ids)
+    error = None if model.device.type == "cpu" else check_device(model, states, exact)
+    return Float32Check(error, None if model.dtype == torch.float32 else _drift(model, states, exact))
+
+
+@torch.no_grad()
+def float32_states(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "layer d_model"]:
+    """Return the residual stream at the last position, computed in float32 on the CPU.
+
+    A copy of each block is run in turn, so that it takes the memory of one block. What enters the
+    first block, and rotary factors, are what the model made in its own precision.
+    """
+    hidden, calls = record_block_calls(model.parts, torch.tensor([ids], device=model.device))
+    hidden = _on_cpu(hidden)
+    states = [hidden[0, -1]]
+    for block, call in zip(model.parts.blocks, calls, strict=True):
+        twin = copy.deepcopy(block).to("cpu", torch.float32)
+        hidden = output_state(twin(hidden, *_on_cpu(call.args), **_on_cpu(call.kwargs)))
+        states.append(hidden[0, -1])
+    return torch.stack(states)
+
+
+def check_device(model: LoadedModel, states: Tensor, exact: Tensor) -> float:
+    """Return the largest |Δ log-prob| of the output between captured states and exact ones, if it is let through."""
+    head = model.head.on_cpu()
+    expected = head.logits(head.normed(exact[-1:]))[0]
+    error = largest_difference(head_logits(model, states[-1:])[0].cpu(), expected)
+    limit = max(10 * FLOAT32_LIMIT, identity_limit(model.dtype, expected))
+    if not error <= limit:
+        raise CheckError(
+            f"On {model.device.type} this model's output differs from the CPU's by {error:.3g} in log-probability; "
+            f"{limit:.3g} is what rounding explains. The device computes something else, so no number from it is "
+            "shown. Run with --device cpu, or update PyTorch and the driver."
+        )
+    return error
+
+
+def _drift(model: LoadedModel, states: Tensor, exact: Tensor) -> Drift:
+    head = model.head.on_cpu()
+    pairs = torch.stack([states.float().cpu(), exact], dim=1)
+    readout = read_out(pairs, head, rows_of=head.normed, top_k=1)
+    entropies, tops = readout.entropy_bits, readout.top_ids[..., 0]
+    return Drift(
+        variation=float(readout.total_variation[:, 0].max()),
+        entropy_bits=float((entropies[:, 0] - entropies[:, 1]).abs().max()),
+        tops=int((tops[:, 0] != tops[:, 1]).sum()),
+    )
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return arguments with every tensor on the CPU, floating ones in float32."""
+    if isinstance(value, Tensor):
+        return value.to("cpu", torch.float32) if value.is_floating_point() else value.to("cpu")
+    if isinstance(value, tuple | list):
+        return type(value)(_on_cpu(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,113 @@
+"""Beginnings that sequences share, computed once: the same states, by another order of rounding."""
+
+import pytest
+import torch
+import transformers
+
+import layerwise as lw
+from layerwise.capture import loop
+from layerwise.capture.loop import capture
+from layerwise.capture.plan import Sequence
+from layerwise.capture.shared import can_share
+from layerwise.tracing.request import Request
+
+HEADER = tuple(range(20, 44))
+
+
+def tree_of_sequences() -> list[Sequence]:
+    """A header, prompts of several lengths behind it, and behind one of them several answers."""
+    prompts = [HEADER + tail for tail in ((50,), (51, 52), (53, 54), (55, 56, 57), (58, 59, 60, 61))]
+    answers = [prompts[-1] + tail for tail in ((70,), (71, 72), (73, 74))]
+    many = prompts + answers + [(9, 8, 7)]
+    return [Sequence(ids, tuple({0, len(ids) // 2, len(ids) - 1})) for ids in many]
+
+
+def shared_and_alone(model, monkeypatch, least_saved=3):
+    many = tree_of_sequences()
+    monkeypatch.setattr(loop, "_LEAST_SAVED", 10**9)
+    alone = capture(model._loaded, many)
+    monkeypatch.setattr(loop, "_LEAST_SAVED", least_saved)
+    ran = []
+    monkeypatch.setattr(loop, "record_block_calls", _counting(loop.record_block_calls, ran))
+    return capture(model._loaded, many), alone, sum(ran)
+
+
+def _counting(original, ran):
+    def counted(parts, ids, cache=None):
+        ran.append(ids.numel())
+        return original(parts, ids, cache)
+
+    return counted
+
+
+def close(shared, alone):
+    return bool(((shared - alone).norm(dim=-1) <= 1e-5 * alone.norm(dim=-1)).all())
+
+
+def test_states_of_every_family_are_those_of_sequences_alone(family, monkeypatch):
+    shared, alone, tokens = shared_and_alone(family, monkeypatch)
+    assert tokens < sum(len(sequence.ids) for sequence in tree_of_sequences()) / 3, "otherwise nothing was shared"
+    assert close(shared, alone)
+
+
+_SHAPE = {"vocab_size": 530, "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
+_GROUPED = _SHAPE | {"num_key_value_heads": 2, "intermediate_size": 96, "pad_token_id": 0}
+_OTHERS = {
+    "Gemma3TextConfig": _GROUPED | {"head_dim": 16, "sliding_window": 6, "sliding_window_pattern": 2},
+    "MistralConfig": _GROUPED | {"sliding_window": 5},
+    "GPT2Config": {"vocab_size": 530, "n_embd": 64, "n_layer": 4, "n_head": 4},
+    "BloomConfig": {"vocab_size": 530, "hidden_size": 64, "n_layer": 4, "n_head": 4},
+    "FalconConfig": _SHAPE,
+    "MptConfig": {"vocab_size": 530, "d_model": 64, "n_layers": 4, "n_heads": 4},
+    "GPTNeoConfig": {
+        "vocab_size": 530,
+        "hidden_size": 64,
+        "num_layers": 4,
+        "num_heads": 4,
+        "attention_types": [[["global", "local"], 2]],
+        "window_size": 4,
+    },
+    "OPTConfig": _SHAPE | {"ffn_dim": 96, "word_embed_proj_dim": 64},
+    "Olmo2Config": _GROUPED,
+}
+
+
+@pytest.mark.parametrize("config", _OTHERS)
+def test_windows_and_positions_of_other_decoders_count_the_shared_tokens(config, toy_tokenizer, monkeypatch):
+    """Sliding windows shorter than the header, learned positions, ALiBi."""
+    torch.manual_seed(0)
+    settings = getattr(transformers, config)(**_OTHERS[config])
+    hf_model = transformers.AutoModelForCausalLM.from_config(settings).eval()
+    model = lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+    shared, alone, _ = shared_and_alone(model, monkeypatch)
+    assert close(shared, alone)
+
+
+def test_a_model_that_remembers_otherwise_shares_nothing(toy_tokenizer, monkeypatch):
+    torch.manual_seed(0)
+    settings = transformers.MambaConfig(vocab_size=530, hidden_size=64, num_hidden_layers=4)
+    hf_model = transformers.AutoModelForCausalLM.from_config(settings).eval()
+    model = lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+    assert not can_share(model._loaded.parts, model._loaded.hf.config)
+    _, _, tokens = shared_and_alone(model, monkeypatch)
+    assert tokens == sum(len(sequence.ids) for sequence in tree_of_sequences())
+
+
+def test_group_sizes_do_not_matter(tiny, monkeypatch):
+    large, *_ = shared_and_alone(tiny, monkeypatch)
+    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(loop, "_ATTENDED_AT_ONCE", 1)
+    assert close(capture(tiny._loaded, tree_of_sequences()), large)
+
+
+def test_traces_with_a_common_header_pass_their_checks_and_equal_single_ones(tiny):
+    header = "The capital of Germany is Berlin. The capital of France is Paris. " * 3
+    requests = [
+        Request(header + f"The capital of {name} is", answers=(" Berlin", " Paris"))
+        for name in ("Italy", "Spain", "the Netherlands")
+    ]
+    together = [traces[0] for traces in tiny.trace_all(requests, check_each_length=True)]
+    for request, trace in zip(requests, together, strict=True):
+        alone = tiny.trace(request.prompt, answer=request.answers)
+        assert abs(trace.top_logprobs - alone.top_logprobs).max() < 1e-4
+        assert abs(trace.answer_logprob - alone.answer_logprob).max() < 1e-4
