@@ -11,15 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
-from layerwise.capture.shared import can_share, forget_block, segment_cache
+from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments, whole
+from layerwise.capture.shared import can_share, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
 from layerwise.types import Progress
 
-_TOKENS_AT_ONCE = 2048
-"""A block's activations for so many tokens take some tens of MB at the widths that run on laptops."""
+_TOKENS_AT_ONCE = 256
+"""A block's activations for so many tokens take some tens of MB, and its products are as fast as they get."""
 
 _ATTENDED_AT_ONCE = 8192
 """Keys and values of shared beginnings are repeated for every segment behind them: as many tokens as this."""
@@ -49,12 +49,10 @@ class _Group:
 
     hidden: Float[Tensor, "segment position d_model"]
     calls: list[BlockCall]
-    kept: tuple[list[int], list[int]]
+    kept: tuple[Int[Tensor, " place"], Int[Tensor, " place"]]
     """Segment and position, in `hidden`, of each state that is kept."""
-    places: list[int]
+    places: Int[Tensor, " place"]
     """Where those go on the place axis."""
-    cache: Cache | None
-    """Keys and values for the segments that go on from these, or from which these go on."""
 
 
 @torch.no_grad()
@@ -73,7 +71,7 @@ def capture(
         progress: told how many blocks are done.
     """
     shareable = can_share(model.parts, model.hf.config)
-    segments = split_into_segments(sequences, _LEAST_SAVED if shareable else None)
+    segments = split_into_segments(sequences, _TOKENS_AT_ONCE, _LEAST_SAVED) if shareable else whole(sequences)
     groups = _groups_at_layer_0(model, segments)
     like, count = groups[0].hidden, sum(len(sequence.positions) for sequence in sequences)
     states = like.new_empty(count, model.n_layers + 1, like.shape[-1])
@@ -82,8 +80,6 @@ def capture(
             if layer > 0:
                 group.hidden = group.calls[layer - 1](model.parts.blocks[layer - 1], group.hidden)
             states[group.places, layer] = group.hidden[group.kept]
-        if layer > 0:
-            forget_block([group.cache for group in groups if group.cache], layer - 1)
         if progress:
             progress("running the model", layer, model.n_layers)
     return states
@@ -104,8 +100,8 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Gro
         ids = torch.tensor([segment.ids for segment in mine], device=model.device)
         hidden, calls = record_block_calls(model.parts, ids, cache)
         kept = [(row, position, place) for row, segment in enumerate(mine) for position, place in segment.kept]
-        rows, positions, places = ([entry[k] for entry in kept] for k in range(3))
-        groups.append(_Group(hidden, calls, (rows, positions), places, cache))
+        rows, positions, places = torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).unbind(-1)
+        groups.append(_Group(hidden, calls, (rows, positions), places))
     return groups
 
 

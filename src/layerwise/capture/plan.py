@@ -28,35 +28,43 @@ class Segment:
     """(index into `ids`, place on the captured axis) of each state that is kept."""
 
 
-def split_into_segments(sequences: list[Sequence], least_saved: int | None) -> list[Segment]:
+def whole(sequences: list[Sequence]) -> list[Segment]:
+    """Return each sequence as one segment, for models that cannot go on from an earlier one."""
+    return split_into_segments(sequences, longest=None, least_saved=None)
+
+
+def split_into_segments(sequences: list[Sequence], longest: int | None, least_saved: int | None) -> list[Segment]:
     """Return segments, parents first, in which shared beginnings stand once.
 
-    Tokens are shared where that saves at least `least_saved` of them: every segment is a step of its
-    own, with its own cost. With None nothing is shared, and each sequence is one segment.
+    Args:
+        sequences: what is to be run.
+        longest: longer runs of tokens are cut into consecutive segments; with None they are not.
+        least_saved: tokens that sharing has to save, since every segment is a step with a cost of its
+            own; with None nothing is shared.
     """
     first_places = list(accumulate((len(sequence.positions) for sequence in sequences), initial=0))
     segments: list[Segment] = []
 
-    def add(members: list[int], start: int, stop: int, parent: int | None) -> int:
-        kept = [
-            (position - start, first_places[index] + k)
-            for index in members
-            for k, position in enumerate(sequences[index].positions)
-            if start <= position < stop
-        ]
-        segments.append(Segment(sequences[members[0]].ids[start:stop], start, parent, tuple(kept)))
-        return len(segments) - 1
-
-    def add_alone(index: int, start: int, parent: int | None) -> None:
-        if start < len(sequences[index].ids):
-            add([index], start, len(sequences[index].ids), parent)
+    def add(members: list[int], start: int, stop: int, parent: int | None) -> int | None:
+        ids = sequences[members[0]].ids
+        for begin in range(start, stop, longest or max(1, stop - start)):
+            end = min(begin + (longest or stop), stop)
+            kept = [
+                (position - begin, first_places[index] + k)
+                for index in members
+                for k, position in enumerate(sequences[index].positions)
+                if begin <= position < end
+            ]
+            segments.append(Segment(ids[begin:end], begin, parent, tuple(kept)))
+            parent = len(segments) - 1
+        return parent
 
     open_ones: list[tuple[list[int], int, int | None]] = [(list(range(len(sequences))), 0, None)]
     while open_ones:
         members, start, parent = open_ones.pop()
         if least_saved is None or len(members) == 1:
             for index in members:
-                add_alone(index, start, parent)
+                add([index], start, len(sequences[index].ids), parent)
             continue
         stop = _common_length([sequences[index].ids for index in members])
         if (len(members) - 1) * (stop - start) >= least_saved:
@@ -66,7 +74,7 @@ def split_into_segments(sequences: list[Sequence], least_saved: int | None) -> l
             if len(sequences[index].ids) > stop:
                 by_next_token[sequences[index].ids[stop]].append(index)
             else:
-                add_alone(index, start, parent)
+                add([index], start, stop, parent)
         open_ones += [(some, start, parent) for some in by_next_token.values()]
     return segments
 

@@ -1,7 +1,6 @@
 """Shared beginnings: attention over tokens that another group of segments has computed."""
 
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,27 +17,37 @@ class SegmentKeys(DynamicLayer):
     """Keys and values of one block for a group of segments, those of the tokens before them included.
 
     Where a model expects its cache: it is told how many tokens stand before, and hands in the keys
-    and values of its own.
+    and values of its own. They are held until the last segment that goes on from them has had them.
     """
 
     def __init__(self, start: int, parents: list[tuple["SegmentKeys", int]]):
         super().__init__()
         self._start, self._parents = start, parents
+        self._awaited = 0
+        for layer, _row in parents:
+            layer._awaited += 1
 
     def get_seq_length(self) -> int:
         return self._start
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Return keys and values from the first token on, and keep them for segments that go on from here."""
-        self.keys = self._from_the_first(key_states, [(layer.keys, row) for layer, row in self._parents])
-        self.values = self._from_the_first(value_states, [(layer.values, row) for layer, row in self._parents])
-        return self.keys, self.values
+        """Return keys and values from the first token on."""
+        keys = self._from_the_first(key_states, [layer.keys for layer, _row in self._parents])
+        values = self._from_the_first(value_states, [layer.values for layer, _row in self._parents])
+        if self._awaited:
+            self.keys, self.values = keys, values
+        for layer, _row in self._parents:
+            layer._awaited -= 1
+            if not layer._awaited:
+                layer.keys = layer.values = None
+        return keys, values
 
-    @staticmethod
-    def _from_the_first(own: Tensor, before: list[tuple[Tensor | None, int]]) -> Tensor:
-        if not before:
+    def _from_the_first(self, own: Tensor, held: list[Tensor | None]) -> Tensor:
+        if not held:
             return own
-        return torch.cat([torch.stack([held[row] for held, row in before if held is not None]), own], dim=-2)
+        rows = zip(held, self._parents, strict=True)
+        before = torch.stack([states[row] for states, (_, row) in rows if states is not None])
+        return torch.cat([before, own], dim=-2)
 
 
 def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]]) -> Cache:
@@ -54,12 +63,6 @@ def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]]) -
         for block in range(n_blocks)
     ]
     return Cache(layers=layers)
-
-
-def forget_block(caches: Iterable[Cache], block: int) -> None:
-    """Drop the keys and values of a block that has been through every group."""
-    for cache in caches:
-        cache.layers[block].reset()
 
 
 def can_share(parts: Parts, config: Any) -> bool:

@@ -15,8 +15,11 @@ from layerwise.models.head import Head
 from layerwise.readout.statistics import Readout, Wanted, read_logits
 from layerwise.types import Progress
 
-_LOGITS_BYTES = {"cpu": 48 << 20}
-"""Logits held at a time: enough rows to share one pass over the unembedding, and no more."""
+_ROWS = {"cpu": 64}
+"""Rows read together: so many share one pass over the unembedding that more would not make it faster."""
+
+_LOGITS_BYTES = {"cpu": 64 << 20}
+"""Logits held at a time, where the vocabulary is too large for so many rows."""
 
 _SHARE_OF_MEMORY = 16
 """An accelerator, which does more at a time, may hold this fraction of its free memory."""
@@ -57,17 +60,21 @@ def read_out(
         (1.0, *temperatures),
         tuple(base) or tuple(range(n_rows)),
     )
-    step = max(1, _logits_bytes(states.device) // (4 * head.vocab_size * n_rows))
+    step = max(1, _rows_at_once(states.device, head.vocab_size) // n_rows)
     buffer = torch.empty(min(step, n_groups) * n_rows, head.vocab_size, dtype=torch.float32, device=states.device)
-    parts = []
+    whole: Readout | None = None
     for start in range(0, n_groups, step):
         some = slice(start, min(start + step, n_groups))
         rows = rows_of(states[some])
         logits = head.logits(rows.flatten(0, 1), out=buffer[: len(rows) * n_rows])
-        parts.append(read_logits(logits.view(len(rows), n_rows, -1), wanted.of_groups(some)))
+        part = read_logits(logits.view(len(rows), n_rows, -1), wanted.of_groups(some))
+        whole = whole or part.with_room_for(n_groups)
+        whole.fill_in(some, part)
         if progress:
             progress("reading the vocabulary", some.stop, n_groups)
-    return Readout.joined(parts)
+    if whole is None:
+        raise ValueError("There are no states to read.")
+    return whole
 
 
 def warm_up(head: Head) -> None:
@@ -76,8 +83,9 @@ def warm_up(head: Head) -> None:
     read_out(torch.zeros(1, 2, head.weight.shape[1], device=head.weight.device), few)
 
 
-def _logits_bytes(device: torch.device) -> int:
-    return _LOGITS_BYTES.get(device.type) or free_memory(device.type) // _SHARE_OF_MEMORY
+def _rows_at_once(device: torch.device, vocab_size: int) -> int:
+    held = _LOGITS_BYTES.get(device.type) or free_memory(device.type) // _SHARE_OF_MEMORY
+    return min(held // (4 * vocab_size), _ROWS.get(device.type, held))
 
 
 def _filled(ids: Sequence[Sequence[int]], filler: int | None) -> Int[Tensor, "group id"]:

@@ -56,12 +56,19 @@ class Readout:
 
     def rows(self, rows: slice) -> "Readout":
         """Return some of the rows of every group."""
-        return Readout(*(getattr(self, field.name)[:, rows] for field in fields(Readout)))
+        return Readout(*(values[:, rows] for values in self._fields()))
 
-    @staticmethod
-    def joined(parts: Sequence["Readout"]) -> "Readout":
-        """Return readouts one after another on the group axis."""
-        return Readout(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Readout)))
+    def with_room_for(self, n_groups: int) -> "Readout":
+        """Return a readout of so many groups like these, to be filled in."""
+        return Readout(*(values.new_empty(n_groups, *values.shape[1:]) for values in self._fields()))
+
+    def fill_in(self, groups: slice, part: "Readout") -> None:
+        """Put another readout's groups in the place of these."""
+        for values, new in zip(self._fields(), part._fields(), strict=True):
+            values[groups] = new
+
+    def _fields(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(Readout)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +126,8 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Rea
 
         return compiled_statistics.read_logits(logits, wanted)
     tile = _tile_rows(logits)
-    return Readout.joined([_read_group(logits, group, wanted, tile) for group in range(len(logits))])
+    groups = [_read_group(logits, group, wanted, tile)._fields() for group in range(len(logits))]
+    return Readout(*(torch.cat(values) for values in zip(*groups, strict=True)))
 
 
 def log_sum_exp(logits: Float[Tensor, "row token"]) -> Float[Tensor, " row"]:

@@ -18,7 +18,10 @@ from layerwise.readout.statistics import Readout
 from layerwise.tracing.request import Prepared
 from layerwise.types import Progress
 
-_GROUPS_AT_ONCE = 64
+_GROUPS_AT_ONCE = 16
+
+_NO_LENGTH = 1e-30
+"""Keeps the cosine of a state of length 0 at 0."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,14 @@ class Geometry:
     @staticmethod
     def of(states: Float[Tensor, "group layer d_model"]) -> "Geometry":
         """Measure states, a few groups at a time: raised to float32 together they could fill the memory."""
-        parts = states.split(_GROUPS_AT_ONCE)
-        norms = [part.float().norm(dim=-1) for part in parts]
-        cosines = [torch.cosine_similarity(part.float(), part[:, -1:].float(), dim=-1) for part in parts]
-        return Geometry(torch.cat(norms).cpu(), torch.cat(cosines).cpu())
+        norms, cosines = (torch.empty(states.shape[:2]) for _ in range(2))
+        for start in range(0, len(states), _GROUPS_AT_ONCE):
+            some = slice(start, start + _GROUPS_AT_ONCE)
+            part = states[some].float()
+            norm = part.norm(dim=-1)
+            products = torch.bmm(part, part[:, -1, :, None])[..., 0]
+            norms[some], cosines[some] = norm, products / (norm * norm[:, -1:]).clamp_min(_NO_LENGTH)
+        return Geometry(norms, cosines)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
+from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments, whole
 
 HEADER = tuple(range(100, 140))
 
@@ -34,10 +34,11 @@ def any_sequences(draw):
     return many
 
 
-@given(any_sequences(), st.one_of(st.none(), st.integers(1, 20)))
-def test_every_kept_state_stands_behind_its_own_tokens(many, least_saved):
+@given(any_sequences(), st.one_of(st.none(), st.integers(1, 5)), st.one_of(st.none(), st.integers(1, 20)))
+def test_every_kept_state_stands_behind_its_own_tokens(many, longest, least_saved):
     many = [Sequence(*each) for each in many]
-    segments = split_into_segments(many, least_saved)
+    segments = split_into_segments(many, longest, least_saved)
+    assert longest is None or all(len(segment.ids) <= longest for segment in segments)
     read = {}
     for index, segment in enumerate(segments):
         assert segment.ids, "no empty steps"
@@ -54,7 +55,7 @@ def test_every_kept_state_stands_behind_its_own_tokens(many, least_saved):
 @given(any_sequences(), st.integers(1, 20))
 def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
     many = [Sequence(*each) for each in many]
-    segments = split_into_segments(many, least_saved)
+    segments = split_into_segments(many, None, least_saved)
     alone = sum(len(sequence.ids) for sequence in many)
     shared = sum(len(segment.ids) for segment in segments)
     with_children = {segment.parent for segment in segments if segment.parent is not None}
@@ -63,7 +64,7 @@ def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
 
 @given(any_sequences(), st.integers(1, 20), st.integers(1, 5))
 def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size):
-    segments = split_into_segments([Sequence(*each) for each in many], least_saved)
+    segments = split_into_segments([Sequence(*each) for each in many], None, least_saved)
     groups = into_groups(segments, lambda _: size)
     assert sorted(index for group in groups for index in group) == list(range(len(segments)))
     group_of = {index: at for at, group in enumerate(groups) for index in group}
@@ -76,7 +77,7 @@ def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, siz
 
 
 def test_a_header_is_computed_once_and_prompts_behind_it():
-    segments = split_into_segments(sequences((*HEADER, 1, 2), (*HEADER, 3, 4), (*HEADER, 5)), 64)
+    segments = split_into_segments(sequences((*HEADER, 1, 2), (*HEADER, 3, 4), (*HEADER, 5)), None, 64)
     assert [(segment.ids, segment.start, segment.parent) for segment in segments] == [
         (HEADER, 0, None),
         ((5,), 40, 0),
@@ -89,22 +90,22 @@ def test_beginnings_within_a_beginning_are_shared_too():
     """A header, behind it two prompts, behind each of those its answers."""
     first, second = tuple(range(30)), tuple(range(50, 80))
     many = sequences(*(HEADER + prompt + (900 + k,) for prompt in (first, second) for k in range(4)))
-    segments = split_into_segments(many, 64)
+    segments = split_into_segments(many, None, 64)
     assert [len(segment.ids) for segment in segments].count(30) == 2
     assert sum(len(segment.ids) for segment in segments) == 40 + 2 * 30 + 8
 
 
 def test_a_few_common_tokens_are_not_worth_a_step_of_their_own():
     many = sequences(*((7, 8, 9, k) for k in range(10)))
-    assert [segment.parent for segment in split_into_segments(many, 64)] == [None] * 10
-    assert len(split_into_segments(many, 27)) == 11
+    assert [segment.parent for segment in split_into_segments(many, None, 64)] == [None] * 10
+    assert len(split_into_segments(many, None, 27)) == 11
 
 
 def test_nothing_is_shared_where_that_is_not_allowed():
     many = sequences((*HEADER, 1), (*HEADER, 2))
-    assert [segment.ids for segment in split_into_segments(many, None)] == [(*HEADER, 1), (*HEADER, 2)]
+    assert [segment.ids for segment in whole(many)] == [(*HEADER, 1), (*HEADER, 2)]
 
 
 def test_thousands_of_nested_sequences_are_no_recursion():
     many = sequences(*((1,) * length for length in range(1, 3000, 2)))
-    assert sum(len(segment.kept) for segment in split_into_segments(many, 1)) == len(many)
+    assert sum(len(segment.kept) for segment in split_into_segments(many, None, 1)) == len(many)

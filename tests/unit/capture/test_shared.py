@@ -8,7 +8,7 @@ import layerwise as lw
 from layerwise.capture import loop
 from layerwise.capture.loop import capture
 from layerwise.capture.plan import Sequence
-from layerwise.capture.shared import can_share
+from layerwise.capture.shared import can_share, segment_cache
 from layerwise.tracing.request import Request
 
 HEADER = tuple(range(20, 44))
@@ -111,3 +111,25 @@ def test_traces_with_a_common_header_pass_their_checks_and_equal_single_ones(tin
         alone = tiny.trace(request.prompt, answer=request.answers)
         assert abs(trace.top_logprobs - alone.top_logprobs).max() < 1e-4
         assert abs(trace.answer_logprob - alone.answer_logprob).max() < 1e-4
+
+
+def test_a_long_sequence_goes_through_in_pieces(tiny, monkeypatch):
+    """Each piece attends to all before it; activations are those of one piece."""
+    long = [Sequence(tuple(range(5, 105)), (0, 7, 49, 50, 99))]
+    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 10**6)
+    whole = capture(tiny._loaded, long)
+    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 7)
+    ran = []
+    monkeypatch.setattr(loop, "record_block_calls", _counting(loop.record_block_calls, ran))
+    assert close(capture(tiny._loaded, long), whole)
+    assert max(ran) <= 7
+    assert len(ran) == 15
+
+
+def test_keys_and_values_are_dropped_once_every_child_has_had_them(tiny, monkeypatch):
+    caches = []
+    monkeypatch.setattr(loop, "_LEAST_SAVED", 3)
+    monkeypatch.setattr(loop, "segment_cache", lambda *args: caches.append(segment_cache(*args)) or caches[-1])
+    capture(tiny._loaded, tree_of_sequences())
+    assert len(caches) > 3
+    assert all(layer.keys is None and layer.values is None for cache in caches for layer in cache.layers)
