@@ -24,8 +24,11 @@ _TOKENS_AT_ONCE = 256
 _ATTENDED_AT_ONCE = 8192
 """Keys and values of shared beginnings are repeated for every segment behind them: as many tokens as this."""
 
-_LEAST_SAVED = 64
-"""Tokens that a shared beginning has to save: its own pass through the blocks costs as much as some tens."""
+_PASS = 16
+"""What one more pass through the blocks costs, in tokens: reading the weights once more."""
+
+_LEAST_SAVED = 4 * _PASS
+"""Tokens that a shared beginning has to save: it takes a pass of its own, and divides what comes behind it."""
 
 _returns_tuple: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """By list of blocks: whether they return a tuple that begins with the hidden state, or the state itself."""
@@ -45,7 +48,7 @@ class BlockCall:
 
 @dataclass
 class _Group:
-    """Segments that begin at one position and are equally long, on their way up."""
+    """Segments that begin at one position, on their way up."""
 
     hidden: Float[Tensor, "segment position d_model"]
     calls: list[BlockCall]
@@ -90,14 +93,16 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Gro
     parents = {segment.parent for segment in segments}
     groups: list[_Group] = []
     held: dict[int, tuple[Cache, int]] = {}
-    for indices in into_groups(segments, _largest_group):
+    for indices in into_groups(segments, _largest_group, _PASS):
         mine = [segments[index] for index in indices]
         start, cache = mine[0].start, None
         if start > 0 or indices[0] in parents:
             before = [held[segment.parent] for segment in mine if segment.parent is not None]
             cache = segment_cache(model.n_layers, start, before)
             held.update((index, (cache, row)) for row, index in enumerate(indices))
-        ids = torch.tensor([segment.ids for segment in mine], device=model.device)
+        longest = max(len(segment.ids) for segment in mine)
+        filled_up = [segment.ids + segment.ids[-1:] * (longest - len(segment.ids)) for segment in mine]
+        ids = torch.tensor(filled_up, device=model.device)
         hidden, calls = record_block_calls(model.parts, ids, cache)
         kept = [(row, position, place) for row, segment in enumerate(mine) for position, place in segment.kept]
         rows, positions, places = torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).unbind(-1)
@@ -108,7 +113,7 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Gro
 def _largest_group(segment: Segment) -> int:
     """Return how many segments like this one may run side by side."""
     attended = segment.start + len(segment.ids) if segment.start else 0
-    return min(_TOKENS_AT_ONCE // len(segment.ids), _ATTENDED_AT_ONCE // max(1, attended))
+    return max(1, min(_TOKENS_AT_ONCE // len(segment.ids), _ATTENDED_AT_ONCE // max(1, attended)))
 
 
 def record_block_calls(

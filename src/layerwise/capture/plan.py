@@ -79,20 +79,34 @@ def split_into_segments(sequences: list[Sequence], longest: int | None, least_sa
     return segments
 
 
-def into_groups(segments: list[Segment], largest: Callable[[Segment], int]) -> list[list[int]]:
+def into_groups(segments: list[Segment], largest: Callable[[Segment], int], wasted: int) -> list[list[int]]:
     """Return groups of indices into `segments` that can run side by side; parents come in earlier groups.
 
-    All of a group begin at the same position and are equally long, so nothing is padded, and a group
-    gives what its segments give one by one. `largest` says how many like this one it may hold.
+    All of a group begin at the same position. Those from which others go on are equally long; the
+    others are to be filled up at the end, where no token before attends.
+
+    Args:
+        segments: what is to be run.
+        largest: how many segments as long as this one a group may hold.
+        wasted: by how many tokens a group may be filled up, in all.
     """
     parents = {segment.parent for segment in segments}
-    alike: dict[tuple[int, int, bool], list[int]] = defaultdict(list)
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, segment in enumerate(segments):
-        alike[segment.start, len(segment.ids), index in parents].append(index)
+        alike[segment.start, len(segment.ids) if index in parents else 0].append(index)
     groups = []
     for _, indices in sorted(alike.items()):
-        size = max(1, largest(segments[indices[0]]))
-        groups += [indices[at : at + size] for at in range(0, len(indices), size)]
+        group: list[int] = []
+        tokens = 0
+        for index in sorted(indices, key=lambda index: len(segments[index].ids)):
+            length = len(segments[index].ids)
+            filled_up = (len(group) + 1) * length - tokens - length
+            if group and (len(group) == largest(segments[index]) or filled_up > wasted):
+                groups.append(group)
+                group, tokens = [], 0
+            group.append(index)
+            tokens += length
+        groups.append(group)
     return groups
 
 

