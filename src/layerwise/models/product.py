@@ -22,7 +22,12 @@ def multiply(
         from layerwise.models import compiled_product
 
         compiled_product.multiply(rows, weight, out)
-        return
+    else:
+        multiply_in_tiles(rows, weight, out)
+
+
+def multiply_in_tiles(rows: Tensor, weight: Tensor, out: Tensor) -> None:
+    """Write rows · weightᵀ into `out` with PyTorch's products, a tile of the weights at a time."""
     step = _tile_rows(weight)
     for start in range(0, len(weight), step):
         tile = slice(start, start + step)
@@ -32,7 +37,7 @@ def multiply(
 def _compiled_is_faster(rows: Tensor, weight: Tensor, out: Tensor) -> bool:
     """Return whether the compiled product is there and the faster one, by kind of processor.
 
-    `python -m benchmarks.product` measures both. With AVX2 it is ahead for any number of rows;
+    `python -m benchmarks.parts` measures both. With AVX2 it is ahead for any number of rows;
     processors with wider vectors or a matrix unit have PyTorch libraries that use them.
     """
     return (

@@ -125,6 +125,11 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Rea
         from layerwise.readout import compiled_statistics
 
         return compiled_statistics.read_logits(logits, wanted)
+    return read_logits_in_tiles(logits, wanted)
+
+
+def read_logits_in_tiles(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Readout:
+    """Return what `read_logits` returns, by PyTorch on any device, a few rows at a time."""
     tile = _tile_rows(logits)
     groups = [_read_group(logits, group, wanted, tile)._fields() for group in range(len(logits))]
     return Readout(*(torch.cat(values) for values in zip(*groups, strict=True)))

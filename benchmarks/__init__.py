@@ -1,0 +1,1 @@
+"""Speed and memory of layerwise beside other tools: `python -m benchmarks --help`."""
