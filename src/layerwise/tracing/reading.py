@@ -62,8 +62,8 @@ class Geometry:
             some = slice(start, start + _GROUPS_AT_ONCE)
             part = states[some].float()
             norm = part.norm(dim=-1)
-            products = torch.bmm(part, part[:, -1, :, None])[..., 0]
-            norms[some], cosines[some] = norm, products / (norm * norm[:, -1:]).clamp_min(_NO_LENGTH)
+            direction = part / norm.clamp_min(_NO_LENGTH)[..., None]
+            norms[some], cosines[some] = norm, (direction * direction[:, -1:]).sum(-1)
         return Geometry(norms, cosines)
 
 
