@@ -1,12 +1,12 @@
 """All contenders on the same work, in turn in one process, so that the ratios hold on a busy machine."""
 
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from benchmarks import inside
+from benchmarks.clock import seconds_of
 from benchmarks.contenders import Contender, Layerwise, Models, NotOfferedError, Task
 from benchmarks.limits import LIMITS
 from benchmarks.peers import PEERS
@@ -83,9 +83,7 @@ def interleaved(tasks: Mapping[str, Task], rounds: int, seconds: float) -> dict[
 
 
 def _timed(name: str, task: Task) -> float:
-    started = time.perf_counter()
-    task.run()
-    took = time.perf_counter() - started
+    took = seconds_of(task.run)
     if took > 1:
         tell(f"    {name} {took:.1f} s")
     return took

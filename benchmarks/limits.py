@@ -8,12 +8,11 @@ from torch import Tensor
 import layerwise as lw
 from benchmarks import inside
 from benchmarks.contenders import Models, Task
-from benchmarks.settings import Work
+from benchmarks.settings import PROMPTS_RUN, Work
 
-_PROMPTS = 64
 _TOKENS_AT_ONCE = 2048
 
-_PLACES = 64
+PLACES = 64
 """Readout and product are measured on so many places (positions of prompts); beyond, they grow with the rows."""
 
 _PRODUCT_BYTES = 64 << 20
@@ -27,7 +26,7 @@ class Forward:
         self.hf = inside.hf_model(self.model)
 
     def on(self, work: Work) -> Task:
-        part, scale = work.first(_PROMPTS)
+        part, scale = work.first(PROMPTS_RUN)
         by_length: dict[int, list[Tensor]] = defaultdict(list)
         for question in part.questions:
             ids = inside.token_ids(self.model, question.prompt)
@@ -85,10 +84,10 @@ LIMITS = {"forward": Forward, "product": Product, "readout": Readout}
 @torch.no_grad()
 def _states(model: lw.Model, work: Work) -> tuple[Tensor, float]:
     """Return the residual stream at the first places [place, layer, d_model], and how many times as many there are."""
-    part, scale = work.first(_PLACES)
+    part, scale = work.first(PLACES)
     found = [_states_of(model, question.prompt) for question in part.questions]
     places = torch.cat(found if work.positions == "all" else [states[-1:] for states in found])
-    return places[:_PLACES], scale * len(places) / len(places[:_PLACES])
+    return places[:PLACES], scale * len(places) / len(places[:PLACES])
 
 
 def _states_of(model: lw.Model, prompt: str) -> Tensor:

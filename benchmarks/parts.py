@@ -7,14 +7,14 @@ and additions) per second, the statistics in milliseconds per row; medians, in t
 """
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import inside
+from benchmarks.clock import seconds_of
+from benchmarks.tables import Table
 
 _SHAPES = {"smollm2-135m": (49_152, 576), "gemma-3-270m": (262_144, 640)}
 _ROWS = (1, 4, 8, 16, 32, 64)
@@ -23,8 +23,7 @@ _ROUNDS = 5
 
 def main() -> None:
     """Measure both parts and print a table of each."""
-    products = Table("product, billions of operations a second", "rows", *inside.PRODUCTS)
-    readings = Table("statistics, ms a row", "rows", *inside.STATISTICS)
+    products, readings = [], []
     for name, (vocabulary, width) in _SHAPES.items():
         weight = torch.randn(vocabulary, width)
         logits = torch.empty(max(_ROWS), vocabulary)
@@ -32,10 +31,14 @@ def main() -> None:
             rows, out = torch.randn(n_rows, width), logits[:n_rows]
             seconds = _in_turn({key: _bound(run, rows, weight, out) for key, run in inside.PRODUCTS.items()})
             speeds = [2e-9 * n_rows * vocabulary * width / each for each in seconds]
-            products.add_row(name, str(n_rows), *(f"{speed:.0f}" for speed in speeds))
+            products.append([name, str(n_rows), *(f"{speed:.0f}" for speed in speeds)])
         seconds = _in_turn({key: _bound(run, logits) for key, run in inside.STATISTICS.items()})
-        readings.add_row(name, str(len(logits)), *(f"{1e3 * each / len(logits):.2f}" for each in seconds))
-    Console().print(products, readings)
+        readings.append([name, str(len(logits)), *(f"{1e3 * each / len(logits):.2f}" for each in seconds)])
+    for title, ways, rows in (
+        ("Product, billions of operations a second", inside.PRODUCTS, products),
+        ("Statistics, ms a row", inside.STATISTICS, readings),
+    ):
+        Console().print(Table(title, ["shapes of", "rows", *ways], rows).as_rich())
 
 
 def _bound(run: Callable[..., object], *arguments: object) -> Callable[[], object]:
@@ -47,9 +50,7 @@ def _in_turn(work: Mapping[str, Callable[[], object]]) -> list[float]:
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(_ROUNDS + 1):
         for name, run in work.items():
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(seconds_of(run))
     return [statistics.median(each[1:]) for each in times.values()]
 
 

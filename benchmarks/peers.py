@@ -10,12 +10,9 @@ from torch import Tensor
 
 from benchmarks import inside
 from benchmarks.contenders import Models, NotOfferedError, Task
-from benchmarks.settings import Work
+from benchmarks.settings import PROMPTS_RUN, Work
 
-_PROMPTS = 64
-"""Of many prompts they read so many: each costs them the same."""
-
-_PROMPTS_OF_NNTERP = 8
+PROMPTS_OF_NNTERP = 8
 """One of them can take it seconds."""
 
 Read = Callable[[Tensor, slice], object]
@@ -90,7 +87,7 @@ class Nnterp:
 
         if work.positions == "all":
             raise NotOfferedError("reads the last position only")
-        part, scale = work.first(_PROMPTS_OF_NNTERP)
+        part, scale = work.first(PROMPTS_OF_NNTERP)
 
         def run() -> None:
             for question in part.questions:
@@ -109,7 +106,7 @@ PEERS = {
 
 
 def _one_by_one(model: Any, work: Work, read: Read) -> Task:
-    part, scale = work.first(_PROMPTS)
+    part, scale = work.first(PROMPTS_RUN)
     ids = [inside.token_ids(model, question.prompt) for question in part.questions]
     kept = slice(None) if work.positions == "all" else slice(-1, None)
 

@@ -8,6 +8,9 @@ from benchmarks.questions import ONE, Question, questions, text_of
 
 MODELS = ("smollm2-135m", "gemma-3-270m")
 
+PROMPTS_RUN = 64
+"""Of many prompts, what grows with their number is measured on so many and scaled."""
+
 
 @dataclass(frozen=True)
 class Work:

@@ -1,10 +1,10 @@
 """Time and memory of a trace against the size of what is read, on random models."""
 
 import statistics
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from benchmarks.clock import seconds_of
 from benchmarks.memory import added_peak
 from benchmarks.processes import in_own_process
 from benchmarks.progress import tell
@@ -60,11 +60,7 @@ def cost(axis: str, size: int) -> Cost:
     requests = [lw.Request(_prompt(i, shape.positions), positions="all") for i in range(shape.prompts)]
     model.trace("w0 w1")
     megabytes = added_peak(lambda: model.trace_all(requests))
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        model.trace_all(requests)
-        times.append(time.perf_counter() - started)
+    times = [seconds_of(lambda: model.trace_all(requests)) for _ in range(3)]
     return Cost(axis, size, statistics.median(times), megabytes)
 
 

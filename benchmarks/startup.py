@@ -3,9 +3,10 @@
 import statistics
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.clock import seconds_of
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,7 @@ class Startup:
 def time_help(rounds: int = 5) -> Startup:
     """Return the median time of `layerwise --help` as a command of its own, its first run left out."""
     command = [str(Path(sys.executable).parent / "layerwise"), "--help"]
-    times = []
-    for _ in range(1 + rounds):
-        started = time.perf_counter()
-        subprocess.run(command, capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
+    times = [seconds_of(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(1 + rounds)]
     return Startup("layerwise --help", statistics.median(times[1:]))
 
 
@@ -32,6 +29,4 @@ def time_load(model: str) -> Startup:
     import layerwise as lw
 
     lw.load(model)
-    started = time.perf_counter()
-    lw.load(model)
-    return Startup(f"lw.load({model!r})", time.perf_counter() - started)
+    return Startup(f"lw.load({model!r})", seconds_of(lambda: lw.load(model)))

@@ -7,9 +7,10 @@ import rich.table
 from rich import box
 
 from benchmarks.compare import OURS, Timing
-from benchmarks.peers import PEERS
+from benchmarks.limits import PLACES
+from benchmarks.peers import PEERS, PROMPTS_OF_NNTERP
 from benchmarks.results import Results
-from benchmarks.settings import COMPARISONS, MEMORY
+from benchmarks.settings import COMPARISONS, MEMORY, PROMPTS_RUN
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def _comparison(results: Results, model: str) -> Table:
     reasons = dict.fromkeys(f"{timing.contender}: {timing.reason}" for timing in seen if timing.reason)
     notes = [f"– {'; '.join(reasons)}."] if reasons else []
     if any(timing.scale > 1 for timing in seen):
-        notes.append("≈ measured in part and scaled: the first 64 prompts (nnterp: 8), the product at 64 places.")
+        part = f"the first {PROMPTS_RUN} prompts (nnterp: {PROMPTS_OF_NNTERP}), the product at {PLACES} places"
+        notes.append(f"≈ measured in part and scaled: {part}.")
     return Table(model, ["", *compared], rows, notes)
 
 

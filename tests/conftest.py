@@ -32,6 +32,8 @@ from hypothesis import settings  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402  # noqa: E402, I001
 
 import layerwise as lw  # noqa: E402
+from layerwise import compiled  # noqa: E402
+from layerwise.models.device import available_devices  # noqa: E402
 
 # The toy models' products are too small to share out: on busy machines, threads that wait for one
 # another make each of them take 15 ms instead of 20 µs.
@@ -245,6 +247,27 @@ def bundled_model(request):
 def every_model(request, load_family):
     """The four families at toy size, then both bundled models."""
     return load_family(request.param) if request.param in FAMILIES else request.getfixturevalue(request.param)
+
+
+@pytest.fixture(
+    scope="module",  # Hypothesis runs one function many times, so nothing may be set up per function
+    params=[
+        "pytorch",
+        pytest.param(
+            "compiled", marks=pytest.mark.skipif(not compiled.available(), reason="numba is not installed here")
+        ),
+        pytest.param(
+            "accelerator",
+            marks=pytest.mark.skipif(available_devices() == ("cpu",), reason="this machine has no accelerator"),
+        ),
+    ],
+)
+def device(request):
+    """Where logits are read: in PyTorch on the CPU, compiled on the CPU, on an accelerator if there is one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "compiled":
+            patch.setattr(compiled, "available", lambda: False)
+        yield torch.device(available_devices()[0] if request.param == "accelerator" else "cpu")
 
 
 class Oracle:

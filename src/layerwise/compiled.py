@@ -12,6 +12,9 @@ from pathlib import Path
 
 import torch
 
+REASSOCIATED = {"reassoc", "contract", "nsz"}
+"""numba's `fastmath` for sums, which may then be taken in vector lanes. NaN and infinity keep their meaning."""
+
 _USUAL_CACHE = 1 << 20
 _CACHE_FILE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerwise import compiled
-from layerwise.models.device import available_devices
 from layerwise.models.head import Head, OutputTransform
 from layerwise.readout.kernel import read_out
 from layerwise.readout.statistics import Readout, Wanted, exact_top_k, read_logits
@@ -30,25 +29,6 @@ LEAST, MOST = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
 EXTREMES = [-math.inf, LEAST, -1e30, -1e4, -0.0, 0.0, 1.0, 1e4, 1e30, MOST]
 
 needs_numba = pytest.mark.skipif(not compiled.available(), reason="numba is not installed here")
-
-
-@pytest.fixture(
-    scope="module",  # Hypothesis runs one function many times, so nothing may be set up per function
-    params=[
-        "pytorch",
-        pytest.param("compiled", marks=needs_numba),
-        pytest.param(
-            "accelerator",
-            marks=pytest.mark.skipif(available_devices() == ("cpu",), reason="this machine has no accelerator"),
-        ),
-    ],
-)
-def device(request):
-    """Where logits are read: in PyTorch on the CPU, compiled on the CPU, on an accelerator if there is one."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param != "compiled":
-            patch.setattr(compiled, "available", lambda: False)
-        yield torch.device(available_devices()[0] if request.param == "accelerator" else "cpu")
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,13 +4,10 @@ import inspect
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from layerwise.models.blocks import Parts, text_config
-
-KeysOrValues = Float[Tensor, "segment head position d_head"]
 
 
 class SegmentKeys(DynamicLayer):

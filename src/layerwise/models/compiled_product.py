@@ -18,15 +18,12 @@ from numba import njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from layerwise.compiled import cache_bytes, run_in_threads
+from layerwise.compiled import REASSOCIATED, cache_bytes, run_in_threads
 
 _TOKENS = 4
 _ROWS = 3
 _TOKENS_TOGETHER = 64
 """Unembedding rows that are multiplied with one block of rows before the next block's turn."""
-
-_REASSOCIATED = {"reassoc", "contract", "nsz"}
-"""Lets sums be taken in vector lanes. NaN and infinity keep their meaning."""
 
 
 def multiply(
@@ -93,7 +90,7 @@ def _four_tokens(weight, token, rows, start, stop, out, column):
         _dot_products(weight, token, rows, min(row, len(rows) - _ROWS), out, column)
 
 
-@njit(nogil=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, fastmath=REASSOCIATED)
 def _dot_products(weight, token, rows, row, out, column):
     """Write the 12 dot products of four unembedding rows and three rows: as many as registers hold."""
     s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = np.float32(0)

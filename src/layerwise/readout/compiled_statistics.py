@@ -15,7 +15,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from layerwise.compiled import run_in_threads
+from layerwise.compiled import REASSOCIATED, run_in_threads
 from layerwise.readout.statistics import BITS, Readout, Wanted
 
 _BLOCK = 64
@@ -26,9 +26,6 @@ _PIECE = 512
 
 _ROWS_TOGETHER = 8
 """Least rows per thread: each piece of work prepares its groups' last rows anew."""
-
-_REASSOCIATED = {"reassoc", "contract", "nsz"}
-"""Lets sums be taken in vector lanes. NaN and infinity keep their meaning."""
 
 _ENTROPY, _KL_TO, _KL_FROM, _VARIATION, _KL_BASE, _MASS = range(6)
 
@@ -230,7 +227,7 @@ def _prepare(z, shifted, probs):
     return math.log(total)
 
 
-@njit(nogil=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, fastmath=REASSOCIATED)
 def _prepare_piece(z, largest, shifted, exps):
     total = np.float32(0)
     for i in range(len(z)):
@@ -255,7 +252,7 @@ def _sums(z, largest, reference, q, p):
     return total, expected, gap_to, gap_from
 
 
-@njit(nogil=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, fastmath=REASSOCIATED)
 def _sums_of_piece(z, largest, reference, q, p):
     total = expected = gap_to = gap_from = np.float32(0)
     for i in range(len(z)):
@@ -281,7 +278,7 @@ def _half_distance(p, scale, q):
     return distance / 2
 
 
-@njit(nogil=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, fastmath=REASSOCIATED)
 def _distance_of_piece(p, scale, q):
     distance = np.float32(0)
     for i in range(len(p)):
@@ -302,7 +299,7 @@ def _kl_from(base, z, largest, log_total):
     return _bits(gap / total - math.log(total) + log_total)
 
 
-@njit(nogil=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, fastmath=REASSOCIATED)
 def _gap_of_piece(base, largest_of_base, z, largest):
     total = gap = np.float32(0)
     for i in range(len(base)):
@@ -323,7 +320,7 @@ def _total_at(z, largest, coldness):
     return total
 
 
-@njit(nogil=True, fastmath=_REASSOCIATED)
+@njit(nogil=True, fastmath=REASSOCIATED)
 def _total_of_piece(z, largest, coldness):
     total = np.float32(0)
     for i in range(len(z)):

@@ -113,8 +113,8 @@ class Material:
     def checks(self, model: str) -> dict[str, Any]:
         """Return a model's largest errors over all its prompts."""
         mine = self._questions[self._questions["model"] == model]
-        names = ("identity_error", "identity_limit", "states_error", "device_error")
-        names += ("drift_variation", "drift_entropy_bits", "drift_tops")
+        errors = ("identity_error", "identity_limit", "states_error", "device_error")
+        names = (*errors, "drift_variation", "drift_entropy_bits", "drift_tops")
         return {name: mine[name].max() for name in names} | {"prompts": len(set(mine["covered_by"]))}
 
 

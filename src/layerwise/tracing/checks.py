@@ -23,6 +23,12 @@ class Checker:
     weights: tuple[int, ...] = ()
     """Versions of the weights that the checks were passed with."""
 
+    def renew(self, model: LoadedModel) -> None:
+        """Forget what was passed with other weights: a model in memory can be changed between two traces."""
+        weights = tuple(parameter._version for parameter in model.hf.parameters())
+        if weights != self.weights:
+            self.passed, self.float32_checked, self.weights = {}, False, weights
+
     def check(
         self,
         model: LoadedModel,
@@ -44,9 +50,6 @@ class Checker:
         Raises:
             CheckError: a check failed.
         """
-        weights = tuple(parameter._version for parameter in model.hf.parameters())
-        if weights != self.weights:  # a model in memory can be changed between two traces
-            self.passed, self.float32_checked, self.weights = {}, False, weights
         if not self.float32_checked:
             exact = model.device.type == "cpu" and model.dtype == torch.float32
             self.float32 = None if exact else check_against_float32(model, ids, states)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from layerwise.capture.loop import output_state, record_block_calls
 from layerwise.errors import CheckError
+from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
-from layerwise.tracing.identity import FLOAT32_LIMIT, head_logits, identity_limit, largest_difference
+from layerwise.tracing.identity import FLOAT32_LIMIT, identity_limit, largest_difference, output_logits
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,9 @@ def check_against_float32(
         CheckError: the device's output differs by more than rounding explains.
     """
     exact = float32_states(model, ids)
-    error = None if model.device.type == "cpu" else check_device(model, states, exact)
-    return Float32Check(error, None if model.dtype == torch.float32 else _drift(model, states, exact))
+    head = model.head.on_cpu()
+    error = None if model.device.type == "cpu" else check_device(model, head, states, exact)
+    return Float32Check(error, None if model.dtype == torch.float32 else _drift(head, states, exact))
 
 
 @torch.no_grad()
@@ -69,11 +71,13 @@ def float32_states(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "l
     return torch.stack(states)
 
 
-def check_device(model: LoadedModel, states: Tensor, exact: Tensor) -> float:
-    """Return the largest |Δ log-prob| of the output between captured states and exact ones, if it is let through."""
-    head = model.head.on_cpu()
-    expected = head.logits(head.normed(exact[-1:]))[0]
-    error = largest_difference(head_logits(model, states[-1:])[0].cpu(), expected)
+def check_device(model: LoadedModel, head: Head, states: Tensor, exact: Tensor) -> float:
+    """Return the largest |Δ log-prob| of the output between captured states and exact ones, if it is let through.
+
+    `head` is the model's on the CPU; captured states are read by the one on their own device.
+    """
+    expected = output_logits(head, exact)
+    error = largest_difference(output_logits(model.head, states).cpu(), expected)
     limit = max(10 * FLOAT32_LIMIT, identity_limit(model.dtype, expected))
     if not error <= limit:
         raise CheckError(
@@ -84,8 +88,7 @@ def check_device(model: LoadedModel, states: Tensor, exact: Tensor) -> float:
     return error
 
 
-def _drift(model: LoadedModel, states: Tensor, exact: Tensor) -> Drift:
-    head = model.head.on_cpu()
+def _drift(head: Head, states: Tensor, exact: Tensor) -> Drift:
     pairs = torch.stack([states.float().cpu(), exact], dim=1)
     readout = read_out(pairs, head, rows_of=head.normed, top_k=1)
     entropies, tops = readout.entropy_bits, readout.top_ids[..., 0]

@@ -9,6 +9,7 @@ from torch import Tensor
 from layerwise.capture.own import own_forward
 from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
+from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.statistics import log_sum_exp
 
@@ -42,8 +43,7 @@ def check_identity(
     """
     own = own_forward(model, ids)
     states_error = _check_states(model, states, own.states)
-    lens_logits = head_logits(model, states[-1:])[0]
-    error = largest_difference(lens_logits, own.logits)
+    error = largest_difference(output_logits(model.head, states), own.logits)
     limit = identity_limit(model.dtype, own.logits)
     if not error <= limit:
         raise CheckError(
@@ -55,10 +55,9 @@ def check_identity(
     return IdentityCheck(error, limit, states_error, prompt, ids, own.logits)
 
 
-def head_logits(model: LoadedModel, states: Float[Tensor, "row d_model"]) -> Float[Tensor, "row token"]:
-    """Return the logit lens's logits for a few hidden states."""
-    with torch.no_grad():
-        return model.head.logits(model.head.normed(states))
+def output_logits(head: Head, states: Float[Tensor, "layer d_model"]) -> Float[Tensor, " token"]:
+    """Return the logit lens's logits at layer n."""
+    return head.logits(head.normed(states[-1:]))[0]
 
 
 def _check_states(model: LoadedModel, captured: Tensor, own: Tensor) -> float:

@@ -115,6 +115,8 @@ class Readings:
     output: Readout
     """One row per group: the logit lens at layer n, which the identity check holds against the model."""
     groups: dict[Place, int]
+    temperatures: tuple[float, ...]
+    """At which the output's log-sum-exp was taken, beside 1."""
 
 
 def capture_requests(model: LoadedModel, prepared: list[Prepared], progress: Progress | None = None) -> Captured:
@@ -170,6 +172,7 @@ def read_requests(
 
     targets = [_targets(prepared[place.request], place) for place in captured.groups]
     special = model.tokenizer.special_ids
+    temperatures = tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))
     with torch.no_grad():
         readout = read_out(
             captured.states,
@@ -178,7 +181,7 @@ def read_requests(
             top_k=max(max(item.request.top_k, len(item.answers) + 1) for item in prepared),
             targets=targets,
             mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.groups],
-            temperatures=temperatures_of(prepared),
+            temperatures=temperatures,
             base=[(len(blocks) - 1) * n_rows + row % n_rows for row in range(len(blocks) * n_rows)],
             progress=progress,
         )
@@ -191,7 +194,8 @@ def read_requests(
         lens.name: Reading(readout.rows(slice(at * n_rows, (at + 1) * n_rows)), captured.groups, targets)
         for at, lens in enumerate(blocks)
     }
-    return Readings([by_name[lens.name] for lens in lenses], readout.rows(slice(-1, None)), captured.groups)
+    output = readout.rows(slice(-1, None))
+    return Readings([by_name[lens.name] for lens in lenses], output, captured.groups, temperatures)
 
 
 def _so_far(item: Prepared, place: Place) -> set[int]:
@@ -206,8 +210,3 @@ def _targets(item: Prepared, place: Place) -> list[int]:
     if done == len(place.forced):
         wanted += [a.ids[done] for a in item.answers if a.ids[:done] == place.forced and done < len(a.ids)]
     return list(dict.fromkeys(wanted))
-
-
-def temperatures_of(prepared: Sequence[Prepared]) -> tuple[float, ...]:
-    """Return every temperature that a request asks for, beside 1."""
-    return tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))

@@ -1,5 +1,6 @@
 """Requests in, traces out: capture, checks, readout and measures, joined."""
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +15,13 @@ from layerwise.readout.statistics import Wanted, read_logits
 from layerwise.tracing.answer import join_answer
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.identity import IdentityCheck
-from layerwise.tracing.reading import (
-    Geometry,
-    Place,
-    Reading,
-    Readings,
-    capture_requests,
-    read_requests,
-    temperatures_of,
-)
+from layerwise.tracing.reading import Geometry, Place, Reading, Readings, capture_requests, read_requests
 from layerwise.tracing.request import Prepared, Request, prepare
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
+
+_version = functools.cache(version)
+"""Looks into the installed packages' files, which every trace would otherwise do again."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,7 @@ def trace_requests(
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
     captured = capture_requests(model, prepared, progress)
+    checker.renew(model)
     checks = [
         checker.check(model, item.text, item.ids, captured.at(Place(index, item.last)), each_length=check_each_length)
         for index, item in enumerate(prepared)
@@ -74,7 +71,7 @@ def trace_requests(
     readings = read_requests(model, prepared, captured, chosen, progress)
     traces: list[list[Trace]] = []
     for index, item in enumerate(prepared):
-        output = _own_output(model, prepared, index, checks[index], readings)
+        output = _own_output(model, index, item, checks[index], readings)
         report = _report(checks[index], checker, output.source)
         traces.append(
             [
@@ -85,13 +82,10 @@ def trace_requests(
     return traces
 
 
-def _own_output(
-    model: LoadedModel, prepared: list[Prepared], index: int, check: IdentityCheck, readings: Readings
-) -> _Output:
+def _own_output(model: LoadedModel, index: int, item: Prepared, check: IdentityCheck, readings: Readings) -> _Output:
     """Return the model's prediction: from its own forward if this prompt ran it, else from layer n."""
-    item, temperatures = prepared[index], temperatures_of(prepared)
     if check.ids == item.ids:
-        wanted = Wanted.of_rows(1, min(item.request.top_k, len(check.own_logits)), temperatures)
+        wanted = Wanted.of_rows(1, min(item.request.top_k, len(check.own_logits)), readings.temperatures)
         source, readout, group = "own forward", read_logits(check.own_logits[None, None], wanted), 0
     else:
         source, readout, group = "layer n", readings.output, readings.groups[Place(index, item.last)]
@@ -99,7 +93,7 @@ def _own_output(
     texts = [model.tokenizer.text_of(i) for i in ids]
 
     def at(temperature: float) -> tuple[TokenProb, ...]:
-        lse = readout.lse[group, 0, (1.0, *temperatures).index(temperature)]
+        lse = readout.lse[group, 0, (1.0, *readings.temperatures).index(temperature)]
         logprobs = (readout.top_logits[group, 0, : len(ids)].double() / temperature - lse).tolist()
         return tuple(
             TokenProb(i, text, math.exp(logprob), logprob)
@@ -176,4 +170,4 @@ def _join(
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that numbers depend on, were it in the last digit."""
     names = ["layerwise", "torch", "transformers", *(["numba"] if compiled.available() else [])]
-    return {name: version(name) for name in names}
+    return {name: _version(name) for name in names}

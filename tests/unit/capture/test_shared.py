@@ -1,10 +1,7 @@
 """Beginnings that sequences share, computed once: the same states, by another order of rounding."""
 
 import pytest
-import torch
-import transformers
 
-import layerwise as lw
 from layerwise.capture import loop
 from layerwise.capture.loop import capture
 from layerwise.capture.plan import Sequence
@@ -50,44 +47,28 @@ def test_states_of_every_family_are_those_of_sequences_alone(family, monkeypatch
     assert close(shared, alone)
 
 
-_SHAPE = {"vocab_size": 530, "hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
-_GROUPED = _SHAPE | {"num_key_value_heads": 2, "intermediate_size": 96, "pad_token_id": 0}
-_OTHERS = {
-    "Gemma3TextConfig": _GROUPED | {"head_dim": 16, "sliding_window": 6, "sliding_window_pattern": 2},
-    "MistralConfig": _GROUPED | {"sliding_window": 5},
-    "GPT2Config": {"vocab_size": 530, "n_embd": 64, "n_layer": 4, "n_head": 4},
-    "BloomConfig": {"vocab_size": 530, "hidden_size": 64, "n_layer": 4, "n_head": 4},
-    "FalconConfig": _SHAPE,
-    "MptConfig": {"vocab_size": 530, "d_model": 64, "n_layers": 4, "n_heads": 4},
-    "GPTNeoConfig": {
-        "vocab_size": 530,
-        "hidden_size": 64,
-        "num_layers": 4,
-        "num_heads": 4,
-        "attention_types": [[["global", "local"], 2]],
-        "window_size": 4,
-    },
-    "OPTConfig": _SHAPE | {"ffn_dim": 96, "word_embed_proj_dim": 64},
-    "Olmo2Config": _GROUPED,
-}
+_OTHERS = [
+    "Gemma3TextConfig",
+    "MistralConfig",
+    "GPT2Config",
+    "BloomConfig",
+    "FalconConfig",
+    "MptConfig",
+    "GPTNeoConfig",
+    "OPTConfig",
+    "Olmo2Config",
+]
 
 
 @pytest.mark.parametrize("config", _OTHERS)
-def test_windows_and_positions_of_other_decoders_count_the_shared_tokens(config, toy_tokenizer, monkeypatch):
+def test_windows_and_positions_of_other_decoders_count_the_shared_tokens(config, decoder, monkeypatch):
     """Sliding windows shorter than the header, learned positions, ALiBi."""
-    torch.manual_seed(0)
-    settings = getattr(transformers, config)(**_OTHERS[config])
-    hf_model = transformers.AutoModelForCausalLM.from_config(settings).eval()
-    model = lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
-    shared, alone, _ = shared_and_alone(model, monkeypatch)
+    shared, alone, _ = shared_and_alone(decoder(config), monkeypatch)
     assert close(shared, alone)
 
 
-def test_a_model_that_remembers_otherwise_shares_nothing(toy_tokenizer, monkeypatch):
-    torch.manual_seed(0)
-    settings = transformers.MambaConfig(vocab_size=530, hidden_size=64, num_hidden_layers=4)
-    hf_model = transformers.AutoModelForCausalLM.from_config(settings).eval()
-    model = lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+def test_a_model_that_remembers_otherwise_shares_nothing(decoder, monkeypatch):
+    model = decoder("MambaConfig")
     assert not can_share(model._loaded.parts, model._loaded.hf.config)
     _, _, tokens = shared_and_alone(model, monkeypatch)
     assert tokens >= sum(len(sequence.ids) for sequence in tree_of_sequences())

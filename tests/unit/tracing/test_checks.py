@@ -172,7 +172,7 @@ def test_bfloat16_passes_within_a_limit_that_still_catches_a_missing_soft_cap(fr
 def test_the_device_check_passes_on_the_cpu_itself(family):
     loaded = family._loaded
     ids = loaded.tokenizer.encode(PROMPT)
-    assert check_device(loaded, last_states(family, ids), float32_states(loaded, ids)) < 1e-4
+    assert check_device(loaded, loaded.head, last_states(family, ids), float32_states(loaded, ids)) < 1e-4
 
 
 def test_a_device_that_computes_something_else_is_caught(fresh):
@@ -189,7 +189,7 @@ def test_a_device_that_computes_something_else_is_caught(fresh):
     ids = model._loaded.tokenizer.encode(PROMPT)
     assert model.trace(PROMPT).checks.identity_error < 1e-5, "the identity check cannot see this"
     with pytest.raises(CheckError, match=r"differs from the CPU's.*--device cpu"):
-        check_device(model._loaded, last_states(model, ids), float32_states(model._loaded, ids))
+        check_device(model._loaded, model._loaded.head, last_states(model, ids), float32_states(model._loaded, ids))
 
 
 def test_the_comparison_with_float32_runs_once_and_not_where_there_is_nothing_to_compare(tiny, monkeypatch):
