@@ -14,8 +14,14 @@ from layerwise import compiled
 BITS = 1 / math.log(2)
 """Bits in a nat."""
 
-_CACHES_PER_TILE = 16
-"""Logits whose statistics are computed together on a CPU, in second-level caches."""
+_CACHES_PER_TILE = 4
+"""Logits whose statistics PyTorch computes together on a CPU, in second-level caches."""
+
+_NEGLIGIBLE = 1e-30
+"""Times the likeliest token's: probabilities below count as 0. They add nothing to any sum in float32,
+and calculating with numbers below 1e-38 takes a processor several times as long."""
+
+_BOUND = math.log(_NEGLIGIBLE) - 1
 
 _BLOCK = 64
 """Width of the blocks whose maxima narrow down the top-k."""
@@ -130,9 +136,9 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Rea
 
 def read_logits_in_tiles(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Readout:
     """Return what `read_logits` returns, by PyTorch on any device, a few rows at a time."""
-    tile = _tile_rows(logits)
-    groups = [_read_group(logits, group, wanted, tile)._fields() for group in range(len(logits))]
-    return Readout(*(torch.cat(values) for values in zip(*groups, strict=True)))
+    scratch = _Scratch(logits)
+    groups = [_read_group(rows, wanted.of_groups(slice(i, i + 1)), scratch) for i, rows in enumerate(logits)]
+    return Readout(*(torch.cat(values) for values in zip(*(group._fields() for group in groups), strict=True)))
 
 
 def log_sum_exp(logits: Float[Tensor, "row token"]) -> Float[Tensor, " row"]:
@@ -171,24 +177,43 @@ def _sorted_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return values[:, :k], indices[:, :k]
 
 
-def _tile_rows(logits: Tensor) -> int:
-    """Return how many rows to work on at a time: few on a CPU, whose cache holds them, else all."""
-    if logits.device.type != "cpu":
-        return logits.shape[1]
-    return max(1, _CACHES_PER_TILE * compiled.cache_bytes() // (4 * logits.shape[-1]))
+class _Scratch:
+    """Room for what is worked out on the way, taken once: fresh memory costs more than the work itself.
+
+    On a CPU it is for the few rows whose logits stay in the cache, elsewhere for a whole group.
+    """
+
+    def __init__(self, logits: Float[Tensor, "group row token"]) -> None:
+        n_rows, vocab_size = logits.shape[1:]
+        if logits.device.type == "cpu":
+            n_rows = min(n_rows, max(1, _CACHES_PER_TILE * compiled.cache_bytes() // (4 * vocab_size)))
+        self.n_rows = n_rows
+        self._reference = logits.new_empty(2, 1, vocab_size)
+        self._tile = logits.new_empty(5, n_rows, vocab_size)
+
+    def reference(self, row: Tensor) -> "_Distribution":
+        return _Distribution.of(row, *self._reference)
+
+    def rows(self, rows: Tensor) -> "_Distribution":
+        return _Distribution.of(rows, *self._tile[:2, : len(rows)])
+
+    def base(self, rows: Tensor) -> "_Distribution":
+        return _Distribution.of(rows, *self._tile[2:4, : len(rows)])
+
+    def spare(self, rows: Tensor) -> Tensor:
+        return self._tile[4, : len(rows)]
 
 
-def _read_group(logits: Tensor, group: int, wanted: Wanted, tile: int) -> Readout:
+def _read_group(rows: Float[Tensor, "row token"], wanted: Wanted, scratch: _Scratch) -> Readout:
     """Return the statistics of one group, in PyTorch."""
-    rows = logits[group]
-    targets, present = wanted.targets[group].to(rows.device), wanted.mass_ids[group]
-    mass_ids = present[present >= 0].to(rows.device)
-    reference = _Distribution.of(rows[-1:])
+    targets, mass_ids = wanted.targets[0].to(rows.device), wanted.mass_ids[0]
+    mass_ids = mass_ids[mass_ids >= 0].to(rows.device)
+    reference = scratch.reference(rows[-1:])
     tiles = []
-    for start in range(0, len(rows), tile):
-        z = rows[start : start + tile]
-        here = _Distribution.of(z)
-        base = list(wanted.base[start : start + tile])
+    for start in range(0, len(rows), scratch.n_rows):
+        z = rows[start : start + scratch.n_rows]
+        here, spare = scratch.rows(z), scratch.spare(z)
+        base = list(wanted.base[start : start + scratch.n_rows])
         compared = base != list(range(start, start + len(z)))
         top_logits, top_ids = exact_top_k(z, wanted.top_k)
         target_logits = z[:, targets]
@@ -196,15 +221,15 @@ def _read_group(logits: Tensor, group: int, wanted: Wanted, tile: int) -> Readou
             (
                 top_ids,
                 top_logits,
-                torch.stack([here.lse_at(t) for t in wanted.temperatures], dim=-1),
-                here.entropy(),
-                here.kl_to(reference),
-                reference.kl_to(here),
-                (here.probs - reference.probs).abs().sum(-1) / 2,
-                _Distribution.of(rows[base]).kl_to(here) if compared else z.new_zeros(len(z)),
+                torch.stack([here.lse_at(t, spare) for t in wanted.temperatures], dim=-1),
+                here.entropy(spare),
+                here.kl_to(reference, spare),
+                reference.kl_to(here, spare),
+                torch.sub(here.probs, reference.probs, out=spare).abs_().sum(-1) / 2,
+                scratch.base(rows[base]).kl_to(here, spare) if compared else z.new_zeros(len(z)),
                 target_logits,
-                _count(z, target_logits, torch.gt) + 1,
-                _count(z, target_logits, torch.eq) - 1,
+                _count(torch.gt, z, target_logits, spare) + 1,
+                _count(torch.eq, z, target_logits, spare) - 1,
                 here.probs[:, mass_ids].sum(-1),
             )
         )
@@ -222,33 +247,42 @@ class _Distribution:
     """log Σ exp(z − max z)."""
 
     @staticmethod
-    def of(logits: Tensor) -> "_Distribution":
+    def of(logits: Tensor, shifted: Tensor, probs: Tensor) -> "_Distribution":
+        """Return the distribution of some rows, kept in the two tensors given."""
         largest = logits.amax(-1, keepdim=True)
-        shifted = logits - largest
-        probs = shifted.exp()
+        torch.sub(logits, largest, out=shifted)
+        # Bounded before and cut off after: a processor is slow to make numbers below 1e-38, too.
+        torch.clamp(shifted, min=_BOUND, out=probs)
+        torch.threshold_(probs.exp_(), _NEGLIGIBLE, 0)
         total = probs.sum(-1, keepdim=True)
         return _Distribution(largest, shifted, probs.div_(total), total[:, 0].log())
 
-    def entropy(self) -> Tensor:
-        return ((self.log_total - _expected(self.probs, self.shifted)) * BITS).clamp_min(0)
+    # Each of these works in `spare`, of the shape of the larger of the distributions.
 
-    def kl_to(self, other: "_Distribution") -> Tensor:
-        gap = _expected(self.probs, self.shifted - other.shifted)
+    def entropy(self, spare: Tensor) -> Tensor:
+        return ((self.log_total - _expected(self.probs, spare.copy_(self.shifted))) * BITS).clamp_min(0)
+
+    def kl_to(self, other: "_Distribution", spare: Tensor) -> Tensor:
+        gap = _expected(self.probs, torch.sub(self.shifted, other.shifted, out=spare))
         return ((gap - self.log_total + other.log_total) * BITS).clamp_min(0)
 
-    def lse_at(self, temperature: float) -> Tensor:
-        total = self.log_total if temperature == 1 else (self.shifted / temperature).exp_().sum(-1).log()
+    def lse_at(self, temperature: float, spare: Tensor) -> Tensor:
+        if temperature == 1:
+            total = self.log_total
+        else:
+            total = torch.div(self.shifted, temperature, out=spare).clamp_(min=_BOUND).exp_().sum(-1).log()
         return self.largest[:, 0].cpu().double() / temperature + total.cpu().double()
 
 
 def _expected(probs: Tensor, values: Tensor) -> Tensor:
-    """Return Σ p·x, where what has no probability counts for nothing, be it infinite."""
-    return torch.where(probs == 0, 0.0, probs * values).sum(-1)
+    """Return Σ p·x, where what has no probability counts for nothing, be it infinite. Overwrites x."""
+    return values.mul_(probs).nan_to_num_(0.0, math.inf, -math.inf).sum(-1)
 
 
-def _count(logits: Tensor, bounds: Tensor, compare: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _count(compare: Callable[..., Tensor], logits: Tensor, bounds: Tensor, spare: Tensor) -> Tensor:
+    """Return how many of each row's logits compare so with each bound."""
     counts = torch.empty_like(bounds, dtype=torch.long)
     for column, bound in enumerate(bounds.unbind(-1)):
-        # Counted in float32, exact up to 2²⁴ tokens: summing booleans takes five times as long.
-        counts[:, column] = compare(logits, bound[:, None]).float().sum(-1).long()
+        # Counted in float32, exact up to 2²⁴ tokens: summing booleans takes ten times as long.
+        counts[:, column] = compare(logits, bound[:, None], out=spare).sum(-1).long()
     return counts
