@@ -1,9 +1,10 @@
 """The one loop: residual streams at every layer, layers outside, groups of segments inside."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -58,34 +59,79 @@ class _Group:
     """Where those go on the place axis."""
 
 
-@torch.no_grad()
-def capture(
-    model: LoadedModel, sequences: list[Sequence], progress: Progress | None = None
-) -> Float[Tensor, "place layer d_model"]:
-    """Return the residual stream at every layer, 0 to n, of the sequences' kept positions, one after another.
+@runtime_checkable
+class Passenger(Protocol):
+    """Something that goes up through a model's blocks, one after another."""
+
+    def pass_through(self, index: int, block: nn.Module) -> None:
+        """Go through a block, which has its weights now."""
+        ...
+
+
+class Sweep:
+    """Sequences on their way up: the residual stream at every layer of their kept positions.
 
     Each block is transformers' own, called with the arguments that the model's own forward gives
     it. No output head is computed. Beginnings that sequences share go through the model once, where
     its blocks allow it and that saves time. States keep the model's dtype and device.
-
-    Args:
-        model: the model to run.
-        sequences: what to run and which positions to keep.
-        progress: told how many blocks are done.
     """
-    shareable = can_share(model.parts, model.hf.config)
-    segments = split_into_segments(sequences, _TOKENS_AT_ONCE, _LEAST_SAVED) if shareable else whole(sequences)
-    groups = _groups_at_layer_0(model, segments)
-    like, count = groups[0].hidden, sum(len(sequence.positions) for sequence in sequences)
-    states = like.new_empty(count, model.n_layers + 1, like.shape[-1])
-    for layer in range(model.n_layers + 1):
-        for group in groups:
-            if layer > 0:
-                group.hidden = group.calls[layer - 1](model.parts.blocks[layer - 1], group.hidden)
-            states[group.places, layer] = group.hidden[group.kept]
-        if progress:
-            progress("running the model", layer, model.n_layers)
-    return states
+
+    states: Float[Tensor, "place layer d_model"]
+    """Layers 0 to n, of the kept positions, one sequence's after another's."""
+
+    def __init__(self, model: LoadedModel, sequences: list[Sequence], progress: Progress | None = None) -> None:
+        """Stand at layer 0.
+
+        Args:
+            model: the model to run.
+            sequences: what to run and which positions to keep.
+            progress: told how many blocks are done.
+        """
+        shareable = can_share(model.parts, model.hf.config)
+        segments = split_into_segments(sequences, _TOKENS_AT_ONCE, _LEAST_SAVED) if shareable else whole(sequences)
+        self._groups = _groups_at_layer_0(model, segments)
+        self._n_layers, self._progress = model.n_layers, progress
+        self._residency, self._began = model.residency, time.perf_counter()
+        self._read_before = self._residency.bytes_read
+        like, count = self._groups[0].hidden, sum(len(sequence.positions) for sequence in sequences)
+        self.states = like.new_empty(count, model.n_layers + 1, like.shape[-1])
+        self._keep(0)
+
+    @torch.no_grad()
+    def pass_through(self, index: int, block: nn.Module) -> None:
+        for group in self._groups:
+            group.hidden = group.calls[index](block, group.hidden)
+        self._keep(index + 1)
+
+    def _keep(self, layer: int) -> None:
+        for group in self._groups:
+            self.states[group.places, layer] = group.hidden[group.kept]
+        if self._progress:
+            self._progress(self._pace(), layer, self._n_layers)
+
+    def _pace(self) -> str:
+        """Return what is being done, for a streamed model with how fast its weights come."""
+        read = self._residency.bytes_read - self._read_before
+        if not read:
+            return "running the model"
+        return f"streaming the model, {read / 1e9 / (time.perf_counter() - self._began):.1f} GB/s"
+
+
+def capture(
+    model: LoadedModel, sequences: list[Sequence], progress: Progress | None = None
+) -> Float[Tensor, "place layer d_model"]:
+    """Return the states of a `Sweep` that has been through all blocks."""
+    sweep = Sweep(model, sequences, progress)
+    run_blocks(model, [sweep])
+    return sweep.states
+
+
+def run_blocks(model: LoadedModel, passengers: list[Passenger]) -> None:
+    """Take passengers through all blocks, each of which comes to hand once."""
+    for index in range(model.n_layers):
+        with model.residency.at_hand(index) as block:
+            for passenger in passengers:
+                passenger.pass_through(index, block)
 
 
 def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Group]:
@@ -103,7 +149,7 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Gro
         longest = max(len(segment.ids) for segment in mine)
         filled_up = [segment.ids + segment.ids[-1:] * (longest - len(segment.ids)) for segment in mine]
         ids = torch.tensor(filled_up, device=model.device)
-        hidden, calls = record_block_calls(model.parts, ids, cache)
+        hidden, calls = record_block_calls(model, ids, cache)
         kept = [(row, position, place) for row, segment in enumerate(mine) for position, place in segment.kept]
         rows, positions, places = torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).unbind(-1)
         groups.append(_Group(hidden, calls, (rows, positions), places))
@@ -116,18 +162,21 @@ def _largest_group(segment: Segment) -> int:
     return max(1, min(_TOKENS_AT_ONCE // len(segment.ids), _ATTENDED_AT_ONCE // max(1, attended)))
 
 
+@torch.no_grad()
 def record_block_calls(
-    parts: Parts, ids: Int[Tensor, "sequence position"], cache: Cache | None = None
+    model: LoadedModel, ids: Int[Tensor, "sequence position"], cache: Cache | None = None
 ) -> tuple[Float[Tensor, "sequence position d_model"], list[BlockCall]]:
     """Return layer 0 and each block's call, from the model's own forward with its blocks left out.
 
     Raises:
         UnsupportedModelError: the model's forward fails so, or doesn't call each block once.
     """
-    if cache is not None and parts.blocks not in _returns_tuple:
-        record_block_calls(parts, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
+    parts = model.parts
+    if parts.blocks not in _returns_tuple and cache is not None:
+        record_block_calls(model, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
     seen: list[tuple[Tensor, BlockCall]] = []
-    with _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
+    first = contextlib.nullcontext() if parts.blocks in _returns_tuple else model.residency.at_hand(0)
+    with first, _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
         cached = {} if cache is None else {"past_key_values": cache}
         parts.backbone(input_ids=ids, use_cache=cache is not None, **cached)
     if len(seen) != len(parts.blocks):

@@ -1,5 +1,7 @@
 """The model's own forward, untouched: what every lens number is checked against."""
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.loop import output_state
+from layerwise.capture.loop import Passenger, output_state
 from layerwise.models.loading import LoadedModel
 
 
@@ -15,6 +17,7 @@ from layerwise.models.loading import LoadedModel
 class OwnForward:
     """What transformers computes by itself, at the last position."""
 
+    ids: tuple[int, ...]
     logits: Float[Tensor, " token"]
     """As the model returns them, raised to float32."""
     states: Float[Tensor, "layer d_model"]
@@ -22,26 +25,40 @@ class OwnForward:
 
 
 @torch.no_grad()
-def own_forward(model: LoadedModel, ids: tuple[int, ...]) -> OwnForward:
+def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[Passenger] = ()) -> OwnForward:
     """Return the output and the residual stream of transformers' plain forward on `ids`.
 
     The states are noted by hooks that look and change nothing; the logits come from the model's
-    own head, norm and output transform, none of them layerwise's.
+    own head, norm and output transform, none of them layerwise's. Passengers are taken along
+    through each block as it is used, so that a streamed model is read once for all of them.
     """
     received: list[Tensor] = []
+    aside = False  # whether it is the passengers who call a block
 
     def look(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hidden = args[0] if args else kwargs["hidden_states"]
-        received.append(output_state(hidden)[0, -1].clone())
+        if not aside:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            received.append(output_state(hidden)[0, -1].clone())
+
+    def take_along(index: int, block: Any, *_: Any) -> None:
+        nonlocal aside
+        if not aside:
+            aside = True
+            for passenger in passengers:
+                passenger.pass_through(index, block)
+            aside = False
 
     watched = [*model.parts.blocks, model.parts.final_norm]
     hooks = [module.register_forward_pre_hook(look, with_kwargs=True) for module in watched]
+    for index, block in enumerate(model.parts.blocks):
+        hooks.append(block.register_forward_hook(functools.partial(take_along, index)))
     try:
-        output = model.hf(input_ids=torch.tensor([ids], device=model.device), use_cache=False, logits_to_keep=1)
+        with model.residency.attached():
+            output = model.hf(input_ids=torch.tensor([ids], device=model.device), use_cache=False, logits_to_keep=1)
     finally:
         for hook in hooks:
             hook.remove()
-    return OwnForward(output.logits[0, -1].float(), torch.stack(received))
+    return OwnForward(ids, output.logits[0, -1].float(), torch.stack(received))
 
 
 @torch.no_grad()
@@ -56,7 +73,8 @@ def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> t
     while len(made) < count:
         step = torch.tensor([[*ids, *made] if cache is None else made[-1:]], device=model.device)
         reused = {} if cache is None else {"past_key_values": cache}
-        output = model.hf(input_ids=step, use_cache=True, logits_to_keep=1, **reused)
+        with model.residency.attached():
+            output = model.hf(input_ids=step, use_cache=True, logits_to_keep=1, **reused)
         made.append(int(output.logits[0, -1].argmax()))
         if made[-1] in ends:
             break

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, results_console, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, Revision, progress_bar, results_console, say_note
 
 app = typer.Typer(help="Models that are known by name, and any other's facts.", no_args_is_help=False)
 
@@ -51,6 +51,7 @@ def show(
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -64,7 +65,7 @@ def show(
     from layerwise.tracing.model import load
 
     with progress_bar(quiet) as progress:
-        info = load(name, revision=revision, device=device, dtype=dtype, progress=progress).info
+        info = load(name, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress).info
     for key, value in asdict(info).items():
         shown = f"{value:,}" if isinstance(value, int) else "" if value is None else harmless(str(value))
         print(f"{key:15} {shown}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Quiet, progress_bar, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, progress_bar, say_note
 
 if TYPE_CHECKING:
     from layerwise.tracing.model import Model
@@ -18,6 +18,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Compute only what is missing in that folder.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -40,7 +41,7 @@ def run(
     with progress_bar(quiet) as progress:
 
         def load_quietly(name: str) -> "Model":
-            return load(name, device=device, dtype=dtype, progress=progress)
+            return load(name, device=device, dtype=dtype, memory=memory, progress=progress)
 
         try:
             stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Quiet, Revision, progress_bar, results_console, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, Revision, progress_bar, results_console, say_note
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -42,6 +42,7 @@ def trace(
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    memory: Memory = "auto",
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -56,7 +57,7 @@ def trace(
         prompt = sys.stdin.read().removesuffix("\n")
     with progress_bar(quiet) as progress:
         progress(f"loading {model}", 0, None)
-        loaded = load(model, revision=revision, device=device, dtype=dtype, progress=progress)
+        loaded = load(model, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress)
         progress("reading every layer", 0, None)
         traced = loaded.trace(
             prompt,

@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
-from layerwise.models import bundled, gguf, hub
+from layerwise.models import bundled, hub
 from layerwise.models.cache import remembered_sha256
-from layerwise.models.headers import StoredTensor, read_safetensors_header
+from layerwise.models.gguf import GgufModel, open_gguf, prepare
 from layerwise.models.names import Source
+from layerwise.models.weights.safetensors_header import read_safetensors_header
+from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless
 from layerwise.types import Progress
 
@@ -28,33 +30,6 @@ _TOKENIZERS = (
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A model's folder in the hub's layout, and where it came from."""
-
-    source: Source
-    folder: Path
-    revision: str | None
-    """The hub's commit, where the files come from the hub."""
-    size_bytes: int
-    """Of all weights as stored."""
-    from_gguf: bool
-    """Whether the folder was prepared from a GGUF file, and its weights thus rounded by quantisation."""
-
-    @cached_property
-    def weights_sum(self) -> str:
-        """SHA-256 that identifies the weights; the first use may hash the files, which takes a while.
-
-        From GGUF, it is the sum of the GGUF file. Otherwise it is the sum over the lines
-        ``<file name> <sha256>`` of the safetensors files, sorted and each ended by a newline.
-        """
-        if self.from_gguf:
-            return gguf.prepared_from(self.folder)
-        files = inspect(self.folder).weight_files
-        lines = sorted(f"{file.relative_to(self.folder).as_posix()} {_file_sum(file)}\n" for file in files)
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
 class CheckpointFacts:
     """What a checkpoint's config and file headers say."""
 
@@ -64,7 +39,37 @@ class CheckpointFacts:
     parameters: int
     """Elements of all stored tensors; tied weights are stored once."""
     dtype: str
-    """The one that most bytes are stored in, as torch spells it."""
+    """The one that most bytes are stored in, as torch or ggml spells it."""
+    tensors: dict[str, StoredTensor]
+    """By name."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's files, and where they came from."""
+
+    source: Source
+    folder: Path
+    """In the hub's layout, but for the weights of a GGUF file."""
+    revision: str | None
+    """The hub's commit, where the files come from the hub."""
+    gguf: GgufModel | None
+    """Where the weights are in GGUF files."""
+    facts: CheckpointFacts
+
+    @cached_property
+    def weights_sum(self) -> str:
+        """SHA-256 that identifies the weights; the first use may hash the files, which takes a while.
+
+        From one GGUF file, it is that file's. Otherwise it is the sum over the lines
+        ``<file name> <sha256>`` of the weight files, sorted and each ended by a newline.
+        """
+        files = self.facts.weight_files
+        if self.gguf and len(files) == 1:
+            return remembered_sha256(files[0])
+        folder = files[0].parent if self.gguf else self.folder
+        lines = sorted(f"{file.relative_to(folder).as_posix()} {_file_sum(file)}\n" for file in files)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def locate(source: Source, progress: Progress | None = None) -> Checkpoint:
@@ -73,18 +78,14 @@ def locate(source: Source, progress: Progress | None = None) -> Checkpoint:
     Raises:
         ModelError: The files cannot be had or used; each subclass says why and what to do.
     """
-    from_gguf = source.kind in ("bundled", "gguf")
-    if source.kind == "bundled":
-        file = bundled.pull(source.location, progress)
-        folder = gguf.prepare(file, weights_sum=bundled.BUNDLED[source.location].sha256, progress=progress)
-    elif source.kind == "gguf":
-        folder = gguf.prepare(Path(source.location), progress=progress)
-    elif source.kind == "hub":
-        folder = hub.fetch(source.location, source.revision, progress)
-    else:
-        folder = Path(source.location)
+    if source.kind in ("bundled", "gguf"):
+        file = bundled.pull(source.location, progress) if source.kind == "bundled" else Path(source.location)
+        opened = open_gguf(file)
+        folder = prepare(opened, progress)
+        return Checkpoint(source, folder, None, opened, _facts(_read_config(folder), opened.files, opened.tensors))
+    folder = hub.fetch(source.location, source.revision, progress) if source.kind == "hub" else Path(source.location)
     revision = hub.commit_of(folder) if source.kind == "hub" else None
-    return Checkpoint(source, folder, revision, inspect(folder).weight_bytes, from_gguf)
+    return Checkpoint(source, folder, revision, None, inspect(folder))
 
 
 def inspect(folder: Path) -> CheckpointFacts:
@@ -96,7 +97,7 @@ def inspect(folder: Path) -> CheckpointFacts:
     """
     config = _read_config(folder)
     files, shard_of = _weight_files(folder)
-    tensors: list[StoredTensor] = []
+    tensors: dict[str, StoredTensor] = {}
     for file in files:
         held = read_safetensors_header(file)
         promised = {name for name, shard in shard_of.items() if shard == file}
@@ -105,19 +106,24 @@ def inspect(folder: Path) -> CheckpointFacts:
                 f"{_shown(file)} should hold {harmless(lacking[0])} by {_INDEX} and does not "
                 f"({len(lacking)} tensors missing). Download the model again."
             )
-        tensors.extend(held.values())
+        tensors |= held
     if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):
         raise CorruptFileError(
             f"{_shown(folder)} has no tokenizer: expected tokenizer.json, tokenizer.model, or vocab.json "
             "with merges.txt. Copy the tokenizer's files there from where the model came from."
         )
-    by_dtype: Counter[str] = Counter()
-    for tensor in tensors:
-        by_dtype[tensor.dtype] += tensor.size_bytes
-    if not by_dtype:
+    if not tensors:
         raise CorruptFileError(f"{_shown(folder)} holds safetensors files without any tensor. Download it again.")
-    parameters = sum(tensor.parameters for tensor in tensors)
-    return CheckpointFacts(config, files, sum(by_dtype.values()), parameters, by_dtype.most_common(1)[0][0])
+    return _facts(config, files, tensors)
+
+
+def _facts(config: dict[str, Any], files: tuple[Path, ...], tensors: dict[str, StoredTensor]) -> CheckpointFacts:
+    by_dtype: Counter[str] = Counter()
+    for tensor in tensors.values():
+        by_dtype[tensor.dtype] += tensor.size_bytes
+    parameters = sum(tensor.parameters for tensor in tensors.values())
+    dtype = by_dtype.most_common(1)[0][0]
+    return CheckpointFacts(config, files, sum(by_dtype.values()), parameters, dtype, tensors)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

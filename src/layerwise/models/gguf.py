@@ -1,75 +1,130 @@
-"""A GGUF file made once into a folder in the hub's layout, which loads in seconds.
+"""What a GGUF file holds beside its weights, made once into a folder in the hub's layout.
 
-transformers reads GGUF correctly but slowly (most of it spent on parsing the vocabulary three
-times), so its result is kept: float32 safetensors, tokenizer and config.
+transformers builds tokenizer and configuration from a GGUF file's metadata correctly but slowly
+(most of it spent on parsing the vocabulary three times), so its result is kept. The weights stay
+where they are, and are dequantised when a model is loaded or run.
 """
 
 import contextlib
+import hashlib
 import io
 import json
+import re
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
-from layerwise.files import sha256_of, written_whole
-from layerwise.models.cache import (
-    cache_folder,
-    known_sha256,
-    remember_sha256,
-    remembered_sha256,
-    writing_to_cache,
-)
-from layerwise.models.headers import GgufHeader, read_gguf_header
+from layerwise.files import written_whole
+from layerwise.models.cache import cache_folder, writing_to_cache
 from layerwise.models.quiet import quiet_transformers
+from layerwise.models.weights.gguf_header import GgufHeader, read_gguf_header
+from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless
 from layerwise.types import Progress
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when preparation changes: folders of another format are made anew."""
 
-RECORD = "layerwise.json"
-
-_WEIGHTS = "model.safetensors"
+_RECORD = "layerwise.json"
 
 _TOKENIZER_SETTINGS = ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "model_max_length")
 
+_PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
-def prepare(gguf_file: Path, *, weights_sum: str | None = None, progress: Progress | None = None) -> Path:
-    """Return a folder in the hub's layout made from `gguf_file`: float32 safetensors, config, tokenizer.
 
-    The folder lies in the cache under the file's name and checksum, is written whole or not at
-    all, and carries a record (``layerwise.json``) of what it was made from. If it is there and
-    its files have the sizes and its weights the checksum in the record, it is returned at once.
+@dataclass(frozen=True)
+class GgufModel:
+    """One GGUF file, or all parts of a split one."""
 
-    Args:
-        gguf_file: A GGUF file, version 2 or 3.
-        weights_sum: The file's SHA-256 where it is known already; otherwise it is computed.
-        progress: Told which step is running; the byte counts are those of the GGUF file.
+    files: tuple[Path, ...]
+    """The first has the metadata."""
+    header: GgufHeader
+    """The first file's."""
+    tensors: dict[str, StoredTensor]
+    """Of all files, by ggml's name."""
+
+
+def open_gguf(gguf_file: Path) -> GgufModel:
+    """Return what a GGUF file, or any part of a split one, says about the model.
 
     Raises:
-        CorruptFileError: The file is not GGUF, damaged or cut short, or lacks some of the weights.
+        CorruptFileError: a file is not GGUF, damaged or cut short, or a part is missing.
+        ModelError: a file cannot be read.
+    """
+    try:
+        header = read_gguf_header(gguf_file)
+        count = header.metadata.get("split.count", 1)
+        if count == 1:
+            return GgufModel((gguf_file,), header, {tensor.name: tensor for tensor in header.tensors})
+        files = _parts(gguf_file, count)
+        headers = [read_gguf_header(file) for file in files]
+    except OSError as error:
+        raise ModelError(f"{harmless(str(gguf_file))} cannot be read: {error.strerror}.") from error
+    tensors = {tensor.name: tensor for each in headers for tensor in each.tensors}
+    promised = headers[0].metadata.get("split.tensors.count", len(tensors))
+    if len(tensors) != promised:
+        raise CorruptFileError(
+            f"The {count} parts of {harmless(gguf_file.name)} hold {len(tensors)} tensors, and {promised} were "
+            "promised: they don't belong together. Download all parts again."
+        )
+    return GgufModel(files, headers[0], tensors)
+
+
+def _parts(gguf_file: Path, count: Any) -> tuple[Path, ...]:
+    """Return the files of a split model, which llama.cpp names NAME-00001-of-00003.gguf and so on."""
+    named = _PART.fullmatch(gguf_file.name)
+    if not isinstance(count, int) or not named or int(named["count"]) != count:
+        raise CorruptFileError(
+            f"{harmless(gguf_file.name)} is one of {count} parts of a model, and its name does not say which: expected "
+            "NAME-00001-of-0000N.gguf. Give the parts the names that they were published under."
+        )
+    files = tuple(
+        gguf_file.with_name(f"{named['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)
+    )
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise CorruptFileError(
+            f"{harmless(missing[0])} is missing: the model is split into {count} parts, and {len(missing)} of them are "
+            f"not in {harmless(str(gguf_file.parent))}. Put all parts into one folder."
+        )
+    return files
+
+
+def prepare(gguf: GgufModel, progress: Progress | None = None) -> Path:
+    """Return a folder with a GGUF model's config.json and tokenizer, in the hub's layout.
+
+    The folder lies in the cache under the file's name and the checksum of its metadata, is written
+    whole or not at all, and carries a record (``layerwise.json``) of what it was made from. If it is
+    there, and its files have the sizes in the record, it is returned at once.
+
+    Args:
+        gguf: version 2 or 3.
+        progress: told which step is running.
+
+    Raises:
         UnsupportedModelError: transformers cannot map the architecture, or would leave part of it out.
         ModelError: The cache cannot be written.
     """
-    try:
-        known = weights_sum or known_sha256(gguf_file)
-        if known and _is_whole(_folder_for(gguf_file, known), known):
-            return _folder_for(gguf_file, known)
-        header = read_gguf_header(gguf_file)  # before the sum: it is quick to see that a file is no GGUF
-        sha256 = known or remembered_sha256(gguf_file)
-    except OSError as error:
-        raise ModelError(f"{harmless(str(gguf_file))} cannot be read: {error.strerror}.") from error
-    target = _folder_for(gguf_file, sha256)
-    if _is_whole(target, sha256):
+    metadata_sum = _metadata_sum(gguf)
+    target = cache_folder() / "prepared" / f"{gguf.files[0].stem[:80]}-{metadata_sum[:16]}"
+    if _is_whole(target, metadata_sum):
         return target
-    _check_usable(gguf_file, header)
+    if "tokenizer.ggml.tokens" not in gguf.header.metadata:
+        raise UnsupportedModelError(
+            f"{harmless(gguf.files[0].name)} ({harmless(gguf.header.architecture)}) holds no tokenizer, so no prompt "
+            "can be read with it."
+        )
     with writing_to_cache(), written_whole(target) as scratch:
         scratch.mkdir()
-        _convert(gguf_file, header, scratch, progress)
-        weights_sha256 = _write_record(scratch, gguf_file, sha256)
-    remember_sha256(target / _WEIGHTS, weights_sha256)
+        settings = _convert(gguf, scratch, progress)
+        _write_record(scratch, gguf, metadata_sum, settings)
     return target
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Return the configuration as transformers read it off the metadata of what a folder was prepared from."""
+    return json.loads((folder / _RECORD).read_text(encoding="utf-8"))["settings"]
 
 
 def read_tokenizer(folder: Path) -> Any:
@@ -90,85 +145,49 @@ def read_tokenizer(folder: Path) -> Any:
     )
 
 
-def _folder_for(gguf_file: Path, sha256: str) -> Path:
-    return cache_folder() / "prepared" / f"{gguf_file.stem[:80]}-{sha256[:16]}"
+def _metadata_sum(gguf: GgufModel) -> str:
+    """Return the SHA-256 of the first file up to its first tensor."""
+    with gguf.files[0].open("rb") as opened:
+        return hashlib.sha256(opened.read(gguf.header.size_bytes)).hexdigest()
 
 
-def prepared_from(folder: Path) -> str:
-    """Return the SHA-256 of the GGUF file that a prepared folder was made from."""
-    return str(json.loads((folder / RECORD).read_text(encoding="utf-8"))["source_sha256"])
-
-
-def _is_whole(folder: Path, sha256: str) -> bool:
+def _is_whole(folder: Path, metadata_sum: str) -> bool:
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
         return (
             record["format"] == FORMAT
-            and record["source_sha256"] == sha256
+            and record["metadata_sha256"] == metadata_sum
+            and isinstance(record["settings"], dict)
             and all((folder / name).stat().st_size == size for name, size in record["files"].items())
-            and remembered_sha256(folder / _WEIGHTS) == record["weights_sha256"]
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _check_usable(gguf_file: Path, header: GgufHeader) -> None:
-    """Stop at what transformers would read without complaint but not as llama.cpp does."""
-    shown, metadata = harmless(gguf_file.name), header.metadata
-    if metadata.get("split.count", 1) > 1:
-        raise UnsupportedModelError(
-            f"{shown} is one of {metadata['split.count']} parts of a model. Join them with "
-            "`llama-gguf-split --merge FIRST_PART OUTPUT.gguf` and give the result."
-        )
-    if "tokenizer.ggml.tokens" not in metadata:
-        raise UnsupportedModelError(
-            f"{shown} ({harmless(header.architecture)}) holds no tokenizer, so no prompt can be read with it."
-        )
+def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[str, Any]:
+    """Write transformers' reading of the metadata into `folder`, and return its settings as they were read."""
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
+    def tell(what: str) -> None:
+        if progress:
+            progress(f"Preparing the {what} (once)", 0, None)
 
-def _convert(gguf_file: Path, header: GgufHeader, folder: Path, progress: Progress | None) -> None:
-    """Write transformers' reading of the GGUF file into `folder`."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    tell = _teller(progress, gguf_file.stat().st_size)
     # Alone in a folder, because transformers prefers a tokenizer.json that lies beside a GGUF file.
     with tempfile.TemporaryDirectory() as alone, _without_output():
         link = Path(alone) / "model.gguf"
-        link.symlink_to(gguf_file.resolve())
-        with _conversion_errors(gguf_file, header):
-            tell("tokenizer", 0)
+        link.symlink_to(gguf.files[0].resolve())
+        with _conversion_errors(gguf):
+            tell("tokenizer")
             tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=link.name)
-            tell("weights", 0)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                alone,
-                gguf_file=link.name,
-                dtype=torch.float32,
-                # Without this, a machine that has the `kernels` package keeps the weights packed.
-                quantization_config=GgufConfig(dequantize=True),
-                output_loading_info=True,
-            )
-        model, notes = loaded
-        _check_complete(gguf_file, header, model.config, notes)
-        # A model that came from GGUF refuses save_pretrained, though it is dense now.
-        if hasattr(model.config, "quantization_config"):
-            del model.config.quantization_config
-        model.hf_quantizer = None
-        tell("weights", gguf_file.stat().st_size)
-        try:
-            model.save_pretrained(folder, max_shard_size="100TB")
-            tokenizer.save_pretrained(folder)
-        except SafetensorError as error:  # its own error for a full disk
-            raise ModelError(f"The prepared weights could not be written to {cache_folder()}: {error}.") from error
-
-
-def _teller(progress: Progress | None, size: int) -> Any:
-    def tell(part: str, done: int) -> None:
-        if progress:
-            progress(f"Preparing the {part} (once)", done, size)
-
-    return tell
+            tell("configuration")
+            config = AutoConfig.from_pretrained(alone, gguf_file=link.name)
+            settings = load_gguf_checkpoint(str(link), return_tensors=False)["config"]
+        _expect_known_positions(gguf, config)
+        _look_into_all_parts(gguf, config)
+        config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return json.loads(json.dumps(settings, default=str))
 
 
 @contextlib.contextmanager
@@ -179,60 +198,51 @@ def _without_output() -> Any:
 
 
 @contextlib.contextmanager
-def _conversion_errors(gguf_file: Path, header: GgufHeader) -> Any:
+def _conversion_errors(gguf: GgufModel) -> Any:
     """Turn what transformers raises over a model that it cannot map into an UnsupportedModelError."""
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError) as error:
         raise UnsupportedModelError(
-            f"transformers cannot make a causal language model of {harmless(gguf_file.name)}, whose "
-            f"architecture is {harmless(header.architecture)!r}: {harmless(str(error))[:400]}. Use the "
+            f"transformers cannot make a causal language model of {harmless(gguf.files[0].name)}, whose "
+            f"architecture is {harmless(gguf.header.architecture)!r}: {harmless(str(error))[:400]}. Use the "
             "model's safetensors checkpoint from the hub instead."
         ) from error
 
 
-def _check_complete(gguf_file: Path, header: GgufHeader, config: Any, notes: dict[str, Any]) -> None:
-    """Stop if some weights were made up, or if a position encoding was left out."""
-    shown = harmless(gguf_file.name)
-    made_up = sorted({*map(str, notes["missing_keys"]), *map(str, notes["mismatched_keys"])})
-    if made_up:
-        raise CorruptFileError(
-            f"{shown} lacks {len(made_up)} of the weights of {type(config).__name__.removesuffix('Config')} "
-            f"(such as {harmless(made_up[0])}); they would be random, and so would every readout. Get a "
-            "complete file."
-        )
-    # transformers 5.23 reads neither of these for llama and most other architectures.
-    scaling = str(header.metadata.get(f"{header.architecture}.rope.scaling.type", "none"))
-    frequencies = [name for name in header.tensors if name.startswith(("rope_freqs", "rope_factors"))]
-    if (frequencies or scaling != "none") and not _scales_rope(config):
+def _expect_known_positions(gguf: GgufModel, config: Any) -> None:
+    """Stop at stretched positions that neither transformers 5.23 reads from GGUF nor `stretch_positions` knows."""
+    from layerwise.models.weights.gguf import scales_rope
+
+    kind = str(gguf.header.metadata.get(f"{gguf.header.architecture}.rope.scaling.type", "none"))
+    unknown = [name for name in gguf.tensors if name.startswith("rope_factors")]
+    if (unknown or kind not in ("none", "linear")) and not scales_rope(config):
         raise UnsupportedModelError(
-            f"{shown} stretches its rotary positions "
-            f"({frequencies[0] if frequencies else harmless(scaling)}), which transformers leaves out when "
-            "it reads GGUF, so its readouts would be wrong. Use the model's safetensors checkpoint from "
-            "the hub instead."
+            f"{harmless(gguf.files[0].name)} stretches its rotary positions "
+            f"({unknown[0] if unknown else harmless(kind)}), which transformers leaves out when it reads GGUF, so its "
+            "readouts would be wrong. Use the model's safetensors checkpoint from the hub instead."
         )
 
 
-def _scales_rope(config: Any) -> bool:
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
-    return any(each.get("rope_type", "default") != "default" for each in kinds)
+def _look_into_all_parts(gguf: GgufModel, config: Any) -> None:
+    """Correct what transformers concludes from the names of the tensors, of which it sees the first file's only."""
+    if len(gguf.files) > 1 and gguf.header.architecture not in ("falcon", "bloom"):  # always tied
+        config.tie_word_embeddings = "output.weight" not in gguf.tensors
+    if len(gguf.files) > 1 and gguf.header.architecture == "stablelm":
+        config.use_qkv_bias = any(name.endswith("attn_q.bias") for name in gguf.tensors)
+        config.use_parallel_residual = not any("ffn_norm" in name for name in gguf.tensors)
 
 
-def _write_record(folder: Path, gguf_file: Path, sha256: str) -> str:
-    """Write down what the folder was made from, and return the SHA-256 of its weights."""
+def _write_record(folder: Path, gguf: GgufModel, metadata_sum: str, settings: dict[str, Any]) -> None:
+    """Write down what the folder was made from."""
     import transformers
 
-    weights = folder / _WEIGHTS
-    weights_sha256 = sha256_of(weights)
     record = {
         "format": FORMAT,
-        "source": gguf_file.name,
-        "source_sha256": sha256,
-        "weights_sha256": weights_sha256,
-        "weights_size": weights.stat().st_size,
+        "source": gguf.files[0].name,
+        "metadata_sha256": metadata_sum,
+        "settings": settings,
         "transformers": transformers.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
-    return weights_sha256
+    (folder / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from layerwise.models.blocks import Parts, text_config
 from layerwise.models.product import multiply
+from layerwise.models.weights.matrix import StoredMatrix, slices_of
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Head:
 
     final_norm: nn.Module
     """The model's own norm module; shared with the model if that is in float32, else a float32 copy."""
-    weight: Float[Tensor, "token d_model"]
-    """W_U in the precision of the checkpoint, shared with the model."""
+    weight: Float[Tensor, "token d_model"] | StoredMatrix
+    """W_U in the precision of the checkpoint, shared with the model, or on disk."""
     bias: Float[Tensor, " token"] | None
     transform: OutputTransform
 
@@ -55,7 +56,8 @@ class Head:
     def on_cpu(self) -> "Head":
         """Return this head with its tensors on the CPU (shared, if they are there already)."""
         bias = None if self.bias is None else self.bias.cpu()
-        return Head(copy.deepcopy(self.final_norm).cpu(), self.weight.cpu(), bias, self.transform)
+        weight = self.weight.cpu() if isinstance(self.weight, Tensor) else self.weight
+        return Head(copy.deepcopy(self.final_norm).cpu(), weight, bias, self.transform)
 
     @torch.no_grad()
     def logits(
@@ -64,21 +66,25 @@ class Head:
         """Return T(W_U · x + b_U) for rows that are normed already, accumulated and returned in float32."""
         if out is None:
             out = normed.new_empty(normed.shape[0], self.vocab_size)
-        multiply(normed, self.weight, out)
+        if isinstance(self.weight, Tensor):
+            multiply(normed, self.weight, out)
+        else:
+            for tokens, weight in slices_of(self.weight):
+                multiply(normed, weight.to(normed.device), out[:, tokens])
         if self.bias is not None:
             out.add_(self.bias.float())
         return self.transform.apply_(out)
 
 
-def make_head(config: Any, parts: Parts) -> Head:
-    """Return the head of a decoder, its weights shared with the model."""
+def make_head(config: Any, parts: Parts, weight: Tensor | StoredMatrix | None = None) -> Head:
+    """Return the head of a decoder, its weights shared with the model; `weight` is W_U where the model lacks it."""
     text = text_config(config)
     scale = float(getattr(text, "logit_scale", None) or 1.0) / float(getattr(text, "logits_scaling", None) or 1.0)
     unembedding: Any = parts.unembedding
     bias = getattr(unembedding, "bias", None)
     return Head(
         final_norm=_in_float32(parts.final_norm),
-        weight=unembedding.weight.detach(),
+        weight=unembedding.weight.detach() if weight is None else weight,
         bias=None if bias is None else bias.detach(),
         transform=OutputTransform(scale, getattr(text, "final_logit_softcapping", None)),
     )

@@ -12,14 +12,19 @@ import torch
 
 from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
 from layerwise.models import gguf
+from layerwise.models.assembly import empty_model, fill_whole, stream
 from layerwise.models.blocks import Parts, find_parts, text_config
 from layerwise.models.bridge import make_bridge
-from layerwise.models.checkpoint import Checkpoint, CheckpointFacts, inspect, locate
-from layerwise.models.device import dtype_name, place
+from layerwise.models.checkpoint import Checkpoint, locate
+from layerwise.models.device import Placement, dtype_name, place
 from layerwise.models.head import Head, make_head
 from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
+from layerwise.models.residency import Residency, Resident
 from layerwise.models.tokens import Tokenizer
+from layerwise.models.weights.gguf import GgufWeights
+from layerwise.models.weights.safetensors import SafetensorsWeights
+from layerwise.models.weights.weights import Weights
 from layerwise.types import ModelInfo, Progress
 
 _NOT_A_DECODER = (
@@ -42,18 +47,15 @@ class LoadedModel:
     head: Head
     checkpoint: Checkpoint | None
     """None for a model that was handed over in memory."""
+    residency: Residency
+    device: torch.device
+    dtype: torch.dtype
+    """Of the blocks."""
+    parameters: int
 
     @property
     def n_layers(self) -> int:
         return len(self.parts.blocks)
-
-    @property
-    def device(self) -> torch.device:
-        return self.head.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.head.weight.dtype
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -73,7 +75,7 @@ class LoadedModel:
             n_kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
             vocab_size=self.head.vocab_size,
             context_length=self.context_length,
-            parameters=sum(p.numel() for p in self.hf.parameters()),
+            parameters=self.parameters,
             dtype=dtype_name(self.dtype),
             device=self.device.type,
         )
@@ -101,6 +103,11 @@ class LoadedModel:
     @cached_property
     def bridge(self) -> Any:
         """TransformerLens's bridge over the same weights, made when first asked for."""
+        if not isinstance(self.residency, Resident):
+            raise ModelError(
+                f"TransformerLens's bridge needs all of {self.name} in memory, and it is streamed from disk. Give more "
+                "--memory, or use a smaller model."
+            )
         # Not our own short names: TransformerLens takes some of them for names of its own.
         name = str(self.checkpoint.folder) if self.checkpoint else self.name
         return make_bridge(self.hf, self.tokenizer.hf, name)
@@ -113,6 +120,7 @@ def load_model(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    memory: str | int = "auto",
     progress: Progress | None = None,
 ) -> LoadedModel:
     """Return a model that is ready to be read.
@@ -124,26 +132,32 @@ def load_model(
         revision: branch, tag or commit on the hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a model in memory stays where it is.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; a model in memory stays as it is.
+        memory: how much this process may take, as in ``4GB``; a larger model is streamed from disk.
         progress: called with (what, done, total) during downloads and preparation.
 
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
     if not isinstance(name, str | Path):
-        return _from_memory(name, tokenizer, {"revision": revision, "device": device, "dtype": dtype})
+        return _from_memory(name, tokenizer, {"revision": revision, "device": device, "dtype": dtype, "memory": memory})
     if tokenizer is not None:
         raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
     checkpoint = locate(resolve(name, revision), progress)
-    facts = inspect(checkpoint.folder)
+    facts = checkpoint.facts
     _refuse_what_is_no_decoder(facts.config, str(name))
-    placement = place(facts.parameters, facts.dtype, device, dtype)
+    placement = place(facts.parameters, facts.dtype, device, dtype, memory)
     with quiet_transformers():
-        hf_model = _read_weights(checkpoint, facts, placement.device, placement.dtype)
         hf_tokenizer = _read_tokenizer(checkpoint)
-    return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
+        if placement.budget is not None:
+            return _stream(str(name), checkpoint, placement, hf_tokenizer)
+        if checkpoint.gguf:
+            hf_model = _read_gguf(checkpoint, placement, progress)
+        else:
+            hf_model = _read_weights(checkpoint, placement)
+        return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
 
 
-def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, str | None]) -> LoadedModel:
+def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> LoadedModel:
     if hf_tokenizer is None or not hasattr(hf_model, "get_output_embeddings"):
         raise ModelError(
             f"Expected a name, a path, or a transformers model together with tokenizer=; got "
@@ -154,7 +168,7 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, str | None])
             f"Expected a transformers tokenizer as tokenizer=; got {hf_tokenizer!r}. Pass the object that "
             "AutoTokenizer.from_pretrained returns."
         )
-    found = {"revision": None, "device": hf_model.device.type, "dtype": dtype_name(hf_model.dtype)}
+    found = {"revision": None, "memory": None, "device": hf_model.device.type, "dtype": dtype_name(hf_model.dtype)}
     if unmet := [f"{key}={wish!r}" for key, wish in asked.items() if wish not in ("auto", found[key])]:
         raise ModelError(
             f"A model in memory is read where and as it is ({found['dtype']} on {found['device']}), so "
@@ -168,8 +182,66 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, str | None])
 def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
     parts = find_parts(hf_model)
     _refuse_non_finite(hf_model, name)
-    tokenizer = Tokenizer(hf_tokenizer, getattr(hf_model.get_input_embeddings(), "num_embeddings", None))
-    return LoadedModel(name, hf_model, tokenizer, parts, make_head(hf_model.config, parts), checkpoint)
+    return LoadedModel(
+        name=name,
+        hf=hf_model,
+        tokenizer=_tokenizer_for(hf_model, hf_tokenizer),
+        parts=parts,
+        head=make_head(hf_model.config, parts),
+        checkpoint=checkpoint,
+        residency=Resident(parts.blocks),
+        device=parts.unembedding.weight.device,
+        dtype=parts.unembedding.weight.dtype,
+        parameters=_count(hf_model),
+    )
+
+
+def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenizer: Any) -> LoadedModel:
+    """Return a model that reads its blocks from disk whenever it runs."""
+    device, dtype = placement.device, placement.dtype
+    hf_model, weights = _without_weights(checkpoint, dtype)
+    parameters, tokenizer, parts = _count(hf_model), _tokenizer_for(hf_model, hf_tokenizer), find_parts(hf_model)
+    residency, unembedding = stream(hf_model, parts, weights, dtype, device, placement.budget or 0)
+    return LoadedModel(
+        name=name,
+        hf=hf_model,
+        tokenizer=tokenizer,
+        parts=parts,
+        head=make_head(hf_model.config, parts, unembedding),
+        checkpoint=checkpoint,
+        residency=residency,
+        device=device,
+        dtype=dtype,
+        parameters=parameters,
+    )
+
+
+def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress | None) -> Any:
+    hf_model, weights = _without_weights(checkpoint, placement.dtype)
+    fill_whole(hf_model, weights, placement.dtype, placement.device, progress)
+    return hf_model
+
+
+def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
+    """Return a checkpoint's model without memory for its weights, and what reads them."""
+    from transformers import AutoConfig
+
+    with _loading_errors(checkpoint.folder):
+        hf_model = empty_model(AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True), dtype)
+    if checkpoint.gguf:
+        settings = gguf.settings_of(checkpoint.folder)
+        weights = GgufWeights(checkpoint.facts.tensors, checkpoint.gguf.header, settings, hf_model)
+        weights.stretch_positions(hf_model)
+        return hf_model, weights
+    return hf_model, SafetensorsWeights(checkpoint.facts.tensors, hf_model)
+
+
+def _tokenizer_for(hf_model: Any, hf_tokenizer: Any) -> Tokenizer:
+    return Tokenizer(hf_tokenizer, getattr(hf_model.get_input_embeddings(), "num_embeddings", None))
+
+
+def _count(hf_model: Any) -> int:
+    return sum(parameter.numel() for parameter in hf_model.parameters())
 
 
 def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
@@ -205,17 +277,17 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
         )
 
 
-def _read_weights(checkpoint: Checkpoint, facts: CheckpointFacts, device: torch.device, dtype: torch.dtype) -> Any:
+def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
     from transformers import AutoModelForCausalLM
 
     with _loading_errors(checkpoint.folder):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint.folder,
-            dtype=dtype,
+            dtype=placement.dtype,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
-            device_map=None if device.type == "cpu" else {"": device},
+            device_map=None if placement.device.type == "cpu" else {"": placement.device},
         )
     hf_model, report = loaded
     missing = sorted(report["missing_keys"])
@@ -223,7 +295,7 @@ def _read_weights(checkpoint: Checkpoint, facts: CheckpointFacts, device: torch.
         raise CorruptFileError(
             f"{len(missing)} weights that {type(hf_model).__name__} needs are in none of the files of "
             f"{checkpoint.folder} ({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); they would be "
-            f"random numbers. Looked in {', '.join(f.name for f in facts.weight_files)}."
+            f"random numbers. Looked in {', '.join(f.name for f in checkpoint.facts.weight_files)}."
         )
     return hf_model.requires_grad_(False)
 
@@ -232,7 +304,7 @@ def _read_tokenizer(checkpoint: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
     with _loading_errors(checkpoint.folder):
-        if checkpoint.from_gguf:
+        if checkpoint.gguf:
             return gguf.read_tokenizer(checkpoint.folder)
         return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
 

@@ -77,10 +77,10 @@ def read_out(
     return whole
 
 
-def warm_up(head: Head) -> None:
+def warm_up(head: Head, device: torch.device) -> None:
     """Read a few made-up rows, so that what is compiled is compiled: seconds, once per installation."""
-    few = Head(torch.nn.Identity(), head.weight[:64], None, head.transform)
-    read_out(torch.zeros(1, 2, head.weight.shape[1], device=head.weight.device), few)
+    weight = torch.zeros(64, head.weight.shape[1], dtype=head.weight.dtype, device=device)
+    read_out(torch.zeros(1, 2, weight.shape[1], device=device), Head(torch.nn.Identity(), weight, None, head.transform))
 
 
 def _rows_at_once(device: torch.device, vocab_size: int) -> int:

@@ -1,14 +1,17 @@
 """The checks that stand between computing numbers and handing them out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
+from layerwise.capture.own import own_forward
 from layerwise.models.loading import LoadedModel
+from layerwise.models.residency import Resident
 from layerwise.tracing.float32 import Float32Check, check_against_float32
 from layerwise.tracing.identity import IdentityCheck, check_identity
+from layerwise.tracing.reading import Captured, Place
+from layerwise.tracing.request import Prepared
 
 
 @dataclass
@@ -25,37 +28,62 @@ class Checker:
 
     def renew(self, model: LoadedModel) -> None:
         """Forget what was passed with other weights: a model in memory can be changed between two traces."""
-        weights = tuple(parameter._version for parameter in model.hf.parameters())
+        weights = tuple(p._version for p in model.hf.parameters()) if _is_resident(model) else ()
         if weights != self.weights:
             self.passed, self.float32_checked, self.weights = {}, False, weights
 
+    def due(self, model: LoadedModel, prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
+        """Return the prompt whose own forward has to run along with the capture; None if there was one before.
+
+        The first, or for a streamed model the longest: since another would read all weights again, it
+        has to stand for every length.
+        """
+        if None in self.passed:
+            return None
+        return prompts[0] if _is_resident(model) else max(prompts, key=len)
+
     def check(
-        self,
-        model: LoadedModel,
-        prompt: str,
-        ids: tuple[int, ...],
-        states: Float[Tensor, "layer d_model"],
-        *,
-        each_length: bool,
-    ) -> IdentityCheck:
-        """Return the check that covers this prompt, running it if there is none yet.
+        self, model: LoadedModel, prepared: Sequence[Prepared], captured: Captured, *, each_length: bool
+    ) -> list[IdentityCheck]:
+        """Return the check that covers each prompt, having run those that are missing.
 
         Args:
             model: the model whose numbers are checked.
-            prompt: for the record.
-            ids: the prompt's tokens.
-            states: the residual stream at the prompt's last position, as captured.
+            prepared: the prompts.
+            captured: their states, and the own forward that was due.
             each_length: ask for one check per prompt length, rather than one per model.
 
         Raises:
             CheckError: a check failed.
         """
-        if not self.float32_checked:
-            exact = model.device.type == "cpu" and model.dtype == torch.float32
-            self.float32 = None if exact else check_against_float32(model, ids, states)
-            self.float32_checked = True
-        key = len(ids) if each_length else None
-        if key not in self.passed:
-            self.passed[key] = check_identity(model, prompt, ids, states)
+        lengths = each_length and _is_resident(model)
+        first = next((i for i, item in enumerate(prepared) if captured.own and item.ids == captured.own.ids), 0)
+        for index in (first, *range(len(prepared))):
+            item = prepared[index]
+            key = len(item.ids) if lengths else None
+            if None in self.passed and key in self.passed:
+                continue
+            states = captured.at(Place(index, item.last))
+            if not self.float32_checked:
+                self.float32 = check_against_float32(model, item.ids, states) if _differs_from_float32(model) else None
+                self.float32_checked = True
+            rode_along = captured.own is not None and captured.own.ids == item.ids
+            own = captured.own if rode_along else own_forward(model, item.ids)
+            self.passed[key] = check_identity(model, item.text, states, own)
             self.passed.setdefault(None, self.passed[key])
-        return self.passed[key]
+        return [self.passed[len(item.ids) if lengths else None] for item in prepared]
+
+
+def _is_resident(model: LoadedModel) -> bool:
+    return isinstance(model.residency, Resident)
+
+
+def _differs_from_float32(model: LoadedModel) -> bool:
+    """Return whether there is something to compare with float32 on the CPU, for no more than it is worth.
+
+    A streamed model would read all its weights once more. That is done for an accelerator, which may
+    compute something else altogether, and not for half precision on the CPU.
+    """
+    if model.device.type == "cpu":
+        return model.dtype != torch.float32 and _is_resident(model)
+    return True

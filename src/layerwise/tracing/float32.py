@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from layerwise.capture.loop import output_state, record_block_calls
+from layerwise.capture.loop import output_state, record_block_calls, run_blocks
 from layerwise.errors import CheckError
 from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
@@ -54,21 +54,29 @@ def check_against_float32(
     return Float32Check(error, None if model.dtype == torch.float32 else _drift(head, states, exact))
 
 
-@torch.no_grad()
 def float32_states(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "layer d_model"]:
     """Return the residual stream at the last position, computed in float32 on the CPU.
 
-    A copy of each block is run in turn, so that it takes the memory of one block. What enters the
-    first block, and rotary factors, are what the model made in its own precision.
+    What enters the first block, and rotary factors, are what the model made in its own precision.
     """
-    hidden, calls = record_block_calls(model.parts, torch.tensor([ids], device=model.device))
-    hidden = _on_cpu(hidden)
-    states = [hidden[0, -1]]
-    for block, call in zip(model.parts.blocks, calls, strict=True):
-        twin = copy.deepcopy(block).to("cpu", torch.float32)
-        hidden = output_state(twin(hidden, *_on_cpu(call.args), **_on_cpu(call.kwargs)))
-        states.append(hidden[0, -1])
-    return torch.stack(states)
+    exact = _InFloat32(model, ids)
+    run_blocks(model, [exact])
+    return torch.stack(exact.states)
+
+
+class _InFloat32:
+    """One prompt on its way up through a float32 copy of each block, which takes the memory of one block."""
+
+    def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
+        hidden, self._calls = record_block_calls(model, torch.tensor([ids], device=model.device))
+        self._hidden = _on_cpu(hidden)
+        self.states = [self._hidden[0, -1]]
+
+    @torch.no_grad()
+    def pass_through(self, index: int, block: nn.Module) -> None:
+        twin, call = copy.deepcopy(block).to("cpu", torch.float32), self._calls[index]
+        self._hidden = output_state(twin(self._hidden, *_on_cpu(call.args), **_on_cpu(call.kwargs)))
+        self.states.append(self._hidden[0, -1])
 
 
 def check_device(model: LoadedModel, head: Head, states: Tensor, exact: Tensor) -> float:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.own import own_forward
+from layerwise.capture.own import OwnForward
 from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
 from layerwise.models.head import Head
@@ -34,14 +34,13 @@ class IdentityCheck:
 
 
 def check_identity(
-    model: LoadedModel, prompt: str, ids: tuple[int, ...], states: Float[Tensor, "layer d_model"]
+    model: LoadedModel, prompt: str, states: Float[Tensor, "layer d_model"], own: OwnForward
 ) -> IdentityCheck:
     """Compare the captured states, and the logit lens at layer n, with transformers' own forward.
 
     Raises:
         CheckError: they differ by more than rounding explains.
     """
-    own = own_forward(model, ids)
     states_error = _check_states(model, states, own.states)
     error = largest_difference(output_logits(model.head, states), own.logits)
     limit = identity_limit(model.dtype, own.logits)
@@ -52,7 +51,7 @@ def check_identity(
             "last layer must reproduce the model's output, so a part of the readout (final norm, unembedding, "
             "soft-cap, scale) is not what this model uses, and every other layer's numbers would be wrong too."
         )
-    return IdentityCheck(error, limit, states_error, prompt, ids, own.logits)
+    return IdentityCheck(error, limit, states_error, prompt, own.ids, own.logits)
 
 
 def output_logits(head: Head, states: Float[Tensor, "layer d_model"]) -> Float[Tensor, " token"]:

@@ -33,6 +33,11 @@ class Model:
         return self._loaded.n_layers
 
     @property
+    def bytes_read(self) -> int:
+        """Bytes of weights read from disk since the model was loaded; 0 for one that is all in memory."""
+        return self._loaded.residency.bytes_read
+
+    @property
     def bridge(self) -> Any:
         """TransformerLens's `TransformerBridge` over the same weights, for everything else."""
         return self._loaded.bridge
@@ -121,6 +126,7 @@ def load(
     revision: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    memory: str | int = "auto",
     progress: Progress | None = None,
 ) -> Model:
     """Return a model by bundled name, alias, hub id, folder or GGUF file, or one already in memory.
@@ -135,15 +141,19 @@ def load(
         device: ``auto`` (cuda, mps, cpu: the first with room), or one of those.
         dtype: ``auto`` (the checkpoint's; float32 on the CPU where that fits), ``float32``,
             ``bfloat16`` or ``float16``.
+        memory: how much this process may take, as in ``4GB``: a larger model is streamed, a few
+            blocks at a time from disk. ``auto``: what is free.
         progress: called with (what, done, total) during downloads and preparation.
 
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
-    loaded = load_model(name, tokenizer=tokenizer, revision=revision, device=device, dtype=dtype, progress=progress)
+    loaded = load_model(
+        name, tokenizer=tokenizer, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress
+    )
     if progress:
         progress("preparing the readout", 0, None)
-    warm_up(loaded.head)
+    warm_up(loaded.head, loaded.device)
     return Model(loaded)
 
 

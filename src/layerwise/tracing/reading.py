@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.loop import capture
+from layerwise.capture.loop import Sweep, run_blocks
+from layerwise.capture.own import OwnForward, own_forward
 from layerwise.capture.plan import Sequence as TokenSequence
 from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
@@ -41,6 +42,8 @@ class Captured:
     states: Float[Tensor, "group layer d_model"]
     groups: dict[Place, int]
     """Index on the group axis, in its order."""
+    own: OwnForward | None
+    """transformers' own forward on the prompt that was to be checked."""
 
     def at(self, place: Place) -> Float[Tensor, "layer d_model"]:
         """Return the states of a place."""
@@ -119,12 +122,15 @@ class Readings:
     """At which the output's log-sum-exp was taken, beside 1."""
 
 
-def capture_requests(model: LoadedModel, prepared: list[Prepared], progress: Progress | None = None) -> Captured:
+def capture_requests(
+    model: LoadedModel, prepared: list[Prepared], check: tuple[int, ...] | None = None, progress: Progress | None = None
+) -> Captured:
     """Run each sequence that the requests need once, and stack the states of all places.
 
     A request's first sequence is its prompt followed by the generated tokens, or else by the first
     answer; answers that go on differently have sequences of their own. Tails that share a beginning
-    share its places.
+    share its places. With `check`, a prompt, transformers' own forward goes through the blocks along
+    with them.
     """
     sequences: list[TokenSequence] = []
     groups: dict[Place, int] = {}
@@ -141,7 +147,11 @@ def capture_requests(model: LoadedModel, prepared: list[Prepared], progress: Pro
                 sequences.append(TokenSequence(item.ids + tail, tuple(place.position for place in wanted)))
                 for place in wanted:
                     groups[place] = len(groups)
-    return Captured(capture(model, sequences, progress), groups)
+    sweep = Sweep(model, sequences, progress)
+    own = None if check is None else own_forward(model, check, [sweep])
+    if own is None:
+        run_blocks(model, [sweep])
+    return Captured(sweep.states, groups, own)
 
 
 def _forced_places(index: int, item: Prepared, tail: tuple[int, ...]) -> list[Place]:

@@ -61,12 +61,10 @@ def trace_requests(
     """
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
-    captured = capture_requests(model, prepared, progress)
     checker.renew(model)
-    checks = [
-        checker.check(model, item.text, item.ids, captured.at(Place(index, item.last)), each_length=check_each_length)
-        for index, item in enumerate(prepared)
-    ]
+    due = checker.due(model, [item.ids for item in prepared])
+    captured = capture_requests(model, prepared, due, progress)
+    checks = checker.check(model, prepared, captured, each_length=check_each_length)
     geometry = Geometry.of(captured.states)
     readings = read_requests(model, prepared, captured, chosen, progress)
     traces: list[list[Trace]] = []

@@ -48,20 +48,13 @@ _DECODERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def hf_decoder():
+def decoder(toy_tokenizer):
     """Makes a small random model of another architecture than the families', by its configuration's name."""
 
-    def make(config: str) -> transformers.PreTrainedModel:
+    def make(config: str) -> lw.Model:
         torch.manual_seed(0)
         settings = getattr(transformers, config)(**_DECODERS[config])
-        return transformers.AutoModelForCausalLM.from_config(settings).eval()
-
-    return make
-
-
-@pytest.fixture
-def decoder(hf_decoder, toy_tokenizer):
-    def make(config: str) -> lw.Model:
-        return lw.load(hf_decoder(config), tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
+        hf_model = transformers.AutoModelForCausalLM.from_config(settings).eval()
+        return lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))
 
     return make

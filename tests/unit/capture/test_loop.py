@@ -7,7 +7,6 @@ from layerwise.capture import loop
 from layerwise.capture.loop import capture, record_block_calls
 from layerwise.capture.plan import Sequence
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.blocks import find_parts
 
 
 def test_states_come_back_per_sequence_in_the_order_asked(tiny, oracle):
@@ -35,7 +34,7 @@ def test_recording_leaves_the_blocks_as_they_were(fresh):
     original = wrapped.forward
     wrapped.forward = functools.partial(original)  # an instance's own, as accelerate sets one
     own = wrapped.forward
-    record_block_calls(loaded.parts, torch.tensor([[1, 2, 3]]))
+    record_block_calls(loaded, torch.tensor([[1, 2, 3]]))
     assert wrapped.forward is own
     assert "forward" not in vars(loaded.parts.blocks[0])
 
@@ -43,7 +42,7 @@ def test_recording_leaves_the_blocks_as_they_were(fresh):
 def test_blocks_come_back_when_the_models_forward_fails(fresh):
     loaded = fresh()._loaded
     with pytest.raises(UnsupportedModelError, match=r"does not call its blocks in a way.*IndexError"):
-        record_block_calls(loaded.parts, torch.tensor([[10**6]]))
+        record_block_calls(loaded, torch.tensor([[10**6]]))
     assert all("forward" not in vars(block) for block in loaded.parts.blocks)
 
 
@@ -104,7 +103,7 @@ def test_the_blocks_form_is_found_out_once(fresh, monkeypatch):
     forward = first.forward
     monkeypatch.setattr(first, "forward", lambda *args, **kwargs: (runs.append(1), forward(*args, **kwargs))[1])
     for _ in range(3):
-        record_block_calls(loaded.parts, torch.tensor([[1, 2, 3]]))
+        record_block_calls(loaded, torch.tensor([[1, 2, 3]]))
     assert runs == [1]
 
 
@@ -112,7 +111,7 @@ def test_a_model_that_skips_blocks_is_refused(fresh):
     loaded = fresh()._loaded
     loaded.parts.backbone.config.num_hidden_layers = 3
     with pytest.raises(UnsupportedModelError, match=r"3 calls of 4 blocks"):
-        record_block_calls(loaded.parts, torch.tensor([[1, 2, 3]]))
+        record_block_calls(loaded, torch.tensor([[1, 2, 3]]))
 
 
 def test_a_lack_of_memory_is_not_blamed_on_the_model(fresh, monkeypatch):
@@ -122,10 +121,10 @@ def test_a_lack_of_memory_is_not_blamed_on_the_model(fresh, monkeypatch):
     loaded = fresh()._loaded
     monkeypatch.setattr(loaded.parts.backbone.embed_tokens, "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
-        record_block_calls(loaded.parts, torch.tensor([[1, 2, 3]]))
+        record_block_calls(loaded, torch.tensor([[1, 2, 3]]))
 
 
-def test_several_states_side_by_side_are_refused(hf_decoder):
-    parts = find_parts(hf_decoder("Gemma3nTextConfig"))
+def test_several_states_side_by_side_are_refused(decoder):
+    loaded = decoder("Gemma3nTextConfig")._loaded
     with pytest.raises(UnsupportedModelError, match=r"a hidden state of shape \(4, 1, 3, 64\)"):
-        record_block_calls(parts, torch.tensor([[1, 2, 3]]))
+        record_block_calls(loaded, torch.tensor([[1, 2, 3]]))

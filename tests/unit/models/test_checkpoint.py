@@ -197,7 +197,7 @@ def test_tokenizer_must_be_there(whole: Path, names: list[str], enough: bool):
 
 def test_folder_is_located_in_place(whole: Path):
     checkpoint = locate(resolve(str(whole)))
-    assert checkpoint == Checkpoint(Source(str(whole), "folder", str(whole)), whole, None, 80, from_gguf=False)
+    assert checkpoint == Checkpoint(Source(str(whole), "folder", str(whole)), whole, None, None, inspect(whole))
 
 
 def test_sum_of_a_folder_covers_names_and_bytes(sharded: Path):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from layerwise.errors import DoesNotFitError, ModelError
+from layerwise.errors import ModelError
 from layerwise.models import device
-from layerwise.models.device import available_devices, dtype_name, free_memory, place
+from layerwise.models.device import available_devices, dtype_name, find_room, free_memory, place, used_memory
 
 GB = 10**9
 
@@ -46,24 +46,41 @@ def test_the_cpu_runs_half_precision_only_where_float32_does_not_fit(machine):
 
 def test_room_for_working_is_part_of_what_a_model_needs(machine):
     machine(cpu=4)
-    with pytest.raises(DoesNotFitError):
-        place(GB, "float32")
+    assert find_room(GB, "float32") is None
     machine(cpu=5)
     assert placed(GB, "float32") == ("cpu", "float32")
 
 
-def test_no_device_has_room(machine):
-    machine(cuda=1, cpu=2)
-    with pytest.raises(DoesNotFitError, match=r"cuda in bfloat16 needs 16.6 GB, 1.0 GB are free.*cpu in float32"):
-        place(8 * GB, "bfloat16")
+def test_a_model_without_room_is_streamed(machine):
+    machine(cuda=1, cpu=10)
+    streamed = place(8 * GB, "bfloat16")
+    assert (streamed.device.type, streamed.dtype) == ("cuda", torch.bfloat16)
+    assert 7 * GB < streamed.budget < 10 * GB
+    machine(cpu=64)
+    assert place(8 * GB, "bfloat16").budget is None
+
+
+def test_a_budget_is_for_the_whole_process(machine):
+    machine(cpu=64)
+    assert place(GB, "float32", memory="5GB").budget == 5 * GB
+    assert place(GB, "float32", memory=used_memory() + 5 * GB).budget is None
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_streamed_blocks_compute_in_half_precision_where_the_processor_does(machine, monkeypatch, fast, dtype):
+    machine(cpu=10)
+    monkeypatch.setattr(device, "_multiplies_half_precision", lambda: fast)
+    assert place(8 * GB, "bfloat16").dtype == dtype
+    assert place(8 * GB, "float32").dtype == torch.float32
+    assert place(8 * GB, "bfloat16", dtype="float16").dtype == torch.float16
 
 
 def test_what_is_asked_for_is_what_is_tried(machine):
     machine(cuda=24, cpu=64)
     assert placed(8 * GB, "bfloat16", "cpu", "bfloat16") == ("cpu", "bfloat16")
-    with pytest.raises(DoesNotFitError) as caught:
-        place(8 * GB, "bfloat16", "cuda", "float32")
-    assert "cpu" not in str(caught.value)
+    streamed = place(8 * GB, "bfloat16", "cuda", "float32")
+    assert (streamed.device.type, streamed.dtype) == ("cuda", torch.float32)
+    assert streamed.budget
 
 
 def test_stored_precisions_that_nothing_runs_in_become_float32(machine):

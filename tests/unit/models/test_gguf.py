@@ -1,3 +1,4 @@
+import copy
 import json
 import struct
 from collections.abc import Callable
@@ -7,14 +8,17 @@ from typing import Any
 import gguf as gguf_format
 import numpy as np
 import pytest
+import torch
+import transformers
 
+import layerwise as lw
 from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
 from layerwise.files import sha256_of
 from layerwise.models import gguf
-from layerwise.models.checkpoint import inspect, locate
-from layerwise.models.gguf import prepare
-from layerwise.models.headers import read_gguf_header
+from layerwise.models.checkpoint import locate
+from layerwise.models.gguf import open_gguf, prepare
 from layerwise.models.names import resolve
+from layerwise.models.weights.gguf_header import read_gguf_header
 
 D_MODEL, HEADS, KV_HEADS, FFN = 16, 2, 1, 32
 
@@ -56,6 +60,7 @@ def write_gguf(
     tensors: dict[str, np.ndarray] | None = None,
     more: Callable[[gguf_format.GGUFWriter], None] = lambda writer: None,
     tokenizer: bool = True,
+    packed: dict[str, Any] | None = None,
 ) -> Path:
     writer = gguf_format.GGUFWriter(path, architecture)
     writer.add_name("tiny")
@@ -76,7 +81,11 @@ def write_gguf(
         writer.add_eos_token_id(258)
     more(writer)
     for name, values in (llama_tensors() if tensors is None else tensors).items():
+        if name in (packed or {}):
+            continue
         writer.add_tensor(name, values)
+    for name, (values, kind) in (packed or {}).items():
+        writer.add_tensor(name, values, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -93,92 +102,83 @@ def modified(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
 
 
-def test_prepared_folder_loads_as_the_model_in_the_file(tiny: Path, capfd: pytest.CaptureFixture[str]):
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+def prepared(file: Path) -> Path:
+    return prepare(open_gguf(file))
 
+
+def load(file: Path) -> Any:
+    """Return the transformers model of a file as layerwise loads it."""
+    return lw.load(file, device="cpu")._loaded.hf
+
+
+def test_a_file_loads_as_the_model_in_it(tiny: Path, capfd: pytest.CaptureFixture[str]):
     told: list[Any] = []
-    folder = prepare(tiny, progress=lambda *step: told.append(step))
+    model = lw.load(tiny, device="cpu", progress=lambda *step: told.append(step))
     assert capfd.readouterr() == ("", "")
-    assert folder.name == f"tiny-{sha256_of(tiny)[:16]}"
-    facts = inspect(folder)
-    assert facts.dtype == "float32"
-    assert facts.config["model_type"] == "llama"
-    assert "quantization_config" not in facts.config
-
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    written = llama_tensors()
+    written, hf_model = llama_tensors(), model._loaded.hf
     for theirs, ours in [
         ("token_embd", "embed_tokens"),
         ("output_norm", "norm"),
         ("blk.0.ffn_up", "layers.0.mlp.up_proj"),
     ]:
         expected = torch.from_numpy(written[f"{theirs}.weight"])
-        assert torch.equal(model.model.get_parameter(f"{ours}.weight"), expected)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert tokenizer("ab a<end>", add_special_tokens=False).input_ids == [257, 256, 258]
+        assert torch.equal(hf_model.model.get_parameter(f"{ours}.weight"), expected)
+    assert hf_model.lm_head.weight is hf_model.model.embed_tokens.weight
+    assert model._loaded.tokenizer.encode("ab a<end>", special=False) == (257, 256, 258)
+    steps = [step[0] for step in told]
+    assert steps[:2] == ["Preparing the tokenizer (once)", "Preparing the configuration (once)"]
+    assert "reading the weights" in steps
 
-    size = tiny.stat().st_size
-    assert told[0] == ("Preparing the tokenizer (once)", 0, size)
-    assert told[-1] == ("Preparing the weights (once)", size, size)
+
+def test_it_is_the_model_that_transformers_makes_of_the_file(tiny: Path):
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tiny.parent, gguf_file=tiny.name, dtype=torch.float32)
+    for name, weight in load(tiny).state_dict().items():
+        assert torch.equal(weight, theirs.state_dict()[name]), name
 
 
 def test_record_says_what_the_folder_was_made_from(tiny: Path):
-    folder = prepare(tiny)
+    folder = prepared(tiny)
     record = json.loads((folder / "layerwise.json").read_text())
     assert record["source"] == "tiny.gguf"
-    assert record["source_sha256"] == sha256_of(tiny) == gguf.prepared_from(folder)
-    assert record["weights_sha256"] == sha256_of(folder / "model.safetensors")
+    assert record["settings"]["num_attention_heads"] == HEADS
+    assert not list(folder.glob("*.safetensors"))
 
 
 def test_second_preparation_touches_nothing_until_something_changed(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    folder = prepare(tiny)
+    folder = prepared(tiny)
     before = modified(folder)
-    assert prepare(tiny) == folder
+    assert prepared(tiny) == folder
     assert modified(folder) == before
 
-    with (folder / "model.safetensors").open("r+b") as weights:
-        weights.truncate(100)
-    assert inspect(prepare(tiny)).dtype == "float32"
+    whole = (folder / "tokenizer.json").read_bytes()
+    (folder / "tokenizer.json").write_bytes(whole[:100])
+    assert prepared(tiny) == folder
+    assert (folder / "tokenizer.json").read_bytes() == whole
 
     before = modified(folder)
     monkeypatch.setattr(gguf, "FORMAT", gguf.FORMAT + 1)
-    assert modified(prepare(tiny)) != before
-
-
-def test_prepared_weights_with_a_flipped_bit_are_made_anew(tiny: Path):
-    weights = prepare(tiny) / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert prepare(tiny) == weights.parent
-    assert weights.read_bytes() == whole
-
-
-def test_prepared_weights_are_not_hashed_again_while_unchanged(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    folder = prepare(tiny)
-    monkeypatch.setattr("layerwise.models.cache.sha256_of", pytest.fail)
-    assert prepare(tiny) == folder
+    assert modified(prepared(tiny)) != before
 
 
 def test_tokenizer_beside_the_file_is_not_used(tiny: Path):
     (tiny.parent / "tokenizer.json").write_text("{}")
     (tiny.parent / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
-    folder = prepare(tiny)
+    folder = prepared(tiny)
     assert json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]["ab"] == 257
 
 
 def test_file_is_located_with_its_own_sum(tiny: Path):
     checkpoint = locate(resolve(str(tiny)))
-    assert checkpoint.from_gguf
+    assert checkpoint.gguf.header.architecture == "llama"
     assert checkpoint.weights_sum == sha256_of(tiny)
-    assert checkpoint.size_bytes == inspect(checkpoint.folder).weight_bytes > 0
+    assert checkpoint.facts.weight_bytes == sum(values.nbytes for values in llama_tensors().values())
 
 
 def test_whole_header_is_read(tiny: Path):
     header = read_gguf_header(tiny)
     assert header.architecture == "llama"
     assert header.metadata["tokenizer.ggml.tokens"] == 259
-    assert set(header.tensors) == set(llama_tensors())
+    assert {tensor.name for tensor in header.tensors} == set(llama_tensors())
 
 
 @pytest.mark.parametrize("kept", [0.99, 0.5, 0.1, 0.01])
@@ -186,7 +186,7 @@ def test_file_cut_short_is_refused_with_sizes(tiny: Path, kept: float):
     whole = tiny.read_bytes()
     tiny.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(CorruptFileError, match=f"the file has {int(len(whole) * kept)}\\b.*Download it again"):
-        prepare(tiny)
+        open_gguf(tiny)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_damaged_header_is_refused(tmp_path: Path, content: bytes, said: str):
     path = tmp_path / "damaged.gguf"
     path.write_bytes(content)
     with pytest.raises(CorruptFileError, match=said):
-        prepare(path)
+        open_gguf(path)
 
 
 def test_any_single_changed_header_byte_is_read_or_refused_but_never_crashes(tiny: Path, tmp_path: Path):
@@ -226,45 +226,142 @@ def test_any_single_changed_header_byte_is_read_or_refused_but_never_crashes(tin
 def test_architecture_that_transformers_lacks_is_named(tmp_path: Path):
     path = write_gguf(tmp_path / "odd.gguf", architecture="rwkv6")
     with pytest.raises(UnsupportedModelError, match="'rwkv6'"):
-        prepare(path)
+        prepared(path)
 
 
-def test_missing_weight_is_refused_rather_than_made_up(tmp_path: Path, cache: Path):
+def test_missing_weight_is_refused_rather_than_made_up(tmp_path: Path):
     tensors = llama_tensors()
     del tensors["blk.0.ffn_up.weight"]
-    with pytest.raises(CorruptFileError, match=r"lacks 1 of the weights.*up_proj"):
-        prepare(write_gguf(tmp_path / "holed.gguf", tensors=tensors))
-    assert not list(cache.glob("prepared/*"))
+    with pytest.raises(CorruptFileError, match=r"1 weights that LlamaForCausalLM needs .*up_proj"):
+        load(write_gguf(tmp_path / "holed.gguf", tensors=tensors))
 
 
-def test_stretched_positions_that_transformers_leaves_out_are_refused(tmp_path: Path):
-    frequencies = {"rope_freqs.weight": np.ones(D_MODEL // HEADS // 2, dtype=np.float32)}
-    with pytest.raises(UnsupportedModelError, match=r"rotary positions .rope_freqs"):
-        prepare(write_gguf(tmp_path / "by_tensor.gguf", tensors=llama_tensors() | frequencies))
+def test_weights_of_another_shape_are_refused(tmp_path: Path):
+    narrow = {"blk.0.ffn_up.weight": np.zeros((FFN // 2, D_MODEL), dtype=np.float32)}
+    with pytest.raises(CorruptFileError, match=r"up_proj.weight has shape .16, 16.* asks for .32, 16"):
+        load(write_gguf(tmp_path / "narrow.gguf", tensors=llama_tensors() | narrow))
 
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"])
+def test_weights_are_what_the_gguf_package_dequantises(tmp_path: Path, kind: str):
+    quantisation = gguf_format.GGMLQuantizationType[kind]
+    values = np.random.default_rng(1).standard_normal((D_MODEL, FFN), dtype=np.float32)
+    packed = gguf_format.quants.quantize(values, quantisation)
+    writer = {"blk.0.ffn_down.weight": (packed, quantisation)}
+    path = write_gguf(tmp_path / "packed.gguf", packed=writer)
+    expected = torch.from_numpy(gguf_format.quants.dequantize(packed, quantisation))
+    assert torch.equal(load(path).model.layers[0].mlp.down_proj.weight, expected)
+
+
+def test_positions_stretched_by_factors_are_those_of_llama_3(tmp_path: Path):
+    scaled = {
+        "rope_type": "llama3",
+        "rope_theta": 10000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    }
+    plain = load(write_gguf(tmp_path / "plain.gguf"))
+    config = copy.deepcopy(plain.config)
+    config.rope_parameters = scaled
+    theirs = transformers.AutoModelForCausalLM.from_config(config)
+    theirs.load_state_dict(plain.state_dict())
+    factors = plain.model.rotary_emb.inv_freq / theirs.model.rotary_emb.inv_freq
+    assert factors.max() > 2, "or nothing would be stretched"
+    stretched = llama_tensors() | {"rope_freqs.weight": factors.numpy()}
+    ours = load(write_gguf(tmp_path / "stretched.gguf", tensors=stretched))
+    ids = torch.arange(40)[None]
+    assert torch.allclose(ours(ids).logits, theirs(ids).logits, atol=1e-4)
+    assert not torch.allclose(ours(ids).logits, plain(ids).logits, atol=1e-2)
+
+
+def test_positions_stretched_evenly_are_those_of_linear_scaling(tmp_path: Path):
+    def stretch(writer: gguf_format.GGUFWriter) -> None:
+        writer.add_rope_scaling_type(gguf_format.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(4.0)
+
+    plain = load(write_gguf(tmp_path / "plain.gguf"))
+    config = copy.deepcopy(plain.config)
+    config.rope_parameters = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+    theirs = transformers.AutoModelForCausalLM.from_config(config)
+    theirs.load_state_dict(plain.state_dict())
+    ours, ids = load(write_gguf(tmp_path / "stretched.gguf", more=stretch)), torch.arange(40)[None]
+    assert torch.allclose(ours(ids).logits, theirs(ids).logits, atol=1e-4)
+    assert not torch.allclose(ours(ids).logits, plain(ids).logits, atol=1e-2)
+
+
+def test_other_stretched_positions_that_transformers_leaves_out_are_refused(tmp_path: Path):
     yarn = gguf_format.RopeScalingType.YARN
     with pytest.raises(UnsupportedModelError, match=r"rotary positions .yarn"):
-        prepare(write_gguf(tmp_path / "by_key.gguf", more=lambda writer: writer.add_rope_scaling_type(yarn)))
+        load(write_gguf(tmp_path / "by_key.gguf", more=lambda writer: writer.add_rope_scaling_type(yarn)))
 
 
-def test_part_of_a_split_model_is_refused(tmp_path: Path):
-    path = write_gguf(tmp_path / "part.gguf", more=lambda writer: writer.add_uint16("split.count", 3))
-    with pytest.raises(UnsupportedModelError, match="one of 3 parts"):
-        prepare(path)
+def split(whole: Path, folder: Path, count: int = 3, more: dict[str, np.ndarray] | None = None) -> list[Path]:
+    """Write a model's tensors into several files, as llama.cpp does."""
+    tensors = list((llama_tensors() | (more or {})).items())
+    files = [folder / f"{whole.stem}-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+    for number, file in enumerate(files):
+
+        def numbered(writer: gguf_format.GGUFWriter, number: int = number) -> None:
+            writer.add_uint16("split.no", number)
+            writer.add_uint16("split.count", count)
+            writer.add_int32("split.tensors.count", len(tensors))
+
+        write_gguf(file, tensors=dict(tensors[number::count]), more=numbered, tokenizer=number == 0)
+    return files
+
+
+def test_a_split_model_is_read_from_all_its_parts(tiny: Path, tmp_path: Path):
+    files = split(tiny, tmp_path)
+    whole = load(tiny).state_dict()
+    for file in files:  # any part names the whole
+        loaded = lw.load(file, device="cpu")._loaded
+        assert {name: weight.sum() for name, weight in loaded.hf.state_dict().items()} == {
+            name: weight.sum() for name, weight in whole.items()
+        }
+    assert len(loaded.checkpoint.facts.weight_files) == 3
+
+
+def test_an_output_head_in_a_later_part_is_not_taken_for_a_tied_one(tiny: Path, tmp_path: Path):
+    head = np.random.default_rng(2).standard_normal((259, D_MODEL), dtype=np.float32)
+    files = split(tiny, tmp_path, more={"output.weight": head})
+    assert "output.weight" not in {tensor.name for tensor in read_gguf_header(files[0]).tensors}
+    assert torch.equal(load(files[0]).lm_head.weight, torch.from_numpy(head))
+
+
+def test_a_missing_part_is_named(tiny: Path, tmp_path: Path):
+    files = split(tiny, tmp_path)
+    files[1].unlink()
+    with pytest.raises(CorruptFileError, match=r"tiny-00002-of-00003.gguf is missing"):
+        open_gguf(files[0])
+
+
+def test_a_part_under_another_name_is_refused(tiny: Path, tmp_path: Path):
+    renamed = split(tiny, tmp_path)[0].rename(tmp_path / "model.gguf")
+    with pytest.raises(CorruptFileError, match=r"one of 3 parts.*NAME-00001-of-0000N"):
+        open_gguf(renamed)
+
+
+def test_parts_of_different_models_are_refused(tiny: Path, tmp_path: Path):
+    files = split(tiny, tmp_path)
+    files[2].write_bytes(files[1].read_bytes())
+    with pytest.raises(CorruptFileError, match=r"don't belong together"):
+        open_gguf(files[0])
 
 
 def test_file_without_tokenizer_is_refused(tmp_path: Path):
     with pytest.raises(UnsupportedModelError, match="no tokenizer"):
-        prepare(write_gguf(tmp_path / "mute.gguf", tokenizer=False))
+        prepared(write_gguf(tmp_path / "mute.gguf", tokenizer=False))
 
 
 def test_missing_file_is_a_model_error(tmp_path: Path):
     with pytest.raises(ModelError, match="cannot be read"):
-        prepare(tmp_path / "missing.gguf")
+        open_gguf(tmp_path / "missing.gguf")
 
 
 def test_cache_that_cannot_be_written_is_named(tiny: Path, cache: Path):
     cache.write_text("a file stands where the folder should be")
     with pytest.raises(ModelError, match="LAYERWISE_CACHE"):
-        prepare(tiny)
+        prepared(tiny)
     assert cache.is_file()

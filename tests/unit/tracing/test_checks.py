@@ -6,15 +6,16 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import layerwise as lw
-from layerwise.capture.loop import capture
+from layerwise.capture.loop import Sweep, capture
 from layerwise.capture.plan import Sequence
 from layerwise.errors import CheckError
 from layerwise.models.head import OutputTransform
-from layerwise.models.loading import LoadedModel
 from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.float32 import Float32Check, check_device, float32_states
 from layerwise.tracing.model import Model
+from layerwise.tracing.reading import capture_requests
+from layerwise.tracing.request import Request, prepare
 
 PROMPT = "The capital of Germany is"
 
@@ -91,12 +92,13 @@ def test_no_numbers_come_out_of_a_model_that_failed_once(load_family):
 
 
 def test_a_state_that_is_not_the_models_is_caught_and_its_layer_named(tiny, monkeypatch):
-    def disturbed(*args):
-        states = capture(*args)
-        states[:, 2] *= 1.001
-        return states
+    class Disturbed(Sweep):
+        def pass_through(self, index, block):
+            super().pass_through(index, block)
+            if index == 1:
+                self.states[:, 2] *= 1.001
 
-    monkeypatch.setattr("layerwise.tracing.reading.capture", disturbed)
+    monkeypatch.setattr("layerwise.tracing.reading.Sweep", Disturbed)
     with pytest.raises(CheckError, match=r"state at layer 2 of Qwen3ForCausalLM.*one chain"):
         Model(tiny._loaded).trace(PROMPT)
 
@@ -193,26 +195,19 @@ def test_a_device_that_computes_something_else_is_caught(fresh):
 
 
 def test_the_comparison_with_float32_runs_once_and_not_where_there_is_nothing_to_compare(tiny, monkeypatch):
-    class Elsewhere(LoadedModel):
-        @property
-        def device(self):  # type: ignore[override]
-            return types.SimpleNamespace(type="cuda")
-
     loaded = tiny._loaded
-    fields = {f.name: getattr(loaded, f.name) for f in dataclasses.fields(loaded)}
-    ids = loaded.tokenizer.encode(PROMPT)
-    states, calls = last_states(tiny, ids), []
-    passed = checks.check_identity(loaded, PROMPT, ids, states)
-    monkeypatch.setattr(checks, "check_identity", lambda *_: passed)
+    elsewhere = dataclasses.replace(loaded, device=types.SimpleNamespace(type="cuda"))
+    prompts = [prepare(loaded, Request(PROMPT))]
+    captured, calls = capture_requests(loaded, prompts, prompts[0].ids), []
     found = Float32Check(device_error=2e-5, drift=None)
     monkeypatch.setattr(checks, "check_against_float32", lambda *_: calls.append(1) or found)
     checker = Checker()
     for _ in range(3):
-        checker.check(Elsewhere(**fields), PROMPT, ids, states, each_length=False)
+        checker.check(elsewhere, prompts, captured, each_length=False)
     assert calls == [1]
     assert checker.float32 == found
     checker = Checker()
-    checker.check(loaded, PROMPT, ids, states, each_length=False)
+    checker.check(loaded, prompts, captured, each_length=False)
     assert calls == [1]
     assert checker.float32 is None
 

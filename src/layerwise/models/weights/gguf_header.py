@@ -1,69 +1,54 @@
-"""What weight files say about themselves, checked against their size; no tensor is read.
+"""What a GGUF file says about itself, checked against its size; no tensor is read.
 
-Sources: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and
-https://github.com/huggingface/safetensors#format. The `gguf` package's own reader makes an array
-of every vocabulary entry (6 s for Gemma's 262144 tokens, and it slices past the end of a file that
-was cut short); this walk takes 0.1 s for the same file.
+Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The `gguf` package's own reader
+makes an array of every vocabulary entry (6 s for Gemma's 262144 tokens, and it slices past the end
+of a file that was cut short); this walk takes 0.1 s for the same file.
 """
 
-import json
 import math
 import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from layerwise.errors import CorruptFileError
+from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless
 
 _AGAIN = "Download it again."
-_HEADER_LIMIT = 100_000_000  # safetensors' own limit
 
 _GGUF_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
 
-_SAFETENSORS_DTYPES = {
-    "BOOL": ("bool", 1),
-    "U8": ("uint8", 1),
-    "I8": ("int8", 1),
-    "F8_E4M3": ("float8_e4m3fn", 1),
-    "F8_E5M2": ("float8_e5m2", 1),
-    "I16": ("int16", 2),
-    "U16": ("uint16", 2),
-    "F16": ("float16", 2),
-    "BF16": ("bfloat16", 2),
-    "I32": ("int32", 4),
-    "U32": ("uint32", 4),
-    "F32": ("float32", 4),
-    "I64": ("int64", 8),
-    "U64": ("uint64", 8),
-    "F64": ("float64", 8),
+_PLAIN = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
 }
+"""ggml's names of types that PyTorch has too."""
 
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """A GGUF file's metadata and the names of its tensors."""
+    """A GGUF file's metadata and its tensors."""
 
     metadata: dict[str, Any]
     """Numbers and strings as they are; for an array, its length."""
-    tensors: tuple[str, ...]
+    tensors: tuple[StoredTensor, ...]
+    """In the file's order and under its names."""
+    size_bytes: int
+    """Of all that comes before the tensors."""
 
     @property
     def architecture(self) -> str:
         """llama.cpp's name for the architecture, such as ``gemma3``."""
         return str(self.metadata["general.architecture"])
-
-
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor of a safetensors file, by its header."""
-
-    dtype: str
-    """As torch spells it, for instance ``bfloat16``."""
-    parameters: int
-    size_bytes: int
 
 
 class _Cursor:
@@ -89,6 +74,16 @@ class _Cursor:
         if self.at > len(self.data):
             raise self.bad(f"its header needs at least {self.at} bytes and the file has {len(self.data)}")
         return start
+
+    def skip_texts(self, count: int) -> None:
+        """Move on by `count` texts: a vocabulary of hundreds of thousands, so in as few steps as there are."""
+        at, length_at = self.at, struct.Struct("<Q").unpack_from
+        try:
+            for _ in range(count):
+                at += 8 + length_at(self.data, at)[0]
+        except (struct.error, OverflowError):
+            at = len(self.data) + 1
+        self.skip(at - self.at)
 
     def bad(self, why: str) -> CorruptFileError:
         return CorruptFileError(f"{harmless(str(self.path))} is not a whole GGUF file: {why}. {_AGAIN}")
@@ -122,9 +117,9 @@ def _walk_gguf(cursor: _Cursor) -> GgufHeader:
         metadata[key] = _gguf_value(cursor, cursor.numbers("I")[0])
     if not isinstance(metadata.get("general.architecture"), str):
         raise cursor.bad("it doesn't name its general.architecture")
-    tensors = [_gguf_tensor(cursor) for _ in range(tensor_count)]
-    _check_extent(cursor, tensors, metadata.get("general.alignment", 32))
-    return GgufHeader(metadata, tuple(name for name, _, _ in tensors))
+    entries = [_tensor_entry(cursor) for _ in range(tensor_count)]
+    size = cursor.at
+    return GgufHeader(metadata, _placed(cursor, entries, metadata.get("general.alignment", 32)), size)
 
 
 def _gguf_value(cursor: _Cursor, kind: int) -> Any:
@@ -138,15 +133,14 @@ def _gguf_value(cursor: _Cursor, kind: int) -> Any:
     if element in _GGUF_NUMBERS:
         cursor.skip(count * struct.calcsize("<" + _GGUF_NUMBERS[element]))
     elif element == _GGUF_STRING:
-        for _ in range(count):
-            cursor.skip(cursor.numbers("Q")[0])
+        cursor.skip_texts(count)
     else:
         raise cursor.bad(f"byte {cursor.at} starts an array of an unknown type, {element}")
     return count
 
 
-def _gguf_tensor(cursor: _Cursor) -> tuple[str, int, int]:
-    """Return a tensor's name, its offset in the data section, and its size in bytes."""
+def _tensor_entry(cursor: _Cursor) -> StoredTensor:
+    """Return a tensor as its entry has it, its offset counted from the beginning of the data."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
     name, (dimensions,) = cursor.text(), cursor.numbers("I")
@@ -154,68 +148,28 @@ def _gguf_tensor(cursor: _Cursor) -> tuple[str, int, int]:
         raise cursor.bad(f"tensor {harmless(name)} has {dimensions} dimensions")
     *shape, kind, offset = cursor.numbers(f"{dimensions}QIQ")
     try:
-        block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
+        stored = GGMLQuantizationType(kind)
+        block, block_bytes = GGML_QUANT_SIZES[stored]
     except (ValueError, KeyError) as error:
         raise cursor.bad(f"tensor {harmless(name)} has the unknown type {kind}") from error
-    return name, offset, math.prod(shape) // block * block_bytes
+    if shape and shape[0] % block:
+        raise cursor.bad(f"rows of {shape[0]} values in tensor {harmless(name)} are no whole blocks of {block}")
+    dtype = _PLAIN.get(stored.name, stored.name)
+    size = math.prod(shape) // block * block_bytes
+    return StoredTensor(name, cursor.path, dtype, tuple(reversed(shape)), offset, size)
 
 
-def _check_extent(cursor: _Cursor, tensors: list[tuple[str, int, int]], alignment: Any) -> None:
+def _placed(cursor: _Cursor, entries: list[StoredTensor], alignment: Any) -> tuple[StoredTensor, ...]:
+    """Return the tensors with their offsets in the file, inside which they all have to lie."""
     if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
         raise cursor.bad(f"its alignment is {alignment}, expected a power of two")
     data_start = -(-cursor.at // alignment) * alignment
-    for name, offset, size in tensors:
-        end = data_start + offset + size
+    tensors = tuple(replace(entry, offset=data_start + entry.offset) for entry in entries)
+    for tensor in tensors:
+        end = tensor.offset + tensor.size_bytes
         if end > len(cursor.data):
             raise cursor.bad(
-                f"tensor {harmless(name)} ends at byte {end} and the file has {len(cursor.data)} bytes, so "
+                f"tensor {harmless(tensor.name)} ends at byte {end} and the file has {len(cursor.data)} bytes, so "
                 "it was cut short"
             )
-
-
-def read_safetensors_header(path: Path) -> dict[str, StoredTensor]:
-    """Return the tensors of a safetensors file by name, all of which lie inside the file.
-
-    Raises:
-        CorruptFileError: Missing, not safetensors, damaged, or cut short; says what was expected.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as opened:
-            start = opened.read(8)
-            length = int.from_bytes(start, "little")
-            if len(start) < 8 or length > min(_HEADER_LIMIT, size - 8):
-                raise _bad_safetensors(path, f"its header should take {length} bytes and the file has {size}")
-            header = json.loads(opened.read(length))
-    except OSError as error:
-        raise CorruptFileError(f"{harmless(str(path))} cannot be read: {error.strerror}. {_AGAIN}") from error
-    except (ValueError, RecursionError) as error:
-        raise _bad_safetensors(path, "its header is not JSON") from error
-    if not isinstance(header, dict):
-        raise _bad_safetensors(path, "its header is not a JSON object")
-    header.pop("__metadata__", None)
-    tensors, end = {}, 0
-    for name, entry in header.items():
-        tensors[name], tensor_end = _stored_tensor(path, name, entry)
-        end = max(end, tensor_end)
-    if size != 8 + length + end:
-        raise _bad_safetensors(path, f"expected {8 + length + end} bytes and found {size}")
     return tensors
-
-
-def _stored_tensor(path: Path, name: str, entry: Any) -> tuple[StoredTensor, int]:
-    """Return a header entry as a record, and where its bytes end in the data section."""
-    try:
-        shape, (start, end) = [int(n) for n in entry["shape"]], entry["data_offsets"]
-        dtype, item_size = _SAFETENSORS_DTYPES.get(entry["dtype"], (str(entry["dtype"]).lower(), None))
-        parameters = math.prod(shape)
-        sane = 0 <= start <= end and (item_size is None or end - start == parameters * item_size)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _bad_safetensors(path, f"its entry for {harmless(name)} has no dtype, shape and offsets") from error
-    if not sane:
-        raise _bad_safetensors(path, f"{harmless(name)} ({dtype}, {shape}) doesn't fill bytes {start} to {end}")
-    return StoredTensor(dtype, parameters, end - start), end
-
-
-def _bad_safetensors(path: Path, why: str) -> CorruptFileError:
-    return CorruptFileError(f"{harmless(str(path))} is not a whole safetensors file: {why}. {_AGAIN}")

@@ -1,0 +1,92 @@
+"""Weights in safetensors files."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layerwise.errors import UnsupportedModelError
+from layerwise.models.weights.room import Room
+from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.text import harmless
+
+_PIECE = 16 << 20
+"""Bytes read before they are raised to float32: they then come from the cache."""
+
+
+class SafetensorsWeights:
+    """A checkpoint in the hub's layout, under the names that its files have."""
+
+    quantizer = None
+
+    def __init__(self, tensors: Mapping[str, StoredTensor], hf_model: Any) -> None:
+        """Lay out how `tensors` become the parameters of `hf_model`, a transformers model."""
+        from transformers.conversion_mapping import get_model_conversion_mapping
+
+        self.tensors = dict(tensors)
+        self.files = WeightFiles({tensor.file for tensor in self.tensors.values()})
+        self.conversions = get_model_conversion_mapping(hf_model)
+        self._parameter_of = _renamed(self.tensors, self.conversions, hf_model)
+
+    def parameter_of(self, name: str) -> str:
+        return self._parameter_of[name]
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        dtype = getattr(torch, self.tensors[name].dtype, None)
+        if not isinstance(dtype, torch.dtype):
+            raise UnsupportedModelError(
+                f"{harmless(name)} is stored as {harmless(self.tensors[name].dtype)}, which PyTorch "
+                f"{torch.__version__} does not have. Update PyTorch, or use a checkpoint in bfloat16."
+            )
+        return dtype
+
+    def read(self, names: Iterable[str], room: Room, *, raised: bool) -> dict[str, Tensor]:
+        return {name: self._raised(name, room) if raised else self._stored(name, room) for name in names}
+
+    def read_rows(self, name: str, start: int, stop: int) -> Tensor:
+        tensor, dtype = self.tensors[name], self.dtype_of(name)
+        rows = torch.empty(stop - start, *tensor.shape[1:], dtype=dtype)
+        self.files.read(tensor, _memory(rows), start * (tensor.size_bytes // tensor.shape[0]))
+        return rows
+
+    def _stored(self, name: str, room: Room) -> Tensor:
+        whole = room.take(self.tensors[name].shape, self.dtype_of(name))
+        self.files.read(self.tensors[name], _memory(whole))
+        return whole
+
+    def _raised(self, name: str, room: Room) -> Tensor:
+        tensor, dtype = self.tensors[name], self.dtype_of(name)
+        if dtype == torch.float32 or not dtype.is_floating_point:
+            return self._stored(name, room)
+        whole = room.take(tensor.shape, torch.float32)
+        values, step = whole.view(-1), _PIECE // dtype.itemsize
+        piece = torch.empty(min(step, len(values)), dtype=dtype)
+        for start in range(0, len(values), step):
+            part = piece[: len(values) - start]
+            self.files.read(tensor, _memory(part), start * dtype.itemsize)
+            values[start : start + len(part)] = part
+        return whole
+
+
+def _renamed(tensors: Mapping[str, StoredTensor], conversions: list[Any], hf_model: Any) -> dict[str, str]:
+    """Return the model's parameter for each stored tensor, as transformers names it while loading."""
+    import copy
+
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+    conversions = copy.deepcopy(conversions)  # they note what they were used for
+    renamings = [each for each in conversions if isinstance(each, WeightRenaming)]
+    converters = [each for each in conversions if isinstance(each, WeightConverter)]
+    expected, base = hf_model.state_dict(), hf_model.base_model_prefix
+    renamed = {}
+    for name in tensors:
+        renamed[name], _ = rename_source_key(name, renamings, converters, base, expected)
+        if renamed[name] not in expected and name in expected:
+            renamed[name] = name
+    return renamed
+
+
+def _memory(tensor: Tensor) -> memoryview:
+    """Return a contiguous tensor's memory, to be written to."""
+    return memoryview(tensor.view(-1).view(torch.uint8).numpy())

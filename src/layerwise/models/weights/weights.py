@@ -1,0 +1,113 @@
+"""A checkpoint's weights, read a few tensors at a time into a transformers model."""
+
+import copy
+import re
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.errors import CorruptFileError
+from layerwise.models.quiet import quiet_transformers
+from layerwise.models.weights.room import Room
+from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.text import harmless
+
+
+class Weights(Protocol):
+    """A checkpoint's weights as transformers takes them up."""
+
+    files: WeightFiles
+    tensors: dict[str, StoredTensor]
+    """By the name in the checkpoint."""
+    conversions: list[Any]
+    """transformers' own way from what `read` returns to the model's parameters."""
+    quantizer: Any
+
+    def parameter_of(self, name: str) -> str:
+        """Return the name of the model's parameter, or the first of them, that a stored tensor becomes."""
+        ...
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """Return what a stored tensor is read as, where nothing else is asked for."""
+        ...
+
+    def read(self, names: Iterable[str], room: Room, *, raised: bool) -> dict[str, Tensor]:
+        """Return stored tensors as a state dict that the conversions take; `raised` floats are in float32."""
+        ...
+
+    def read_rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Return consecutive rows of a stored matrix, [row, column]."""
+        ...
+
+
+class Filler:
+    """Puts a checkpoint's weights into a model that was made without memory for them."""
+
+    def __init__(self, hf_model: Any, weights: Weights, dtype: torch.dtype, device: torch.device) -> None:
+        self.weights = weights
+        self._hf_model, self._dtype, self._device = hf_model, dtype, device
+
+    def size_of(self, name: str) -> int:
+        """Return the bytes that a stored tensor takes in the model."""
+        dtype = self._dtype if self._dtype == torch.float32 else self.weights.dtype_of(name)
+        return self.weights.tensors[name].parameters * dtype.itemsize
+
+    @torch.no_grad()
+    def fill(self, names: Iterable[str], room: Room) -> None:
+        """Read stored tensors and make them the model's parameters.
+
+        Raises:
+            CorruptFileError: they have another shape than the model's configuration asks for.
+        """
+        from transformers.core_model_loading import convert_and_load_state_dict_in_model
+        from transformers.modeling_utils import LoadStateDictConfig
+
+        config = LoadStateDictConfig(
+            dtype=self._dtype,
+            dtype_plan=self._hf_model._get_dtype_plan(self._dtype),
+            device_map={"": self._device},
+            hf_quantizer=self.weights.quantizer,
+            weight_mapping=copy.deepcopy(self.weights.conversions),  # they note what they were used for
+        )
+        state_dict = self.weights.read(names, room, raised=self._dtype == torch.float32)
+        with quiet_transformers():
+            report, _ = convert_and_load_state_dict_in_model(self._hf_model, state_dict, config)
+        for name, stored, expected in sorted(report.mismatched_keys):
+            raise CorruptFileError(
+                f"{harmless(name)} has shape {tuple(stored)} in the weight files, and the configuration asks for "
+                f"{tuple(expected)}: they belong to different models, or one was edited. Download the model again."
+            )
+        for name, error in report.conversion_errors.items():
+            raise CorruptFileError(f"transformers could not make {harmless(name)} of the stored weights: {error}")
+
+
+def names_by_block(weights: Weights, prefix: str) -> dict[int | None, list[str]]:
+    """Return the stored tensors of each block, and under None those outside all blocks.
+
+    Args:
+        weights: the checkpoint's.
+        prefix: the list of blocks' name in the model, for instance ``model.layers``.
+    """
+    inside = re.compile(re.escape(prefix) + r"\.(\d+)\.")
+    grouped: dict[int | None, list[str]] = {}
+    for name in weights.tensors:
+        found = inside.match(weights.parameter_of(name))
+        grouped.setdefault(int(found[1]) if found else None, []).append(name)
+    return grouped
+
+
+def expect_complete(module: nn.Module, name: str, but: tuple[str, ...] = ()) -> None:
+    """Raise CorruptFileError if a module still lacks weights, apart from those whose names begin as in `but`."""
+    lacking = [n for n, parameter in module.named_parameters() if parameter.is_meta and not n.startswith(but)]
+    if lacking:
+        raise missing_weights(name, lacking)
+
+
+def missing_weights(name: str, lacking: list[str]) -> CorruptFileError:
+    """Return the error for weights that a model needs and its files do not have."""
+    return CorruptFileError(
+        f"{len(lacking)} weights that {name} needs are in none of its weight files ({', '.join(sorted(lacking)[:3])}"
+        f"{', …' if len(lacking) > 3 else ''}); they would be random numbers. Download the model again."
+    )

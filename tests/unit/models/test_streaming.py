@@ -1,0 +1,150 @@
+"""A streamed model gives what the same model gives that is in memory, and reads its weights once for it."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+import layerwise as lw
+from layerwise.errors import CorruptFileError, DoesNotFitError, ModelError
+from layerwise.models import assembly, device
+from layerwise.models.device import bytes_of, used_memory
+from layerwise.models.weights import matrix
+from layerwise.models.weights.matrix import StoredMatrix
+
+PROMPTS = ["The capital of Germany is", "2 + 2 =", "Once upon a time a king lived in a castle by the river"]
+
+
+@pytest.fixture
+def streamed(monkeypatch):
+    """Loads a folder streamed, however small it is: ``streamed(folder, memory=…)``."""
+
+    def load(folder, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(device, "find_room", lambda *_: None)
+            return lw.load(folder, device="cpu", **kwargs)
+
+    return load
+
+
+@pytest.fixture(params=["qwen3", "llama3", "mistral", "gemma2"])
+def folder(request, family_folder):
+    return family_folder(request.param)
+
+
+def same(one: lw.Trace, other: lw.Trace) -> bool:
+    first, second = one.to_frame(), other.to_frame()
+    return first.equals(second)
+
+
+def test_streamed_gives_the_same_bits(folder, streamed):
+    fed, whole = streamed(folder), lw.load(folder, device="cpu")
+    for prompt in PROMPTS:
+        assert same(
+            fed.trace(prompt, answer=" Berlin", positions="all"), whole.trace(prompt, answer=" Berlin", positions="all")
+        )
+
+
+def test_a_sweep_reads_each_byte_of_the_blocks_once(folder, streamed):
+    fed = streamed(folder)
+    stored = fed._loaded.checkpoint.facts.tensors.values()
+    blocks = sum(tensor.size_bytes for tensor in stored if ".layers." in tensor.name)
+    for _ in range(3):
+        before = fed.bytes_read
+        fed.trace_all([lw.Request(prompt) for prompt in PROMPTS])
+        read = fed.bytes_read - before
+        assert blocks <= read < blocks * 1.05 + 50_000  # and the rows of the embedding table
+
+
+def test_it_generates_what_the_whole_model_does(folder, streamed):
+    fed, whole = streamed(folder), lw.load(folder, device="cpu")
+    assert fed.trace(PROMPTS[0], generate=3).generated == whole.trace(PROMPTS[0], generate=3).generated
+
+
+def test_only_the_blocks_in_use_have_weights(folder, streamed):
+    fed = streamed(folder)._loaded
+    for index in range(fed.n_layers):
+        with fed.residency.at_hand(index) as block:
+            assert not any(parameter.is_meta for parameter in block.parameters())
+            there = [not next(each.parameters()).is_meta for each in fed.parts.blocks]
+            assert sum(there) <= 2
+
+
+def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, streamed, monkeypatch):
+    plan = assembly._plan
+    monkeypatch.setattr(assembly, "_plan", lambda *a, **k: dataclasses.replace(plan(*a, **k), rooms=1, head_fits=False))
+    monkeypatch.setattr(matrix, "SLICE", 10_000)
+    fed = streamed(folder)
+    whole = lw.load(folder, device="cpu")
+    assert isinstance(fed._loaded.head.weight, StoredMatrix)
+    ours, theirs = (model.trace(PROMPTS[0], positions="all").to_frame() for model in (fed, whole))
+    assert (ours.top_id == theirs.top_id).all()
+    assert (ours.entropy_bits - theirs.entropy_bits).abs().max() < 1e-4
+
+
+def test_a_budget_below_one_block_says_the_smallest_that_works(folder, streamed):
+    with pytest.raises(DoesNotFitError, match=r"too small to stream.*at least --memory \d+\.\dGB"):
+        streamed(folder, memory=used_memory() // 2)
+
+
+def test_a_weight_that_is_in_no_file_is_named(tmp_path, fresh_parts, streamed):
+    from safetensors.torch import load_file, save_file
+
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors["model.layers.2.mlp.up_proj.weight"]
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(CorruptFileError, match=r"model.layers.2 needs .*mlp.up_proj.weight"):
+        streamed(tmp_path).trace(PROMPTS[0])
+
+
+def test_shapes_that_disagree_with_the_configuration_are_named(tmp_path, fresh_parts, streamed):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"intermediate_size": 128}))
+    with pytest.raises(CorruptFileError, match=r"mlp.*has shape .*96.*128"):
+        streamed(tmp_path).trace(PROMPTS[0])
+
+
+def test_a_file_that_is_changed_meanwhile_stops_the_run(tmp_path, fresh_parts, streamed):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    fed = streamed(tmp_path)
+    fed.trace(PROMPTS[0])
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    with (tmp_path / "model.safetensors").open("r+b") as weights:
+        weights.truncate(len(whole) // 2)
+    with pytest.raises(CorruptFileError, match=r"was changed while it was in use"):
+        fed.trace(PROMPTS[0])
+
+
+def test_the_bridge_says_that_it_needs_the_whole_model(folder, streamed):
+    with pytest.raises(ModelError, match=r"needs all of .* in memory"):
+        _ = streamed(folder).bridge
+
+
+def test_half_precision_is_streamed_as_it_is_run_in_memory(folder, streamed):
+    fed = streamed(folder, dtype="bfloat16")
+    whole = lw.load(folder, device="cpu", dtype="bfloat16")
+    assert fed.info.dtype == "bfloat16"
+    assert torch.equal(*(torch.from_numpy(m.trace(PROMPTS[0]).top_ids) for m in (fed, whole)))
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("4GB", 4 * 10**9), ("512 mb", 512 * 10**6), ("1.5GiB", 3 * 2**29), ("1000", 1000), (7, 7), ("auto", None)],
+)
+def test_memory_as_people_write_it(written, size):
+    assert bytes_of(written) == size
+
+
+@pytest.mark.parametrize("written", ["", "4 apples", "-1GB", "0", "GB"])
+def test_memory_that_cannot_be_read_is_refused(written):
+    with pytest.raises(ModelError, match=r"Expected memory"):
+        bytes_of(written)
