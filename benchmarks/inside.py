@@ -30,7 +30,9 @@ def token_ids(model: lw.Model, prompt: str) -> Tensor:
 
 def unembedding(model: lw.Model) -> Tensor:
     """Return W_U, [token, d_model]."""
-    return model._loaded.head.weight
+    weight = model._loaded.head.weight
+    assert isinstance(weight, Tensor), "the models compared are in memory"
+    return weight
 
 
 def final_norm(model: lw.Model) -> torch.nn.Module:

@@ -47,8 +47,9 @@ class ModelInfo:
     """Bundled name, hub id, or path."""
     revision: str | None
     """Commit on the hub, where there is one."""
-    weights_sum: str
-    """SHA-256 of the weights; which bytes it covers depends on `source`."""
+    weights_sum: str | None
+    """SHA-256 of the weights; which bytes it covers depends on `source`. None for a streamed model whose
+    files were never hashed: that would take as long as reading them, and a stored run does it."""
     architecture: str
     """Class name in transformers."""
     n_layers: int

@@ -1,13 +1,15 @@
 """The bundled models' files, fetched and prepared in the default cache."""
 
-import time
 from pathlib import Path
 
 import pytest
+import torch
+import transformers
 
 from layerwise.files import sha256_of
-from layerwise.models import bundled, gguf
-from layerwise.models.checkpoint import inspect
+from layerwise.models import bundled
+from layerwise.models.checkpoint import locate
+from layerwise.models.names import resolve
 
 
 @pytest.mark.parametrize("name", list(bundled.BUNDLED))
@@ -17,16 +19,22 @@ def test_pulled_file_has_the_known_sum(name: str):
 
 @pytest.mark.parametrize("name", list(bundled.BUNDLED))
 def test_second_preparation_returns_at_once_and_touches_nothing(name: str):
-    model = bundled.BUNDLED[name]
-    folder = gguf.prepare(bundled.pull(name), weights_sum=model.sha256)
-    facts = inspect(folder)
-    assert facts.config["architectures"] == [model.architecture]
-    assert facts.config["num_hidden_layers"] == model.layers
-    before = modified(folder)
-    start = time.perf_counter()
-    assert gguf.prepare(bundled.pull(name), weights_sum=model.sha256) == folder
-    assert time.perf_counter() - start < 5  # 0.3 s measured on 2 busy cores; making it anew takes 30 s
-    assert modified(folder) == before
+    model, checkpoint = bundled.BUNDLED[name], locate(resolve(name))
+    assert checkpoint.facts.config["architectures"] == [model.architecture]
+    assert checkpoint.facts.config["num_hidden_layers"] == model.layers
+    assert checkpoint.weights_sum == model.sha256
+    before = modified(checkpoint.folder)
+    assert locate(resolve(name)).folder == checkpoint.folder
+    assert modified(checkpoint.folder) == before
+
+
+def test_a_bundled_model_is_what_transformers_makes_of_its_file(bundled_model):
+    """Every weight, bit for bit: ours are dequantised piece by piece, theirs whole."""
+    file = bundled.bundled_file(bundled_model.info.name)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    expected = theirs.state_dict()
+    for name, weight in bundled_model._loaded.hf.state_dict().items():
+        assert torch.equal(weight, expected[name]), name
 
 
 def modified(folder: Path) -> dict[str, int]:

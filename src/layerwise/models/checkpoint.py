@@ -11,7 +11,7 @@ from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models import bundled, hub
-from layerwise.models.cache import remembered_sha256
+from layerwise.models.cache import known_sha256, remembered_sha256
 from layerwise.models.gguf import GgufModel, open_gguf, prepare
 from layerwise.models.names import Source
 from layerwise.models.weights.safetensors_header import read_safetensors_header
@@ -56,6 +56,12 @@ class Checkpoint:
     gguf: GgufModel | None
     """Where the weights are in GGUF files."""
     facts: CheckpointFacts
+
+    @property
+    def known_weights_sum(self) -> str | None:
+        """The `weights_sum`, if it is known without hashing a file."""
+        known = all(_is_hub_blob(file) or known_sha256(file) for file in self.facts.weight_files)
+        return self.weights_sum if known else None
 
     @cached_property
     def weights_sum(self) -> str:
@@ -188,9 +194,11 @@ def _shard(folder: Path, name: Any) -> Path:
 
 def _file_sum(file: Path) -> str:
     """Return a file's SHA-256; the hub's cache already names large files by theirs."""
-    if file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", file.resolve().name):
-        return file.resolve().name
-    return remembered_sha256(file)
+    return file.resolve().name if _is_hub_blob(file) else remembered_sha256(file)
+
+
+def _is_hub_blob(file: Path) -> bool:
+    return file.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", file.resolve().name) is not None
 
 
 def _shown(path: Path) -> str:

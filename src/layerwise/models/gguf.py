@@ -24,7 +24,7 @@ from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless
 from layerwise.types import Progress
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when preparation changes: folders of another format are made anew."""
 
 _RECORD = "layerwise.json"
@@ -168,6 +168,7 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
     """Write transformers' reading of the metadata into `folder`, and return its settings as they were read."""
     from transformers import AutoConfig, AutoTokenizer
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     def tell(what: str) -> None:
         if progress:
@@ -185,6 +186,7 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
             settings = load_gguf_checkpoint(str(link), return_tensors=False)["config"]
         _expect_known_positions(gguf, config)
         _look_into_all_parts(gguf, config)
+        config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return json.loads(json.dumps(settings, default=str))

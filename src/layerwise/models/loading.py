@@ -1,6 +1,7 @@
 """A model by name, folder, file, or already in memory, ready to be read layer by layer."""
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ class LoadedModel:
             source=checkpoint.source.kind if checkpoint else "memory",
             location=checkpoint.source.location if checkpoint else self.name,
             revision=checkpoint.revision if checkpoint else None,
-            weights_sum=checkpoint.weights_sum if checkpoint else _sum_in_memory(self.hf),
+            weights_sum=self._weights_sum(),
             architecture=type(self.hf).__name__,
             n_layers=self.n_layers,
             d_model=self.head.weight.shape[1],
@@ -79,6 +80,18 @@ class LoadedModel:
             dtype=dtype_name(self.dtype),
             device=self.device.type,
         )
+
+    def identified(self) -> ModelInfo:
+        """Return `info` with the weights' sum, computed if need be."""
+        if self.info.weights_sum is None and self.checkpoint:
+            self.__dict__["info"] = dataclasses.replace(self.info, weights_sum=self.checkpoint.weights_sum)
+        return self.info
+
+    def _weights_sum(self) -> str | None:
+        if self.checkpoint is None:
+            return _sum_in_memory(self.hf)
+        resident = isinstance(self.residency, Resident)
+        return self.checkpoint.weights_sum if resident else self.checkpoint.known_weights_sum
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -181,6 +194,7 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> Loa
 
 def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
     parts = find_parts(hf_model)
+    unembedding: Any = parts.unembedding
     _refuse_non_finite(hf_model, name)
     return LoadedModel(
         name=name,
@@ -190,8 +204,8 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
         head=make_head(hf_model.config, parts),
         checkpoint=checkpoint,
         residency=Resident(parts.blocks),
-        device=parts.unembedding.weight.device,
-        dtype=parts.unembedding.weight.dtype,
+        device=unembedding.weight.device,
+        dtype=unembedding.weight.dtype,
         parameters=_count(hf_model),
     )
 

@@ -36,7 +36,7 @@ class Residency(Protocol):
 class Resident:
     """Every block has its weights all the time."""
 
-    blocks: Sequence[nn.Module]
+    blocks: nn.ModuleList
     bytes_read: int = 0
 
     def at_hand(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:

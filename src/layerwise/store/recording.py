@@ -77,7 +77,7 @@ def record(
     for name in study.models:
         on_progress(f"loading {name}", done, steps)
         model = load(name)
-        manifest["models"][name] = asdict(model.info)
+        manifest["models"][name] = asdict(model.identified())
         for group in groups:
             on_progress(f"reading {name}", done, steps)
             needed += _record_group(study, folder, model, group, manifest, stored)

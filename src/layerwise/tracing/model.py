@@ -27,6 +27,10 @@ class Model:
         """What the model is and how it runs here."""
         return self._loaded.info
 
+    def identified(self) -> ModelInfo:
+        """Return `info` with the weights' sum, which may have to be computed: that reads all files once."""
+        return self._loaded.identified()
+
     @property
     def n_layers(self) -> int:
         """Number of blocks; layers run from 0 to this."""

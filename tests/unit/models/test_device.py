@@ -55,7 +55,7 @@ def test_a_model_without_room_is_streamed(machine):
     machine(cuda=1, cpu=10)
     streamed = place(8 * GB, "bfloat16")
     assert (streamed.device.type, streamed.dtype) == ("cuda", torch.bfloat16)
-    assert 7 * GB < streamed.budget < 10 * GB
+    assert (streamed.budget or 0) - used_memory() == 7 * GB, "seven tenths of what is free"
     machine(cpu=64)
     assert place(8 * GB, "bfloat16").budget is None
 

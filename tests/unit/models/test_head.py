@@ -110,6 +110,7 @@ def test_final_norm_is_a_float32_copy_and_the_unembedding_is_shared(fresh_parts)
     loaded = lw.load(hf_model.bfloat16(), tokenizer=hf_tokenizer)._loaded
     assert loaded.head.final_norm.weight.dtype == torch.float32
     assert hf_model.model.norm.weight.dtype == torch.bfloat16
+    assert isinstance(loaded.head.weight, torch.Tensor)
     assert loaded.head.weight.data_ptr() == hf_model.lm_head.weight.data_ptr()
 
 

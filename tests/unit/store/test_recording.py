@@ -50,6 +50,9 @@ def load(load_family, names):
             self.model, self.family, self.info = load_family(family), family, load_family(family).info
             self.passes = passes
 
+        def identified(self):
+            return self.model.identified()
+
         def trace_all(self, *args, **kwargs):
             self.passes.append((self.family, kwargs["lenses"]))
             return self.model.trace_all(*args, **kwargs)

@@ -120,7 +120,7 @@ class GgufWeights:
         raw = np.empty(min(step, len(out)) * row_bytes, dtype=np.uint8)
         for start in range(0, len(out), step):
             part = raw[: (len(out) - start) * row_bytes]
-            self.files.read(tensor, memoryview(part), (first + start) * row_bytes)
+            self.files.read(tensor, part.data, (first + start) * row_bytes)
             made = _dequantise(part, tensor.dtype)
             values[start * out.shape[1] :][: len(made)] = made
 

@@ -89,4 +89,4 @@ def _renamed(tensors: Mapping[str, StoredTensor], conversions: list[Any], hf_mod
 
 def _memory(tensor: Tensor) -> memoryview:
     """Return a contiguous tensor's memory, to be written to."""
-    return memoryview(tensor.view(-1).view(torch.uint8).numpy())
+    return tensor.view(-1).view(torch.uint8).numpy().data

@@ -1,0 +1,1 @@
+"""Benchmarks of models that are larger than the memory they may take."""
