@@ -17,6 +17,7 @@ from layerwise.capture.shared import can_share, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
+from layerwise.models.room import RoomOnDisk
 from layerwise.types import Progress
 
 _TOKENS_AT_ONCE = 256
@@ -30,6 +31,9 @@ _PASS = 16
 
 _LEAST_SAVED = 4 * _PASS
 """Tokens that a shared beginning has to save: it takes a pass of its own, and divides what comes behind it."""
+
+_FOR_FILLING_UP = 1 << 20
+"""Bytes on disk for what groups are filled up with; beyond, a group is kept in memory."""
 
 _returns_tuple: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 """By list of blocks: whether they return a tuple that begins with the hidden state, or the state itself."""
@@ -89,23 +93,29 @@ class Sweep:
         """
         shareable = can_share(model.parts, model.hf.config)
         segments = split_into_segments(sequences, _TOKENS_AT_ONCE, _LEAST_SAVED) if shareable else whole(sequences)
-        self._groups = _groups_at_layer_0(model, segments)
+        count, tokens = sum(len(s.positions) for s in sequences), sum(len(s.ids) for s in segments)
+        self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
+        self._groups = _groups_at_layer_0(model, segments, self._disk)
         self._n_layers, self._progress = model.n_layers, progress
         self._residency, self._began = model.residency, time.perf_counter()
         self._read_before = self._residency.bytes_read
-        like, count = self._groups[0].hidden, sum(len(sequence.positions) for sequence in sequences)
-        self.states = like.new_empty(count, model.n_layers + 1, like.shape[-1])
+        like = self._groups[0].hidden
+        shape = (count, model.n_layers + 1, like.shape[-1])
+        self.states = self._disk.take(shape, like.dtype) if self._disk else like.new_empty(shape)
         self._keep(0)
 
     @torch.no_grad()
     def pass_through(self, index: int, block: nn.Module) -> None:
         for group in self._groups:
-            group.hidden = group.calls[index](block, group.hidden)
+            done = group.calls[index](block, group.hidden)
+            group.hidden = group.hidden.copy_(done) if self._disk else done
         self._keep(index + 1)
 
     def _keep(self, layer: int) -> None:
         for group in self._groups:
             self.states[group.places, layer] = group.hidden[group.kept]
+            if self._disk:
+                self._disk.release()
         if self._progress:
             self._progress(self._pace(), layer, self._n_layers)
 
@@ -134,7 +144,15 @@ def run_blocks(model: LoadedModel, passengers: list[Passenger]) -> None:
                 passenger.pass_through(index, block)
 
 
-def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Group]:
+def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
+    """Return room for so many states, those on their way included, where memory has none."""
+    if model.device.type != "cpu":
+        return None  # they are in the accelerator's memory, and the readout wants them there
+    allowed, size = model.residency.room_for_states, n_states * model.head.weight.shape[1] * model.dtype.itemsize
+    return None if allowed is None or size <= allowed else RoomOnDisk(size + _FOR_FILLING_UP)
+
+
+def _groups_at_layer_0(model: LoadedModel, segments: list[Segment], disk: RoomOnDisk | None) -> list[_Group]:
     """Return the groups that segments run in; each stands behind those that it goes on from."""
     parents = {segment.parent for segment in segments}
     groups: list[_Group] = []
@@ -151,6 +169,8 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment]) -> list[_Gro
         ids = torch.tensor(filled_up, device=model.device)
         hidden, calls = record_block_calls(model, ids, cache)
         kept = [(row, position, place) for row, segment in enumerate(mine) for position, place in segment.kept]
+        if disk:
+            hidden = disk.take(tuple(hidden.shape), hidden.dtype).copy_(hidden)
         rows, positions, places = torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).unbind(-1)
         groups.append(_Group(hidden, calls, (rows, positions), places))
     return groups

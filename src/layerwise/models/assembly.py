@@ -11,8 +11,8 @@ from layerwise.errors import DoesNotFitError
 from layerwise.models.blocks import Parts, find_parts
 from layerwise.models.device import readable_size, used_memory
 from layerwise.models.residency import Streamed, StreamedBlock
+from layerwise.models.room import Room
 from layerwise.models.weights.matrix import SLICE, StoredMatrix, slices_of
-from layerwise.models.weights.room import Room
 from layerwise.models.weights.weights import Filler, Weights, expect_complete, missing_weights, names_by_block
 from layerwise.types import Progress
 
@@ -99,7 +99,7 @@ def stream(
         StreamedBlock(block, f"{prefix}.{index}", names.get(index, []), filler)
         for index, block in enumerate(parts.blocks)
     ]
-    return Streamed(blocks, [Room(plan.block) for _ in range(plan.rooms)], filler), unembedding
+    return Streamed(blocks, [Room(plan.block) for _ in range(plan.rooms)], filler, plan.spare), unembedding
 
 
 def _name_of(hf_model: Any, wanted: nn.Module) -> str:
@@ -117,6 +117,8 @@ class _Plan:
     rooms: int
     block: int
     head_fits: bool
+    spare: int
+    """What is left for hidden states."""
 
 
 def _plan(budget: int, outside: int, head: int, block: int) -> _Plan:
@@ -124,8 +126,9 @@ def _plan(budget: int, outside: int, head: int, block: int) -> _Plan:
     fixed = used_memory() + _WORKING_SPACE + outside
     block += 64 * 64  # alignment
     for rooms, head_fits in ((2, True), (1, True), (2, False), (1, False)):
-        if fixed + rooms * block + (head if head_fits else SLICE) <= budget:
-            return _Plan(rooms, block, head_fits)
+        needed = fixed + rooms * block + (head if head_fits else SLICE)
+        if needed <= budget:
+            return _Plan(rooms, block, head_fits, budget - needed)
     least = fixed + block + min(head, SLICE)
     raise DoesNotFitError(
         f"A budget of {readable_size(budget)} is too small to stream this model: its largest block takes "

@@ -187,7 +187,11 @@ def _shard(folder: Path, name: Any) -> Path:
             "folder. Don't use this checkpoint unless you know why."
         )
     path = folder / name
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # a name too long for the file system
+        there = False
+    if not there:
         raise CorruptFileError(f"{_shown(path)} is missing: {_INDEX} says that it holds weights. Download it again.")
     return path
 

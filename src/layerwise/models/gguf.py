@@ -21,7 +21,7 @@ from layerwise.models.cache import cache_folder, writing_to_cache
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.weights.gguf_header import GgufHeader, read_gguf_header
 from layerwise.models.weights.stored import StoredTensor
-from layerwise.text import harmless
+from layerwise.text import harmless, one_line
 from layerwise.types import Progress
 
 FORMAT = 3
@@ -57,27 +57,37 @@ def open_gguf(gguf_file: Path) -> GgufModel:
         header = read_gguf_header(gguf_file)
         count = header.metadata.get("split.count", 1)
         if count == 1:
+            _expect_architecture(gguf_file, header)
             return GgufModel((gguf_file,), header, {tensor.name: tensor for tensor in header.tensors})
         files = _parts(gguf_file, count)
         headers = [read_gguf_header(file) for file in files]
     except OSError as error:
         raise ModelError(f"{harmless(str(gguf_file))} cannot be read: {error.strerror}.") from error
+    _expect_architecture(files[0], headers[0])
     tensors = {tensor.name: tensor for each in headers for tensor in each.tensors}
     promised = headers[0].metadata.get("split.tensors.count", len(tensors))
     if len(tensors) != promised:
         raise CorruptFileError(
-            f"The {count} parts of {harmless(gguf_file.name)} hold {len(tensors)} tensors, and {promised} were "
-            "promised: they don't belong together. Download all parts again."
+            f"The {count} parts of {harmless(gguf_file.name)} hold {len(tensors)} tensors, and "
+            f"{one_line(str(promised))} were promised: they don't belong together. Download all parts again."
         )
     return GgufModel(files, headers[0], tensors)
+
+
+def _expect_architecture(gguf_file: Path, header: GgufHeader) -> None:
+    if not isinstance(header.metadata.get("general.architecture"), str):
+        raise CorruptFileError(
+            f"{harmless(str(gguf_file))} is not a whole GGUF model: it doesn't name its general.architecture. Download "
+            "it again."
+        )
 
 
 def _parts(gguf_file: Path, count: Any) -> tuple[Path, ...]:
     """Return the files of a split model, which llama.cpp names NAME-00001-of-00003.gguf and so on."""
     named = _PART.fullmatch(gguf_file.name)
-    if not isinstance(count, int) or not named or int(named["count"]) != count:
+    if not isinstance(count, int) or count < 1 or not named or int(named["count"]) != count:
         raise CorruptFileError(
-            f"{harmless(gguf_file.name)} is one of {count} parts of a model, and its name does not say which: expected "
+            f"{harmless(gguf_file.name)} is one of {one_line(str(count))} parts of a model, and its name does not say which: expected "
             "NAME-00001-of-0000N.gguf. Give the parts the names that they were published under."
         )
     files = tuple(

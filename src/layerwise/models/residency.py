@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from layerwise.models.weights.room import Room
+from layerwise.models.room import Room
 from layerwise.models.weights.weights import Filler, expect_complete
 
 
@@ -21,6 +21,11 @@ class Residency(Protocol):
     @property
     def bytes_read(self) -> int:
         """Bytes of weights read from disk since the model was loaded, in order to run it."""
+        ...
+
+    @property
+    def room_for_states(self) -> int | None:
+        """Bytes of hidden states that may be kept in memory; None for as many as there are."""
         ...
 
     def at_hand(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
@@ -38,6 +43,7 @@ class Resident:
 
     blocks: nn.ModuleList
     bytes_read: int = 0
+    room_for_states: int | None = None
 
     def at_hand(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
         return contextlib.nullcontext(self.blocks[index])
@@ -79,14 +85,18 @@ class StreamedBlock:
 class Streamed:
     """A few blocks have weights at a time, and the next is read while one computes."""
 
-    def __init__(self, blocks: Sequence[StreamedBlock], rooms: Sequence[Room], filler: Filler) -> None:
+    def __init__(
+        self, blocks: Sequence[StreamedBlock], rooms: Sequence[Room], filler: Filler, room_for_states: int
+    ) -> None:
         """Take a model's blocks without weights.
 
         Args:
             blocks: in the order in which they run.
             rooms: one for each block that may have weights at the same time; two let the next be read ahead.
             filler: what reads for them.
+            room_for_states: bytes of hidden states that may be kept in memory beside them.
         """
+        self.room_for_states: int | None = room_for_states
         self._blocks, self._filler = blocks, filler
         self._free = list(rooms)
         self._held: dict[int, Room] = {}

@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
 
 import layerwise as lw
+from layerwise.capture import loop
 from layerwise.errors import CorruptFileError, DoesNotFitError, ModelError
 from layerwise.models import assembly, device
 from layerwise.models.device import bytes_of, used_memory
+from layerwise.models.room import RoomOnDisk
 from layerwise.models.weights import matrix
 from layerwise.models.weights.matrix import StoredMatrix
 
@@ -148,3 +151,24 @@ def test_memory_as_people_write_it(written, size):
 def test_memory_that_cannot_be_read_is_refused(written):
     with pytest.raises(ModelError, match=r"Expected memory"):
         bytes_of(written)
+
+
+def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder, streamed, monkeypatch, tmp_path):
+    monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path))
+    fed, whole = streamed(folder), lw.load(folder, device="cpu")
+    fed._loaded.residency.room_for_states = 1000
+    made = []
+    monkeypatch.setattr(loop, "RoomOnDisk", lambda size: made.append(size) or RoomOnDisk(size))
+    for positions in ("last", "all"):
+        ours, theirs = (m.trace_all([lw.Request(p, positions=positions) for p in PROMPTS]) for m in (fed, whole))
+        assert all(same(one[0], other[0]) for one, other in zip(ours, theirs, strict=True))
+    assert len(made) == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["sums.json"], "the others are gone"
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room on disk")
+def test_a_disk_without_room_for_the_states_is_named(folder, streamed):
+    fed = streamed(folder)
+    with pytest.raises(ModelError, match=r"Hidden states of .* exceed the memory .*give more --memory"):
+        RoomOnDisk(2**62)
+    assert fed.trace(PROMPTS[0]).tokens

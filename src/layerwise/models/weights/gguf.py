@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
+from layerwise.models.room import Room
 from layerwise.models.weights.gguf_header import GgufHeader
-from layerwise.models.weights.room import Room
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
 
 _PIECE = 1 << 19

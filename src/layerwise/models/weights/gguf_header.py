@@ -5,21 +5,29 @@ makes an array of every vocabulary entry (6 s for Gemma's 262144 tokens, and it 
 of a file that was cut short); this walk takes 0.1 s for the same file.
 """
 
+import itertools
 import math
 import mmap
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from layerwise.errors import CorruptFileError
 from layerwise.models.weights.stored import StoredTensor
-from layerwise.text import harmless
+from layerwise.text import harmless, one_line
 
 _AGAIN = "Download it again."
 
 _GGUF_NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
+
+_LONGEST_NAME = 65_535
+"""Bytes: the format's limit for keys."""
+
+_MOST_ENTRIES = 1 << 17
+"""Keys, or tensors. Models have thousands; a file that promises more would only fill the memory."""
 
 _PLAIN = {
     "F64": "float64",
@@ -34,12 +42,16 @@ _PLAIN = {
 """ggml's names of types that PyTorch has too."""
 
 
+class ArrayLength(int):
+    """How many entries an array of the metadata has."""
+
+
 @dataclass(frozen=True)
 class GgufHeader:
     """A GGUF file's metadata and its tensors."""
 
     metadata: dict[str, Any]
-    """Numbers and strings as they are; for an array, its length."""
+    """Numbers and strings as they are; for an array, its `ArrayLength`."""
     tensors: tuple[StoredTensor, ...]
     """In the file's order and under its names."""
     size_bytes: int
@@ -47,7 +59,7 @@ class GgufHeader:
 
     @property
     def architecture(self) -> str:
-        """llama.cpp's name for the architecture, such as ``gemma3``."""
+        """llama.cpp's name for the architecture, such as ``gemma3``; later parts of a split model don't have it."""
         return str(self.metadata["general.architecture"])
 
 
@@ -60,6 +72,14 @@ class _Cursor:
     def numbers(self, layout: str) -> tuple[Any, ...]:
         start = self.skip(struct.calcsize("<" + layout))
         return struct.unpack_from("<" + layout, self.data, start)
+
+    def name(self) -> str:
+        """Return a text that is short, or the file would not be a real one."""
+        (length,) = struct.unpack_from("<Q", self.data, self.skip(8))
+        if length > _LONGEST_NAME:
+            raise self.bad(f"byte {self.at} starts a name of {length} bytes, expected at most {_LONGEST_NAME}")
+        self.at -= 8
+        return self.text()
 
     def text(self) -> str:
         start = self.skip(self.numbers("Q")[0])
@@ -111,15 +131,25 @@ def _walk_gguf(cursor: _Cursor) -> GgufHeader:
     _, version, tensor_count, entry_count = cursor.numbers("IIQQ")
     if version not in (2, 3):
         raise cursor.bad(f"its version is {version}, expected 2 or 3 in little-endian order")
+    if max(tensor_count, entry_count) > _MOST_ENTRIES:
+        raise cursor.bad(
+            f"it promises {entry_count} keys and {tensor_count} tensors, so its header needs at least "
+            f"{24 + 13 * entry_count + 24 * tensor_count} bytes; models have at most {_MOST_ENTRIES} of each"
+        )
     metadata: dict[str, Any] = {}
     for _ in range(entry_count):
-        key = cursor.text()
+        key = cursor.name()
+        if key in metadata:
+            raise cursor.bad(f"it has {one_line(key)} twice")
         metadata[key] = _gguf_value(cursor, cursor.numbers("I")[0])
-    if not isinstance(metadata.get("general.architecture"), str):
-        raise cursor.bad("it doesn't name its general.architecture")
-    entries = [_tensor_entry(cursor) for _ in range(tensor_count)]
+    entries: dict[str, StoredTensor] = {}
+    for _ in range(tensor_count):
+        entry = _tensor_entry(cursor)
+        if entry.name in entries:
+            raise cursor.bad(f"it has two tensors called {one_line(entry.name)}")
+        entries[entry.name] = entry
     size = cursor.at
-    return GgufHeader(metadata, _placed(cursor, entries, metadata.get("general.alignment", 32)), size)
+    return GgufHeader(metadata, _placed(cursor, entries.values(), metadata.get("general.alignment", 32)), size)
 
 
 def _gguf_value(cursor: _Cursor, kind: int) -> Any:
@@ -136,40 +166,46 @@ def _gguf_value(cursor: _Cursor, kind: int) -> Any:
         cursor.skip_texts(count)
     else:
         raise cursor.bad(f"byte {cursor.at} starts an array of an unknown type, {element}")
-    return count
+    return ArrayLength(count)
 
 
 def _tensor_entry(cursor: _Cursor) -> StoredTensor:
     """Return a tensor as its entry has it, its offset counted from the beginning of the data."""
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    name, (dimensions,) = cursor.text(), cursor.numbers("I")
+    name, (dimensions,) = cursor.name(), cursor.numbers("I")
     if dimensions > 8:  # ggml allows 4
-        raise cursor.bad(f"tensor {harmless(name)} has {dimensions} dimensions")
+        raise cursor.bad(f"tensor {one_line(name)} has {dimensions} dimensions")
     *shape, kind, offset = cursor.numbers(f"{dimensions}QIQ")
     try:
         stored = GGMLQuantizationType(kind)
         block, block_bytes = GGML_QUANT_SIZES[stored]
     except (ValueError, KeyError) as error:
-        raise cursor.bad(f"tensor {harmless(name)} has the unknown type {kind}") from error
-    if shape and shape[0] % block:
-        raise cursor.bad(f"rows of {shape[0]} values in tensor {harmless(name)} are no whole blocks of {block}")
+        raise cursor.bad(f"tensor {one_line(name)} has the unknown type {kind}") from error
+    row = shape[0] if shape else 1
+    if row % block:
+        raise cursor.bad(f"rows of {row} values in tensor {one_line(name)} are no whole blocks of {block}")
+    if 0 in shape:
+        raise cursor.bad(f"tensor {one_line(name)} has no values")
     dtype = _PLAIN.get(stored.name, stored.name)
     size = math.prod(shape) // block * block_bytes
     return StoredTensor(name, cursor.path, dtype, tuple(reversed(shape)), offset, size)
 
 
-def _placed(cursor: _Cursor, entries: list[StoredTensor], alignment: Any) -> tuple[StoredTensor, ...]:
-    """Return the tensors with their offsets in the file, inside which they all have to lie."""
-    if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
-        raise cursor.bad(f"its alignment is {alignment}, expected a power of two")
+def _placed(cursor: _Cursor, entries: Iterable[StoredTensor], alignment: Any) -> tuple[StoredTensor, ...]:
+    """Return the tensors with their offsets in the file, inside which they all have to lie, each by itself."""
+    if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
+        raise cursor.bad(f"its alignment is {one_line(str(alignment))}, expected a power of two")
     data_start = -(-cursor.at // alignment) * alignment
     tensors = tuple(replace(entry, offset=data_start + entry.offset) for entry in entries)
     for tensor in tensors:
         end = tensor.offset + tensor.size_bytes
         if end > len(cursor.data):
             raise cursor.bad(
-                f"tensor {harmless(tensor.name)} ends at byte {end} and the file has {len(cursor.data)} bytes, so "
+                f"tensor {one_line(tensor.name)} ends at byte {end} and the file has {len(cursor.data)} bytes, so "
                 "it was cut short"
             )
+    for before, after in itertools.pairwise(sorted(tensors, key=lambda tensor: tensor.offset)):
+        if before.offset + before.size_bytes > after.offset:
+            raise cursor.bad(f"tensors {one_line(before.name)} and {one_line(after.name)} share bytes")
     return tensors

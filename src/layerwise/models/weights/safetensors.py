@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.weights.room import Room
+from layerwise.models.room import Room
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
 from layerwise.text import harmless
 

@@ -4,16 +4,17 @@ Source: https://github.com/huggingface/safetensors#format.
 """
 
 import json
-import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from layerwise.errors import CorruptFileError
 from layerwise.models.weights.stored import StoredTensor
-from layerwise.text import harmless
+from layerwise.text import harmless, one_line
 
 _AGAIN = "Download it again."
 _HEADER_LIMIT = 100_000_000  # safetensors' own limit
+_NUMBER_LIMIT = 1 << 63  # as safetensors, which counts in 64 bits
 
 _DTYPES = {
     "BOOL": ("bool", 1),
@@ -56,7 +57,12 @@ def read_safetensors_header(path: Path) -> dict[str, StoredTensor]:
         raise _bad_safetensors(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     tensors = {name: _stored_tensor(path, name, entry, 8 + length) for name, entry in header.items()}
-    end = max((tensor.offset + tensor.size_bytes for tensor in tensors.values()), default=8 + length)
+    end = 8 + length
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.size_bytes)):
+        if tensor.offset != end:  # the format allows neither holes nor tensors that share bytes
+            where = f"byte {tensor.offset}, and what comes before it ends at byte {end}"
+            raise _bad_safetensors(path, f"{one_line(tensor.name)} begins at {where}")
+        end += tensor.size_bytes
     if size != end:
         raise _bad_safetensors(path, f"expected {end} bytes and found {size}")
     return tensors
@@ -66,16 +72,27 @@ def _stored_tensor(path: Path, name: str, entry: Any, data_start: int) -> Stored
     try:
         shape, (start, end) = tuple(entry["shape"]), entry["data_offsets"]
         dtype, item_size = _DTYPES.get(entry["dtype"], (str(entry["dtype"]).lower(), None))
-        if not all(type(n) is int and n >= 0 for n in (*shape, start, end)):
+        if not all(type(n) is int and 0 <= n < _NUMBER_LIMIT for n in (*shape, start, end)):
             raise ValueError("not a size")
-        sane = start <= end and (item_size is None or end - start == math.prod(shape) * item_size)
+        count = _product(shape)
+        sane = start <= end and (item_size is None or end - start == count * item_size)
     except (KeyError, TypeError, ValueError) as error:
-        raise _bad_safetensors(path, f"its entry for {harmless(name)} has no dtype, shape and offsets") from error
+        raise _bad_safetensors(path, f"its entry for {one_line(name)} has no dtype, shape and offsets") from error
     if not sane:
         raise _bad_safetensors(
-            path, f"{harmless(name)} ({harmless(dtype)}, {list(shape)}) doesn't fill bytes {start} to {end}"
+            path, f"{one_line(name)} ({one_line(dtype)}, {list(shape[:8])}) doesn't fill bytes {start} to {end}"
         )
     return StoredTensor(name, path, dtype, shape, data_start + start, end - start)
+
+
+def _product(shape: Iterable[int]) -> int:
+    """Return the number of elements; the product of a hostile shape's millions of sizes would take hours."""
+    count = 1
+    for size in shape:
+        count *= size
+        if count >= _NUMBER_LIMIT:
+            raise ValueError("more elements than any file has")
+    return count
 
 
 def _bad_safetensors(path: Path, why: str) -> CorruptFileError:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from layerwise.errors import CorruptFileError
 from layerwise.models.quiet import quiet_transformers
-from layerwise.models.weights.room import Room
+from layerwise.models.room import Room
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
 from layerwise.text import harmless
 
