@@ -16,7 +16,7 @@ from layerwise.models.gguf import GgufModel, open_gguf, prepare
 from layerwise.models.names import Source
 from layerwise.models.weights.safetensors_header import read_safetensors_header
 from layerwise.models.weights.stored import StoredTensor
-from layerwise.text import harmless
+from layerwise.text import harmless, one_line
 from layerwise.types import Progress
 
 _INDEX = "model.safetensors.index.json"
@@ -109,7 +109,7 @@ def inspect(folder: Path) -> CheckpointFacts:
         promised = {name for name, shard in shard_of.items() if shard == file}
         if lacking := sorted(promised - held.keys()):
             raise CorruptFileError(
-                f"{_shown(file)} should hold {harmless(lacking[0])} by {_INDEX} and does not "
+                f"{_shown(file)} should hold {one_line(lacking[0])} by {_INDEX} and does not "
                 f"({len(lacking)} tensors missing). Download the model again."
             )
         tensors |= held
@@ -180,10 +180,11 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, Path]]:
 
 def _shard(folder: Path, name: Any) -> Path:
     """Return the path of a file named by the index, which must lie in the folder."""
-    parts = PurePosixPath(str(name)).parts + PureWindowsPath(str(name)).parts
-    if not isinstance(name, str) or not parts or ".." in parts or any(p.endswith(("/", "\\", ":")) for p in parts):
+    parts = PurePosixPath(name).parts + PureWindowsPath(name).parts if isinstance(name, str) else ()
+    if not parts or ".." in parts or any(p.endswith(("/", "\\", ":")) for p in parts):
+        shown = repr(one_line(name)) if isinstance(name, str) else f"({type(name).__name__})"
         raise CorruptFileError(
-            f"{_shown(folder / _INDEX)} names the weight file {harmless(str(name))!r}, which is outside the "
+            f"{_shown(folder / _INDEX)} names the weight file {shown}, which is outside the "
             "folder. Don't use this checkpoint unless you know why."
         )
     path = folder / name
@@ -192,7 +193,8 @@ def _shard(folder: Path, name: Any) -> Path:
     except OSError:  # a name too long for the file system
         there = False
     if not there:
-        raise CorruptFileError(f"{_shown(path)} is missing: {_INDEX} says that it holds weights. Download it again.")
+        shown = f"{_shown(folder)}/{one_line(name)}"
+        raise CorruptFileError(f"{shown} is missing: {_INDEX} says that it holds weights. Download it again.")
     return path
 
 

@@ -87,8 +87,8 @@ def _parts(gguf_file: Path, count: Any) -> tuple[Path, ...]:
     named = _PART.fullmatch(gguf_file.name)
     if not isinstance(count, int) or count < 1 or not named or int(named["count"]) != count:
         raise CorruptFileError(
-            f"{harmless(gguf_file.name)} is one of {one_line(str(count))} parts of a model, and its name does not say which: expected "
-            "NAME-00001-of-0000N.gguf. Give the parts the names that they were published under."
+            f"{harmless(gguf_file.name)} is one of {one_line(str(count))} parts of a model, and its name does not say "
+            "which: expected NAME-00001-of-0000N.gguf. Give the parts the names that they were published under."
         )
     files = tuple(
         gguf_file.with_name(f"{named['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)
@@ -117,7 +117,7 @@ def prepare(gguf: GgufModel, progress: Progress | None = None) -> Path:
         ModelError: The cache cannot be written.
     """
     metadata_sum = _metadata_sum(gguf)
-    target = cache_folder() / "prepared" / f"{gguf.files[0].stem[:80]}-{metadata_sum[:16]}"
+    target = _target(gguf, metadata_sum)
     if _is_whole(target, metadata_sum):
         return target
     if "tokenizer.ggml.tokens" not in gguf.header.metadata:
@@ -130,6 +130,12 @@ def prepare(gguf: GgufModel, progress: Progress | None = None) -> Path:
         settings = _convert(gguf, scratch, progress)
         _write_record(scratch, gguf, metadata_sum, settings)
     return target
+
+
+def is_prepared(gguf: GgufModel) -> bool:
+    """Return whether `prepare` would find its work done."""
+    metadata_sum = _metadata_sum(gguf)
+    return _is_whole(_target(gguf, metadata_sum), metadata_sum)
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -153,6 +159,10 @@ def read_tokenizer(folder: Path) -> Any:
         chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
         **{name: settings[name] for name in _TOKENIZER_SETTINGS if name in settings},
     )
+
+
+def _target(gguf: GgufModel, metadata_sum: str) -> Path:
+    return cache_folder() / "prepared" / f"{gguf.files[0].stem[:80]}-{metadata_sum[:16]}"
 
 
 def _metadata_sum(gguf: GgufModel) -> str:

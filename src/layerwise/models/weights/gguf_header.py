@@ -74,15 +74,13 @@ class _Cursor:
         return struct.unpack_from("<" + layout, self.data, start)
 
     def name(self) -> str:
-        """Return a text that is short, or the file would not be a real one."""
-        (length,) = struct.unpack_from("<Q", self.data, self.skip(8))
-        if length > _LONGEST_NAME:
-            raise self.bad(f"byte {self.at} starts a name of {length} bytes, expected at most {_LONGEST_NAME}")
-        self.at -= 8
-        return self.text()
+        return self.text(_LONGEST_NAME)
 
-    def text(self) -> str:
-        start = self.skip(self.numbers("Q")[0])
+    def text(self, longest: int | None = None) -> str:
+        (length,) = self.numbers("Q")
+        if longest is not None and length > longest:
+            raise self.bad(f"byte {self.at} starts a name of {length} bytes, expected at most {longest}")
+        start = self.skip(length)
         try:
             return self.data[start : self.at].decode("utf-8")
         except UnicodeDecodeError as error:
@@ -195,7 +193,8 @@ def _tensor_entry(cursor: _Cursor) -> StoredTensor:
 def _placed(cursor: _Cursor, entries: Iterable[StoredTensor], alignment: Any) -> tuple[StoredTensor, ...]:
     """Return the tensors with their offsets in the file, inside which they all have to lie, each by itself."""
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
-        raise cursor.bad(f"its alignment is {one_line(str(alignment))}, expected a power of two")
+        shown = "an array" if isinstance(alignment, ArrayLength) else one_line(str(alignment))
+        raise cursor.bad(f"its alignment is {shown}, expected a power of two")
     data_start = -(-cursor.at // alignment) * alignment
     tensors = tuple(replace(entry, offset=data_start + entry.offset) for entry in entries)
     for tensor in tensors:
