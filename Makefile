@@ -6,7 +6,7 @@ INSTALLED := .venv/.installed
 MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 
-.PHONY: help setup demo test check bench experiments clean
+.PHONY: help setup demo test check bench bench-large experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -14,6 +14,7 @@ help:
 	@echo "test         run the tests"
 	@echo "check        style, types"
 	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
+	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
 	@echo "experiments  rewrite the committed reports from a run"
 	@echo "clean        remove the environment and what was built"
 
@@ -47,6 +48,9 @@ check: $(INSTALLED)
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	$(BIN)/python -m benchmarks --refresh --json benchmarks/results.json
+
+bench-large: setup
+	$(BIN)/python -m benchmarks.large --refresh --json benchmarks/results-large.json
 
 experiments: demo
 	$(BIN)/layerwise runs report runs/001_layers_and_logits --out $(STUDY)

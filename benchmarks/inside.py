@@ -1,13 +1,19 @@
 """The only place here that reaches into layerwise: a model's weights, the readout alone, and its parts."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import layerwise as lw
-from layerwise.models import compiled_product, product
+from benchmarks.clock import seconds_of
+from layerwise.capture.loop import record_block_calls
+from layerwise.models import compiled_product, device, product
+from layerwise.models.weights.stored import StoredTensor
 from layerwise.readout import compiled_statistics, statistics
 from layerwise.readout.kernel import read_out
 from layerwise.readout.statistics import Readout, Wanted
@@ -68,3 +74,41 @@ STATISTICS: dict[str, Callable[[Tensor], Readout]] = {
     "PyTorch": _statistics(statistics.read_logits_in_tiles),
     "compiled": _statistics(compiled_statistics.read_logits),
 }
+
+
+@contextmanager
+def always_streamed() -> Iterator[None]:
+    """Have models streamed inside the block, be there ever so much memory."""
+    found, device.find_room = device.find_room, lambda *_: None
+    try:
+        yield
+    finally:
+        device.find_room = found
+
+
+def block_seconds(model: lw.Model, ids: Tensor) -> float:
+    """Return the time of the first block's own arithmetic on some sequences, its weights in memory."""
+    loaded = model._loaded
+    hidden, calls = record_block_calls(loaded, ids)
+    with loaded.residency.at_hand(0) as block, torch.no_grad():
+        calls[0](block, hidden)
+        return median(seconds_of(lambda: calls[0](block, hidden)) for _ in range(3))
+
+
+def bytes_of_blocks(model: lw.Model) -> int:
+    """Return how many bytes a streamed model's blocks take on disk."""
+    return sum(tensor.size_bytes for tensors in _blocks(model).values() for tensor in tensors)
+
+
+def largest_block(model: lw.Model) -> int:
+    """Return the bytes of a streamed model's largest block in float32."""
+    return max(sum(4 * tensor.parameters for tensor in tensors) for tensors in _blocks(model).values())
+
+
+def _blocks(model: lw.Model) -> dict[int, list[StoredTensor]]:
+    checkpoint = model._loaded.checkpoint
+    blocks: dict[int, list[StoredTensor]] = {}
+    for name, tensor in (checkpoint.facts.tensors if checkpoint else {}).items():
+        if inside := re.search(r"(?:layers|blk)\.(\d+)\.", name):
+            blocks.setdefault(int(inside[1]), []).append(tensor)
+    return blocks

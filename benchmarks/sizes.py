@@ -56,7 +56,7 @@ def cost(axis: str, size: int) -> Cost:
     import layerwise as lw
 
     shape = replace(Shape(), **{axis: size})
-    model = lw.load(_random_llama(shape), tokenizer=_tokenizer())
+    model = lw.load(random_llama(shape), tokenizer=word_tokenizer())
     requests = [lw.Request(_prompt(i, shape.positions), positions="all") for i in range(shape.prompts)]
     model.trace("w0 w1")
     megabytes = added_peak(lambda: model.trace_all(requests))
@@ -64,7 +64,8 @@ def cost(axis: str, size: int) -> Cost:
     return Cost(axis, size, statistics.median(times), megabytes)
 
 
-def _random_llama(shape: Shape) -> Any:
+def random_llama(shape: Shape) -> Any:
+    """Return a transformers model of a shape, its weights random."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -81,7 +82,8 @@ def _random_llama(shape: Shape) -> Any:
     ).eval()
 
 
-def _tokenizer() -> Any:
+def word_tokenizer() -> Any:
+    """Return a tokenizer of a few words, ``w0`` and so on."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -35,8 +35,8 @@ _LEAST_SAVED = 4 * _PASS
 _FOR_FILLING_UP = 1 << 20
 """Bytes on disk for what groups are filled up with; beyond, a group is kept in memory."""
 
-_returns_tuple: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
-"""By list of blocks: whether they return a tuple that begins with the hidden state, or the state itself."""
+_returned: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
+"""By list of blocks: how long a tuple they return that begins with the hidden state; None for the state itself."""
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,10 @@ def record_block_calls(
         UnsupportedModelError: the model's forward fails so, or doesn't call each block once.
     """
     parts = model.parts
-    if parts.blocks not in _returns_tuple and cache is not None:
+    if parts.blocks not in _returned and cache is not None:
         record_block_calls(model, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
     seen: list[tuple[Tensor, BlockCall]] = []
-    first = contextlib.nullcontext() if parts.blocks in _returns_tuple else model.residency.at_hand(0)
+    first = contextlib.nullcontext() if parts.blocks in _returned else model.residency.at_hand(0)
     with first, _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
         cached = {} if cache is None else {"past_key_values": cache}
         parts.backbone(input_ids=ids, use_cache=cache is not None, **cached)
@@ -218,12 +218,14 @@ def _replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall
     """
     first = blocks[0].forward
 
-    def note(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor]:
+    def note(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor | None, ...]:
         seen.append((hidden_states, BlockCall(args, kwargs)))
-        if blocks not in _returns_tuple:
+        if blocks not in _returned:
             with torch.no_grad():
-                _returns_tuple[blocks] = isinstance(first(hidden_states, *args, **kwargs), tuple)
-        return (hidden_states,) if _returns_tuple[blocks] else hidden_states
+                output = first(hidden_states, *args, **kwargs)
+            _returned[blocks] = len(output) if isinstance(output, tuple) else None
+        length = _returned[blocks]
+        return hidden_states if length is None else (hidden_states, *[None] * (length - 1))
 
     before = [block.__dict__.get("forward") for block in blocks]
     try:

@@ -32,13 +32,13 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[P
     own head, norm and output transform, none of them layerwise's. Passengers are taken along
     through each block as it is used, so that a streamed model is read once for all of them.
     """
-    received: list[Tensor] = []
+    received: dict[int, Tensor] = {}
     aside = False  # whether it is the passengers who call a block
 
-    def look(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def look(layer: int, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not aside:
             hidden = args[0] if args else kwargs["hidden_states"]
-            received.append(output_state(hidden)[0, -1].clone())
+            received[layer] = output_state(hidden)[0, -1].clone()  # the last time counts: NanoChat norms embeddings too
 
     def take_along(index: int, block: Any, *_: Any) -> None:
         nonlocal aside
@@ -49,7 +49,10 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[P
             aside = False
 
     watched = [*model.parts.blocks, model.parts.final_norm]
-    hooks = [module.register_forward_pre_hook(look, with_kwargs=True) for module in watched]
+    hooks = [
+        module.register_forward_pre_hook(functools.partial(look, layer), with_kwargs=True)
+        for layer, module in enumerate(watched)
+    ]
     for index, block in enumerate(model.parts.blocks):
         hooks.append(block.register_forward_hook(functools.partial(take_along, index)))
     try:
@@ -58,7 +61,9 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[P
     finally:
         for hook in hooks:
             hook.remove()
-    return OwnForward(ids, output.logits[0, -1].float(), torch.stack(received))
+    return OwnForward(
+        ids, output.logits[0, -1].float(), torch.stack([received[layer] for layer in range(len(watched))])
+    )
 
 
 @torch.no_grad()

@@ -1,26 +1,36 @@
 """`layerwise models`: which models there are, and how they stand here."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, Revision, progress_bar, results_console, say_note
 
+if TYPE_CHECKING:
+    from layerwise.models.names import Source
+
+ListCapabilities = Annotated[
+    bool, typer.Option("--capabilities", help="What can be read of which decoder architecture, and why not.")
+]
+
 app = typer.Typer(help="Models that are known by name, and any other's facts.", no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)
-def _default(context: typer.Context) -> None:
+def _default(context: typer.Context, capabilities: ListCapabilities = False) -> None:
     if context.invoked_subcommand is None:
-        list_models()
+        list_models(capabilities)
 
 
 @app.command("list")
-def list_models(debug: Debug = False) -> None:
+def list_models(capabilities: ListCapabilities = False, debug: Debug = False) -> None:
     """List the models that have a name here: source, size, whether they are present and fit.
 
     Example: layerwise models list
     """
+    if capabilities:
+        _list_capabilities()
+        return
     from rich import box
     from rich.table import Table
 
@@ -45,6 +55,29 @@ def list_models(debug: Debug = False) -> None:
     console.print("Also any hub id (organisation/name), folder in the hub's layout, or GGUF file.", style="dim")
 
 
+def _list_capabilities() -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from layerwise.models.capabilities import YES, capabilities
+
+    known = capabilities()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("architecture", "lens", "streamed", "shared beginnings", "GGUF", "TransformerLens's bridge"):
+        table.add_column(title, no_wrap=title == "architecture", overflow="fold")
+    for row in known.rows:
+        cells = (row.architecture, row.lens, row.streamed, row.shared_beginnings, row.gguf, row.bridge)
+        table.add_row(*map(Text, cells))
+    console = results_console()
+    console.print(table)
+    console.print(
+        f"{sum(row.lens == YES for row in known.rows)} of {len(known.rows)} are read. Tried with tiny random models, "
+        f"transformers {known.transformers} and TransformerLens {known.transformer_lens}.",
+        style="dim",
+    )
+
+
 @app.command("show")
 def show(
     name: Annotated[str, typer.Argument(help="Bundled name, alias, hub id, folder or GGUF file.")],
@@ -55,20 +88,70 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Load a model and show what it is.
+    """Load a model and show what it is; of a GGUF file also what it says about itself.
 
     Example: layerwise models show smollm2-135m
     """
     from dataclasses import asdict
 
+    from layerwise.models.names import resolve
     from layerwise.text import harmless
     from layerwise.tracing.model import load
 
-    with progress_bar(quiet) as progress:
-        info = load(name, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress).info
-    for key, value in asdict(info).items():
-        shown = f"{value:,}" if isinstance(value, int) else "" if value is None else harmless(str(value))
-        print(f"{key:15} {shown}")
+    source = resolve(name, revision)
+    try:
+        with progress_bar(quiet) as progress:
+            info = load(name, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress).info
+        for key, value in asdict(info).items():
+            shown = f"{value:,}" if isinstance(value, int) else "" if value is None else harmless(str(value))
+            print(f"{key:15} {shown}")
+    finally:  # the header also tells of a model that cannot be loaded
+        _print_gguf_header(source)
+
+
+_MOST_KEYS = 200
+
+
+def _print_gguf_header(source: "Source") -> None:
+    """Print a GGUF file's metadata and how its tensors are stored; nothing for other models."""
+    from collections import Counter
+    from pathlib import Path
+
+    from layerwise.models.bundled import bundled_file
+    from layerwise.models.gguf import open_gguf
+    from layerwise.text import one_line
+
+    if source.kind not in ("bundled", "gguf"):
+        return
+    file = bundled_file(source.location) if source.kind == "bundled" else Path(source.location)
+    if not file.is_file():
+        return
+    opened = open_gguf(file)
+    metadata = opened.header.metadata
+    print(f"\nmetadata of {one_line(opened.files[0].name)}")
+    shown = [(one_line(key, 60), _metadata_text(value)) for key, value in list(metadata.items())[:_MOST_KEYS]]
+    width = max(len(key) for key, _ in shown)
+    for key, text in shown:
+        print(f"{key:{width}} {text}")
+    if len(metadata) > len(shown):
+        print(f"… and {len(metadata) - len(shown):,} more")
+    of_file = f" in {len(opened.files)} files" if len(opened.files) > 1 else ""
+    print(f"\ntensors by type{of_file}")
+    tensors, sizes = Counter[str](), Counter[str]()
+    for tensor in opened.tensors.values():
+        tensors[tensor.dtype] += 1
+        sizes[tensor.dtype] += tensor.size_bytes
+    for kind, size in sizes.most_common():
+        print(f"{kind:15} {tensors[kind]:>5,} tensors {size / 1e6:>12,.1f} MB")
+
+
+def _metadata_text(value: object) -> str:
+    from layerwise.models.weights.gguf_header import ArrayLength
+    from layerwise.text import one_line
+
+    if isinstance(value, ArrayLength):
+        return "(1 entry)" if value == 1 else f"({value:,} entries)"
+    return f"{value:g}" if isinstance(value, float) else one_line(str(value), 200)
 
 
 @app.command("pull")

@@ -1,5 +1,6 @@
 """A transformers model made without memory for its weights, then given them: all, or block by block as it runs."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,7 @@ def stream(
     """
     filler = Filler(hf_model, weights, dtype, device)
     prefix = _name_of(hf_model, parts.blocks)
-    names = names_by_block(weights, prefix)
+    names = names_by_block(weights, prefix, _in_several_blocks(hf_model, parts))
     embedding = hf_model.get_input_embeddings()
     table = _stored_matrix(hf_model, weights, embedding)
     head = _stored_matrix(hf_model, weights, parts.unembedding)
@@ -89,12 +90,14 @@ def stream(
         block=max((sum(filler.size_of(name) for name in some) for some in names.values()), default=0),
     )
     filler.fill(outside, Room(0))
+    hf_model.tie_weights()
     elsewhere = (f"{prefix}.", *_names_of(hf_model, embedding, parts.unembedding))
     expect_complete(hf_model, type(hf_model).__name__, but=elsewhere)
     _move_buffers(hf_model, device)
+    embedding.weight = nn.Parameter(torch.empty(0, table.shape[1], dtype=dtype, device=device), requires_grad=False)
     embedding.register_forward_pre_hook(_EmbeddedRows(table, dtype, device))
     unembedding = head.whole().to(device) if plan.head_fits else head
-    hf_model.set_output_embeddings(_Unembedding(unembedding, getattr(parts.unembedding, "bias", None)))
+    hf_model.set_output_embeddings(_Unembedding(unembedding, getattr(parts.unembedding, "bias", None), dtype, device))
     blocks = [
         StreamedBlock(block, f"{prefix}.{index}", names.get(index, []), filler)
         for index, block in enumerate(parts.blocks)
@@ -153,6 +156,13 @@ def _names_of(hf_model: Any, *modules: nn.Module) -> list[str]:
     return [name for name, parameter in named if any(parameter is each for each in own)]
 
 
+def _in_several_blocks(hf_model: Any, parts: Parts) -> set[str]:
+    """Return the names of parameters that blocks have in common, as Zamba 2's have their attention."""
+    blocks = Counter(id(parameter) for block in parts.blocks for parameter in block.parameters())
+    named = hf_model.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in named if blocks[id(parameter)] > 1}
+
+
 class _EmbeddedRows:
     """Gives an embedding the rows of the tokens that it is called with, and nothing else."""
 
@@ -171,9 +181,11 @@ class _EmbeddedRows:
 class _Unembedding(nn.Module):
     """The model's output head as a linear map, its weight in another precision or on disk."""
 
-    def __init__(self, weight: Tensor | StoredMatrix, bias: Tensor | None) -> None:
+    def __init__(self, weight: Tensor | StoredMatrix, bias: Tensor | None, dtype: torch.dtype, device: torch.device):
         super().__init__()
         self._weight, self._bias = weight, bias
+        self.weight = torch.empty((), dtype=dtype, device=device).expand(weight.shape)
+        """Of the matrix that the model was made with: Mamba gives its states the dtype that it reads off here."""
 
     def forward(self, states: Tensor) -> Tensor:
         """Return the logits of `states`, computed in their precision."""

@@ -8,6 +8,7 @@ from torch import nn
 from layerwise.errors import UnsupportedModelError
 
 _FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_norm", "norm_f")
+"""Which of several norms it is: Bloom norms its embeddings too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,25 +31,58 @@ def find_parts(hf_model: Any) -> Parts:
         UnsupportedModelError: a part is missing or ambiguous; the message names it.
     """
     name = type(hf_model).__name__
-    backbone = hf_model.get_decoder()
+    depth = text_config(hf_model.config).num_hidden_layers
     unembedding = hf_model.get_output_embeddings()
-    if backbone is None or backbone is hf_model:
-        raise _unsupported(name, "it has no backbone apart from its output head")
     if unembedding is None:
         raise _unsupported(name, "it has no output embeddings, so hidden states map to no vocabulary")
-    depth = text_config(hf_model.config).num_hidden_layers
-    chains = [m for m in backbone.children() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    backbone = _backbone(hf_model, depth)
+    if backbone is None or backbone is hf_model:
+        raise _unsupported(name, "it has no backbone apart from its output head")
+    chains = _chains(backbone, depth)
     if len(chains) != 1:
         raise _unsupported(name, f"it has {len(chains)} lists of {depth} blocks where one chain was expected")
-    norms = [getattr(backbone, n) for n in _FINAL_NORM_NAMES if isinstance(getattr(backbone, n, None), nn.Module)]
+    norms = _final_norms(backbone)
     if len(norms) != 1:
         raise _unsupported(name, f"{len(norms)} of its modules could be the final norm")
+    between = _beside(hf_model, backbone, unembedding)
+    if between:
+        raise _unsupported(name, f"its {between[0]} stands beside backbone and unembedding, and may lie between them")
     normed, expected = _width(norms[0], hf_model), unembedding.weight.shape[1]
     if normed not in (None, expected):
         raise _unsupported(
             name, f"its final norm gives {normed} numbers and its unembedding takes {expected}, so a map lies between"
         )
     return Parts(backbone, chains[0], norms[0], unembedding)
+
+
+def _backbone(hf_model: Any, depth: int) -> Any:
+    """Return what transformers calls the decoder, or if that holds no chain of blocks, the one module that does."""
+    named = hf_model.get_decoder()
+    if isinstance(named, nn.Module) and named is not hf_model and _chains(named, depth):
+        return named
+    holders = [module for module in hf_model.modules() if _chains(module, depth)]
+    return holders[0] if len(holders) == 1 else named
+
+
+def _chains(module: nn.Module, depth: int) -> list[nn.ModuleList]:
+    return [child for child in module.children() if isinstance(child, nn.ModuleList) and len(child) == depth]
+
+
+def _final_norms(backbone: nn.Module) -> list[nn.Module]:
+    """Return a backbone's only norm apart from its blocks', or of several those with a final norm's usual name."""
+    norms = {name: child for name, child in backbone.named_children() if "norm" in type(child).__name__.lower()}
+    usual = [norm for name, norm in norms.items() if name in _FINAL_NORM_NAMES]
+    return usual if len(norms) > 1 else list(norms.values())
+
+
+def _beside(hf_model: Any, backbone: nn.Module, unembedding: nn.Module) -> list[str]:
+    """Return the names of a model's parts with weights that have nothing to do with its unembedding or backbone."""
+    known = {unembedding, *backbone.modules()}
+    return [
+        name
+        for name, child in hf_model.named_children()
+        if known.isdisjoint(child.modules()) and any(True for _ in child.parameters())
+    ]
 
 
 def _width(norm: nn.Module, hf_model: Any) -> int | None:

@@ -1,5 +1,7 @@
 """Which device and precision a model runs in, by what fits."""
 
+import contextlib
+import ctypes
 import re
 from dataclasses import dataclass
 
@@ -87,6 +89,12 @@ def free_memory(device: str) -> int:
 def used_memory() -> int:
     """Return the bytes of memory that this process takes now."""
     return psutil.Process().memory_info().rss
+
+
+def give_back_memory() -> None:
+    """Hand freed memory back to the system, where the C library would keep it: reading a tokenizer leaves 200 MB."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc has this, other systems do it by themselves
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -1,6 +1,7 @@
 """From a hidden state to logits, as the model itself does it: z = T(W_U · N_f(h) + b_U)."""
 
 import copy
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,19 @@ from layerwise.models.blocks import Parts, text_config
 from layerwise.models.product import multiply
 from layerwise.models.weights.matrix import StoredMatrix, slices_of
 
+_MULTIPLIERS = ("logit_scale", "lm_head_multiplier")
+"""Cohere's setting, and Falcon-H1's."""
+
+_SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap")
+"""Gemma's setting, and RecurrentGemma's."""
+
 
 @dataclass(frozen=True)
 class OutputTransform:
     """T: what the model does to its logits last. Scale first, then soft-cap.
 
-    Gemma: c·tanh(z / c) (Gemma Team 2024, arXiv:2408.00118, section 2). Cohere multiplies by
-    `logit_scale`; Granite divides by `logits_scaling`.
+    Gemma: c·tanh(z / c) (Gemma Team 2024, arXiv:2408.00118, section 2). Cohere and Falcon-H1
+    multiply by a constant; Granite divides by `logits_scaling`.
     """
 
     scale: float = 1.0
@@ -79,14 +86,16 @@ class Head:
 def make_head(config: Any, parts: Parts, weight: Tensor | StoredMatrix | None = None) -> Head:
     """Return the head of a decoder, its weights shared with the model; `weight` is W_U where the model lacks it."""
     text = text_config(config)
-    scale = float(getattr(text, "logit_scale", None) or 1.0) / float(getattr(text, "logits_scaling", None) or 1.0)
+    factors = [float(getattr(text, name, None) or 1.0) for name in _MULTIPLIERS]
+    scale = math.prod(factors) / float(getattr(text, "logits_scaling", None) or 1.0)
+    caps = [cap for cap in (getattr(text, name, None) for name in _SOFT_CAPS) if cap is not None]
     unembedding: Any = parts.unembedding
     bias = getattr(unembedding, "bias", None)
     return Head(
         final_norm=_in_float32(parts.final_norm),
         weight=unembedding.weight.detach() if weight is None else weight,
         bias=None if bias is None else bias.detach(),
-        transform=OutputTransform(scale, getattr(text, "final_logit_softcapping", None)),
+        transform=OutputTransform(scale, caps[0] if caps else None),
     )
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
+from layerwise.errors import CorruptFileError, MissingDependencyError, ModelError, UnsupportedModelError
 from layerwise.models import gguf
 from layerwise.models.assembly import empty_model, fill_whole, stream
 from layerwise.models.blocks import Parts, find_parts, text_config
 from layerwise.models.bridge import make_bridge
 from layerwise.models.checkpoint import Checkpoint, locate
-from layerwise.models.device import Placement, dtype_name, place
+from layerwise.models.device import Placement, dtype_name, give_back_memory, place
 from layerwise.models.head import Head, make_head
 from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
@@ -26,6 +26,7 @@ from layerwise.models.tokens import Tokenizer
 from layerwise.models.weights.gguf import GgufWeights
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.weights import Weights
+from layerwise.text import harmless
 from layerwise.types import ModelInfo, Progress
 
 _NOT_A_DECODER = (
@@ -159,8 +160,11 @@ def load_model(
     facts = checkpoint.facts
     _refuse_what_is_no_decoder(facts.config, str(name))
     placement = place(facts.parameters, facts.dtype, device, dtype, memory)
+    if placement.budget is not None:
+        _refuse_packed(facts.config, str(name))
     with quiet_transformers():
         hf_tokenizer = _read_tokenizer(checkpoint)
+        give_back_memory()
         if placement.budget is not None:
             return _stream(str(name), checkpoint, placement, hf_tokenizer)
         if checkpoint.gguf:
@@ -228,6 +232,17 @@ def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenize
         dtype=dtype,
         parameters=parameters,
     )
+
+
+def _refuse_packed(config: dict[str, Any], name: str) -> None:
+    """Stop at weights that only another package's modules can unpack: read as they are, they mean something else."""
+    packed = config.get("quantization_config")
+    if isinstance(packed, dict):
+        raise UnsupportedModelError(
+            f"{name} is quantised with {harmless(str(packed.get('quant_method')))[:80]}, and only that package's own "
+            "modules can read its packed weights, so it cannot be streamed. Give it enough memory to be loaded whole, "
+            "or use a GGUF file or an unquantised checkpoint of the model, which can."
+        )
 
 
 def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress | None) -> Any:
@@ -328,7 +343,12 @@ def _loading_errors(folder: Path) -> Iterator[None]:
     """Give transformers' many ways to fail over files one name."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    except ImportError as error:  # packages that unpack quantised weights
+        raise MissingDependencyError(
+            f"transformers needs another package to load {folder}: {error}. Install it, or use a GGUF file or an "
+            "unquantised checkpoint of the model."
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CorruptFileError(f"transformers could not load {folder}: {error}") from error
 
 
@@ -336,6 +356,8 @@ def _refuse_non_finite(hf_model: Any, name: str) -> None:
     """Stop at NaN or infinite weights: every later number would be NaN, or wrong unseen."""
     for parameter_name, parameter in hf_model.named_parameters():
         values = parameter.detach()
+        if type(values) is not torch.Tensor or not values.is_floating_point():
+            continue  # packed by another package: integers, and scales of its own
         # A sum needs no mask as large as the weights; only a suspect is looked at closely.
         if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
             bad = int((~torch.isfinite(values)).sum())

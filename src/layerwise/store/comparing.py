@@ -4,15 +4,17 @@ For one model from two files (two quantisations, two precisions), or for any two
 tokenizer and a number of layers.
 """
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from statistics import mean, median
+from typing import Any
 
 from layerwise.errors import StoreError
 from layerwise.measures.divergence import least_kl_bits
 from layerwise.store.run import Run
 
-if TYPE_CHECKING:
-    import pandas as pd
+_Row = dict[str, Any]
+_Pair = tuple[_Row, _Row]
 
 
 @dataclass(frozen=True)
@@ -68,60 +70,68 @@ def compare(first: Side, second: Side, lens: str = "logit") -> list[LayerCompari
     Raises:
         StoreError: the sides have no question in common, tokenize them differently, or differ in depth.
     """
-    layers = _paired(_layers(first, lens), _layers(second, lens), first, second)
-    return [_at_layer(int(layer), rows) for layer, rows in layers.groupby("layer")]  # type: ignore[call-overload]
+    pairs = _paired(_layers(first, lens), _layers(second, lens), first, second)
+    by_layer: dict[int, list[_Pair]] = {}
+    for pair in pairs:
+        by_layer.setdefault(pair[0]["layer"], []).append(pair)
+    return [_at_layer(layer, some) for layer, some in sorted(by_layer.items())]
 
 
-def _layers(side: Side, lens: str) -> "pd.DataFrame":
-    """Return the rows of the last prompt position of every question."""
-    rows, questions = side.run.layers(), side.run.questions()
-    rows = rows[(rows.model == side.model) & (rows.lens == lens)]
-    if rows.empty:
+def _layers(side: Side, lens: str) -> dict[tuple[str, int], _Row]:
+    """Return the rows of the last prompt position by question and layer, with the prompt's token ids."""
+    questions, layers = (
+        [row for row in table.to_dict("records") if row["model"] == side.model and row["lens"] == lens]
+        for table in (side.run.questions(), side.run.layers())
+    )
+    if not layers:
         raise StoreError(f"{side.run.path} has nothing of {side.model} through the {lens} lens.")
-    questions = questions[(questions.model == side.model) & (questions.lens == lens)]
-    tokens = {row.question: tuple(token["id"] for token in row.tokens) for row in questions.itertuples()}
-    rows = rows.assign(tokens=rows.question.map(tokens))
-    return rows[rows.position == rows.tokens.map(len) - 1]
+    ids = {row["question"]: [token["id"] for token in row["tokens"]] for row in questions}
+    return {
+        (row["question"], row["layer"]): row | {"ids": ids[row["question"]]}
+        for row in layers
+        if row["position"] == len(ids[row["question"]]) - 1
+    }
 
 
-def _paired(first: "pd.DataFrame", second: "pd.DataFrame", one: Side, other: Side) -> "pd.DataFrame":
-    common = set(first.question) & set(second.question)
+def _paired(
+    first: dict[tuple[str, int], _Row], second: dict[tuple[str, int], _Row], one: Side, other: Side
+) -> list[_Pair]:
+    common = {question for question, _ in first} & {question for question, _ in second}
     if not common:
         raise StoreError(f"{one.run.path} and {other.run.path} have no question in common, so nothing can be compared.")
-    pairs = first.merge(second, on=["question", "layer"], suffixes=("_first", "_second"))
-    if other_tokens := sorted(set(pairs[pairs.tokens_first != pairs.tokens_second].question)):
+    if differing := sorted(q for q in common if first[q, 0]["ids"] != second[q, 0]["ids"]):
         raise StoreError(
-            f"{one.model} and {other.model} turn {len(other_tokens)} of {len(common)} questions into different tokens "
-            f"({other_tokens[0]}), so their distributions are over different vocabularies. Compare models with the "
-            "same tokenizer."
+            f"{one.model} and {other.model} turn {len(differing)} of {len(common)} questions into different tokens "
+            f"({differing[0]}), so their distributions are over different vocabularies. Compare models with the same "
+            "tokenizer."
         )
-    depths = [int(side.layer.max()) for side in (first, second)]
+    depths = [max(layer for _, layer in side) for side in (first, second)]
     if depths[0] != depths[1]:
         raise StoreError(
             f"{one.model} has {depths[0]} layers and {other.model} has {depths[1]}: there is no layer-by-layer "
             "correspondence. Compare models of the same depth."
         )
-    return pairs
+    return [(row, second[place]) for place, row in first.items() if place in second]
 
 
-def _at_layer(layer: int, rows: "pd.DataFrame") -> LayerComparison:
-    kl = rows.apply(lambda row: least_kl_bits(_known(row.top_first), _known(row.top_second)), axis=1)
-    worst = kl.idxmax()
-    answered = rows[rows.answer_rank_first.notna() & rows.answer_rank_second.notna()]
-    change = answered.answer_rank_second - answered.answer_rank_first
+def _at_layer(layer: int, pairs: list[_Pair]) -> LayerComparison:
+    divergences = [least_kl_bits(_known(one), _known(other)) for one, other in pairs]
+    largest = max(range(len(pairs)), key=lambda index: divergences[index])
+    ranks = [(one["answer_rank"], other["answer_rank"]) for one, other in pairs]
+    changes = [int(b - a) for a, b in ranks if not (math.isnan(a) or math.isnan(b))]
     return LayerComparison(
         layer=layer,
-        questions=len(rows),
-        median_kl_bits=float(kl.median()),
-        largest_kl_bits=float(kl[worst]),
-        largest_question=str(rows.question[worst]),
-        same_top=float(rows.apply(lambda row: row.top_first[0]["id"] == row.top_second[0]["id"], axis=1).mean()),
-        entropy_change_bits=float((rows.entropy_bits_second - rows.entropy_bits_first).median()),
-        answers=len(answered),
-        same_rank=float((change == 0).mean()) if len(answered) else None,
-        largest_rank_change=int(change.loc[change.abs().idxmax()]) if len(answered) else None,
+        questions=len(pairs),
+        median_kl_bits=median(divergences),
+        largest_kl_bits=divergences[largest],
+        largest_question=pairs[largest][0]["question"],
+        same_top=mean(one["top"][0]["id"] == other["top"][0]["id"] for one, other in pairs),
+        entropy_change_bits=median(other["entropy_bits"] - one["entropy_bits"] for one, other in pairs),
+        answers=len(changes),
+        same_rank=mean(change == 0 for change in changes) if changes else None,
+        largest_rank_change=max(changes, key=abs) if changes else None,
     )
 
 
-def _known(top: list[dict[str, float]]) -> dict[int, float]:
-    return {int(token["id"]): float(token["prob"]) for token in top}
+def _known(row: _Row) -> dict[int, float]:
+    return {token["id"]: token["prob"] for token in row["top"]}

@@ -83,7 +83,7 @@ def test_what_is_no_model_is_refused(thing, toy_tokenizer):
         ("BertModel", {}, UnsupportedModelError, "encoder-only"),
         ("BertLMHeadModel", {}, UnsupportedModelError, "encoder-only"),
         ("RobertaModel", {}, UnsupportedModelError, "encoder-only"),
-        ("BertLMHeadModel", {"is_decoder": True}, UnsupportedModelError, "chain was expected"),
+        ("BertLMHeadModel", {"is_decoder": True}, UnsupportedModelError, "final norm"),
         ("DebertaV2ForMaskedLM", {}, UnsupportedModelError, "no causal language model for 'deberta-v2'"),
         ("LlamaForSequenceClassification", {}, ModelError, "LlamaForSequenceClassification"),
     ],

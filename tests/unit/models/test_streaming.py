@@ -1,6 +1,7 @@
 """A streamed model gives what the same model gives that is in memory, and reads its weights once for it."""
 
 import dataclasses
+import importlib.util
 import json
 import os
 
@@ -9,7 +10,13 @@ import torch
 
 import layerwise as lw
 from layerwise.capture import loop
-from layerwise.errors import CorruptFileError, DoesNotFitError, ModelError
+from layerwise.errors import (
+    CorruptFileError,
+    DoesNotFitError,
+    MissingDependencyError,
+    ModelError,
+    UnsupportedModelError,
+)
 from layerwise.models import assembly, device
 from layerwise.models.device import bytes_of, used_memory
 from layerwise.models.room import RoomOnDisk
@@ -172,3 +179,33 @@ def test_a_disk_without_room_for_the_states_is_named(folder, streamed):
     with pytest.raises(ModelError, match=r"Hidden states of .* exceed the memory .*give more --memory"):
         RoomOnDisk(2**62)
     assert fed.trace(PROMPTS[0]).tokens
+
+
+def test_packed_weights_are_not_streamed_as_if_they_were_plain_numbers(tmp_path, fresh_parts, streamed):
+    from safetensors.torch import load_file, save_file
+
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    name = "model.layers.1.mlp.up_proj.weight"
+    save_file(tensors | {name: tensors[name].to(torch.int8)}, tmp_path / "model.safetensors")
+    with pytest.raises(UnsupportedModelError, match=r"up_proj.weight is stored as int8.*packed"):
+        streamed(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    quantised = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": quantised}))
+    with pytest.raises(UnsupportedModelError, match=r"quantised with bitsandbytes.*cannot be streamed"):
+        streamed(tmp_path)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
+def test_a_package_that_unpacks_weights_and_is_missing_is_named(tmp_path, fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    quantised = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": quantised}))
+    with pytest.raises(MissingDependencyError, match=r"needs another package.*bitsandbytes"):
+        lw.load(tmp_path, device="cpu")

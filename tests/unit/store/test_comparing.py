@@ -50,7 +50,7 @@ def test_with_the_whole_vocabulary_kept_it_is_the_divergence_itself(pair, tmp_pa
     found = compare(*sides([first, second]))
     assert [row.layer for row in found] == [0, 1, 2, 3, 4]
     for row in found:
-        exact = [exact_kl(*pair, question["prompt"], row.layer) for question in QUESTIONS]
+        exact = [exact_kl(pair[0], pair[1], question["prompt"], row.layer) for question in QUESTIONS]
         assert row.largest_kl_bits == pytest.approx(max(exact), rel=1e-4, abs=1e-4)
         assert row.median_kl_bits == pytest.approx(sum(exact) / 2, rel=1e-4, abs=1e-4)
         assert row.largest_question == "ab"[exact.index(max(exact))]

@@ -28,6 +28,15 @@ class SafetensorsWeights:
         self.files = WeightFiles({tensor.file for tensor in self.tensors.values()})
         self.conversions = get_model_conversion_mapping(hf_model)
         self._parameter_of = _renamed(self.tensors, self.conversions, hf_model)
+        expected = hf_model.state_dict()
+        for name, parameter in self._parameter_of.items():
+            is_number = parameter in expected and expected[parameter].is_floating_point()
+            if is_number and not _is_plain(self.dtype_of(name)):
+                raise UnsupportedModelError(
+                    f"{harmless(name)} is stored as {harmless(self.tensors[name].dtype)}, and "
+                    f"{type(hf_model).__name__} computes with plain numbers, so it is packed in a way that its "
+                    "configuration does not name. Use a GGUF file or an unquantised checkpoint of the model."
+                )
 
     def parameter_of(self, name: str) -> str:
         return self._parameter_of[name]
@@ -85,6 +94,10 @@ def _renamed(tensors: Mapping[str, StoredTensor], conversions: list[Any], hf_mod
         if renamed[name] not in expected and name in expected:
             renamed[name] = name
     return renamed
+
+
+def _is_plain(dtype: torch.dtype) -> bool:
+    return dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def _memory(tensor: Tensor) -> memoryview:

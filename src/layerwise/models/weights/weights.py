@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Protocol
 
 import torch
@@ -83,17 +83,19 @@ class Filler:
             raise CorruptFileError(f"transformers could not make {harmless(name)} of the stored weights: {error}")
 
 
-def names_by_block(weights: Weights, prefix: str) -> dict[int | None, list[str]]:
-    """Return the stored tensors of each block, and under None those outside all blocks.
+def names_by_block(weights: Weights, prefix: str, shared: Container[str] = ()) -> dict[int | None, list[str]]:
+    """Return the stored tensors of each block, and under None those that belong to no block alone.
 
     Args:
         weights: the checkpoint's.
         prefix: the list of blocks' name in the model, for instance ``model.layers``.
+        shared: names of parameters that several blocks have in common.
     """
     inside = re.compile(re.escape(prefix) + r"\.(\d+)\.")
     grouped: dict[int | None, list[str]] = {}
     for name in weights.tensors:
-        found = inside.match(weights.parameter_of(name))
+        parameter = weights.parameter_of(name)
+        found = None if parameter in shared else inside.match(parameter)
         grouped.setdefault(int(found[1]) if found else None, []).append(name)
     return grouped
 
