@@ -190,6 +190,8 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+    from layerwise.models.weights.gguf import only_transformers_reads
+
     def tell(what: str) -> None:
         if progress:
             progress(f"Preparing the {what} (once)", 0, None)
@@ -203,7 +205,8 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
             tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=link.name)
             tell("configuration")
             config = AutoConfig.from_pretrained(alone, gguf_file=link.name)
-            settings = load_gguf_checkpoint(str(link), return_tensors=False)["config"]
+            newer = only_transformers_reads(gguf.header.architecture)
+            settings = {} if newer else load_gguf_checkpoint(str(link), return_tensors=False)["config"]
         _expect_known_positions(gguf, config)
         _look_into_all_parts(gguf, config)
         config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]

@@ -23,7 +23,7 @@ from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.residency import Residency, Resident
 from layerwise.models.tokens import Tokenizer
-from layerwise.models.weights.gguf import GgufWeights
+from layerwise.models.weights.gguf import GgufWeights, only_transformers_reads, read_by_transformers
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.weights import Weights
 from layerwise.text import harmless
@@ -161,7 +161,7 @@ def load_model(
     _refuse_what_is_no_decoder(facts.config, str(name))
     placement = place(facts.parameters, facts.dtype, device, dtype, memory)
     if placement.budget is not None:
-        _refuse_packed(facts.config, str(name))
+        _refuse_packed(checkpoint, str(name))
     with quiet_transformers():
         hf_tokenizer = _read_tokenizer(checkpoint)
         give_back_memory()
@@ -234,9 +234,14 @@ def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenize
     )
 
 
-def _refuse_packed(config: dict[str, Any], name: str) -> None:
-    """Stop at weights that only another package's modules can unpack: read as they are, they mean something else."""
-    packed = config.get("quantization_config")
+def _refuse_packed(checkpoint: Checkpoint, name: str) -> None:
+    """Stop at weights that only another package can unpack as a whole: read as they are, they mean something else."""
+    packed = checkpoint.facts.config.get("quantization_config")
+    if checkpoint.gguf and only_transformers_reads(checkpoint.gguf.header.architecture):
+        raise UnsupportedModelError(
+            f"{name} cannot be streamed: transformers converts weights of {checkpoint.gguf.header.architecture!r} from "
+            "GGUF all at once. Give it enough memory to be loaded whole, or use the model's safetensors checkpoint."
+        )
     if isinstance(packed, dict):
         raise UnsupportedModelError(
             f"{name} is quantised with {harmless(str(packed.get('quant_method')))[:80]}, and only that package's own "
@@ -246,6 +251,9 @@ def _refuse_packed(config: dict[str, Any], name: str) -> None:
 
 
 def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress | None) -> Any:
+    if checkpoint.gguf and only_transformers_reads(checkpoint.gguf.header.architecture):
+        with _loading_errors(checkpoint.folder):
+            return read_by_transformers(checkpoint.gguf, placement.device, placement.dtype)
     hf_model, weights = _without_weights(checkpoint, placement.dtype)
     fill_whole(hf_model, weights, placement.dtype, placement.device, progress)
     return hf_model

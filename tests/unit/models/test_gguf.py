@@ -14,10 +14,11 @@ import transformers
 import layerwise as lw
 from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
 from layerwise.files import sha256_of
-from layerwise.models import gguf
+from layerwise.models import device, gguf, loading
 from layerwise.models.checkpoint import locate
 from layerwise.models.gguf import open_gguf, prepare
 from layerwise.models.names import resolve
+from layerwise.models.weights.gguf import only_transformers_reads, read_by_transformers
 from layerwise.models.weights.gguf_header import read_gguf_header
 
 D_MODEL, HEADS, KV_HEADS, FFN = 16, 2, 1, 32
@@ -365,3 +366,22 @@ def test_cache_that_cannot_be_written_is_named(tiny: Path, cache: Path):
     with pytest.raises(ModelError, match="LAYERWISE_CACHE"):
         prepared(tiny)
     assert cache.is_file()
+
+
+def test_an_architecture_of_transformers_newer_way_is_left_to_transformers(tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    assert only_transformers_reads("qwen35")
+    assert not only_transformers_reads("llama")
+    ours = load(tiny).state_dict()
+    monkeypatch.setattr(loading, "only_transformers_reads", lambda architecture: architecture == "llama")
+    theirs = load(tiny).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    monkeypatch.setattr(device, "find_room", lambda *_: None)
+    with pytest.raises(UnsupportedModelError, match=r"cannot be streamed: .*'llama' from GGUF all at once"):
+        load(tiny)
+
+
+def test_what_transformers_reads_as_a_whole_must_be_one_file(tiny: Path, tmp_path: Path):
+    parts = open_gguf(split(tiny, tmp_path)[0])
+    with pytest.raises(UnsupportedModelError, match=r"one of 3 parts.*llama-gguf-split --merge"):
+        read_by_transformers(parts, torch.device("cpu"), torch.float32)

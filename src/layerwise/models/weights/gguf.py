@@ -5,8 +5,10 @@ tensors) is transformers' business, which has two ways for it: one for most arch
 newer one that hands blocks of bytes to its conversions.
 """
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,11 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
+from layerwise.models.gguf import GgufModel
 from layerwise.models.room import Room
 from layerwise.models.weights.gguf_header import GgufHeader
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.text import harmless
 
 _PIECE = 1 << 19
 """Values dequantised at a time: several copies of them then stay in the cache."""
@@ -123,6 +127,42 @@ class GgufWeights:
             self.files.read(tensor, part.data, (first + start) * row_bytes)
             made = _dequantise(part, tensor.dtype)
             values[start * out.shape[1] :][: len(made)] = made
+
+
+def only_transformers_reads(architecture: str) -> bool:
+    """Return whether an architecture goes transformers' newer way, which loads a whole model at once."""
+    from transformers.integrations.gguf import GGUF_ARCHS
+
+    return architecture in GGUF_ARCHS
+
+
+def read_by_transformers(gguf: GgufModel, device: torch.device, dtype: torch.dtype) -> Any:
+    """Return the model that transformers makes of a GGUF file, dequantised as a whole.
+
+    Raises:
+        UnsupportedModelError: the model is split, which transformers does not read.
+    """
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    file = gguf.files[0]
+    if len(gguf.files) > 1:
+        raise UnsupportedModelError(
+            f"{harmless(file.name)} is one of {len(gguf.files)} parts, and transformers reads "
+            f"{gguf.header.architecture!r} from a single file only. Join them with "
+            f"`llama-gguf-split --merge {harmless(file.name)} OUTPUT.gguf`."
+        )
+    with tempfile.TemporaryDirectory() as alone:  # a config.json beside the file would be taken for its own
+        link = Path(alone) / "model.gguf"
+        link.symlink_to(file.resolve())
+        hf_model: Any = AutoModelForCausalLM.from_pretrained(
+            alone,
+            gguf_file=link.name,
+            dtype=dtype,
+            # Without this, a machine that has the `kernels` package keeps the weights packed.
+            quantization_config=GgufConfig(dequantize=True),
+            device_map=None if device.type == "cpu" else {"": device},
+        )
+    return hf_model.eval().requires_grad_(False)
 
 
 def scales_rope(config: Any) -> bool:
