@@ -17,7 +17,7 @@ from layerwise.models.weights.matrix import SLICE, StoredMatrix, slices_of
 from layerwise.models.weights.weights import Filler, Weights, expect_complete, missing_weights, names_by_block
 from layerwise.types import Progress
 
-_WORKING_SPACE = 350 << 20
+_WORKING_SPACE = 550 << 20
 """Bytes for activations, logits and what is compiled, beside the weights."""
 
 

@@ -131,7 +131,7 @@ class GgufWeights:
 
 def only_transformers_reads(architecture: str) -> bool:
     """Return whether an architecture goes transformers' newer way, which loads a whole model at once."""
-    from transformers.integrations.gguf import GGUF_ARCHS
+    from transformers.integrations.gguf.gguf_conversion_mapping import GGUF_ARCHS
 
     return architecture in GGUF_ARCHS
 
