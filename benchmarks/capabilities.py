@@ -13,16 +13,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 
 import layerwise as lw
 from benchmarks.progress import tell
-from benchmarks.tiny import byte_tokenizer, save, tiny_config, tiny_model
+from benchmarks.tiny import always_streamed, byte_tokenizer, save, tiny_config, tiny_model
 from layerwise.errors import LayerwiseError, UnsupportedModelError
-from layerwise.models import device
 from layerwise.models.capabilities import FILE, YES, Capability
 from layerwise.models.loading import _refuse_what_is_no_decoder
 from layerwise.models.quiet import quiet_transformers
@@ -143,7 +141,7 @@ def _nothing(name: str, reason: str) -> Capability:
 
 
 def _streamed(folder: Path) -> np.ndarray:
-    with mock.patch.object(device, "find_room", lambda *_: None):
+    with always_streamed():
         return lw.load(folder, device="cpu").trace(_PROMPT, positions="all").top_logprobs
 
 

@@ -1,8 +1,7 @@
 """The only place here that reaches into layerwise: a model's weights, the readout alone, and its parts."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 import layerwise as lw
 from benchmarks.clock import seconds_of
 from layerwise.capture.loop import record_block_calls
-from layerwise.models import compiled_product, device, product
+from layerwise.models import compiled_product, product
 from layerwise.models.weights.stored import StoredTensor
 from layerwise.readout import compiled_statistics, statistics
 from layerwise.readout.kernel import read_out
@@ -74,16 +73,6 @@ STATISTICS: dict[str, Callable[[Tensor], Readout]] = {
     "PyTorch": _statistics(statistics.read_logits_in_tiles),
     "compiled": _statistics(compiled_statistics.read_logits),
 }
-
-
-@contextmanager
-def always_streamed() -> Iterator[None]:
-    """Have models streamed inside the block, be there ever so much memory."""
-    found, device.find_room = device.find_room, lambda *_: None
-    try:
-        yield
-    finally:
-        device.find_room = found
 
 
 def block_seconds(model: lw.Model, ids: Tensor) -> float:

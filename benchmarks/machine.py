@@ -3,8 +3,9 @@
 import datetime
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+
+from layerwise.models.health.machine import processor
+from layerwise.models.health.packages import installed_version
 
 _PACKAGES = ("layerwise", "torch", "numba", "transformers", "transformer-lens", "tuned-lens", "nnterp", "nnsight")
 
@@ -15,23 +16,9 @@ def describe() -> dict[str, object]:
 
     return {
         "date": datetime.date.today().isoformat(),
-        "cpu": _cpu_name(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {package: found for package in _PACKAGES if (found := _version(package))},
+        "versions": {package: found for package in _PACKAGES if (found := installed_version(package))},
     }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

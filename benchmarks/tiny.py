@@ -1,10 +1,15 @@
 """Tiny random models of any architecture that transformers can build, from its real configuration class."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+
+from layerwise.models import device
 
 VOCABULARY = 530
 """More than a tokenizer of 512 tokens has, and no multiple of 64."""
@@ -149,3 +154,10 @@ def save(hf_model: Any, hf_tokenizer: Any, folder: Path) -> Path:
     hf_model.save_pretrained(folder, max_shard_size="100KB")
     hf_tokenizer.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def always_streamed() -> Iterator[None]:
+    """Have models that are loaded inside the block streamed, be there ever so much memory."""
+    with mock.patch.object(device, "find_room", lambda *_: None):
+        yield

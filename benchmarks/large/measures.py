@@ -157,13 +157,14 @@ def gguf_peak(name: str) -> GgufPeak:
     import layerwise as lw
     from benchmarks import inside
     from benchmarks.sizes import Shape, random_llama, word_tokenizer
+    from benchmarks.tiny import always_streamed
     from layerwise.models.bundled import bundled_file
     from layerwise.models.device import used_memory
 
     toy = lw.load(random_llama(Shape(layers=1, vocabulary=64)), tokenizer=word_tokenizer())
     toy.trace("w0 w1")  # so that every library is there, and what is compiled is compiled
     baseline = used_memory()
-    with inside.always_streamed():
+    with always_streamed():
         model = lw.load(name)
     model.trace("The capital of Germany is")
     weight = model._loaded.head.weight
@@ -175,11 +176,11 @@ def gguf_peak(name: str) -> GgufPeak:
 def streamed_against_resident(name: str) -> Fitting:
     """Return the time of a sweep of 64 prompts both ways, in turn."""
     import layerwise as lw
-    from benchmarks import inside
     from benchmarks.questions import questions
+    from benchmarks.tiny import always_streamed
 
     resident = lw.load(name)
-    with inside.always_streamed():
+    with always_streamed():
         fed = lw.load(name)
     requests = [lw.Request(question.prompt) for question in questions(64)]
     times: dict[str, list[float]] = {"resident": [], "streamed": []}

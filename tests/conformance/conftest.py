@@ -10,8 +10,7 @@ import torch
 import transformers
 
 import layerwise as lw
-from benchmarks.tiny import save, tiny_config, tiny_model
-from layerwise.models import device
+from benchmarks.tiny import always_streamed, save, tiny_config, tiny_model
 
 
 @dataclass(frozen=True)
@@ -117,8 +116,7 @@ def streamed(checkpoint):
     """Loads a case's model streamed, however small it is."""
 
     def load(*case) -> lw.Model:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(device, "find_room", lambda *_: None)
+        with always_streamed():
             return lw.load(checkpoint(*case), device="cpu")
 
     return load

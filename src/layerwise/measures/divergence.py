@@ -3,8 +3,6 @@
 import math
 from collections.abc import Mapping
 
-_BITS = 1 / math.log(2)
-
 _ROUNDING = 1e-6
 """Of a sum of probabilities that are kept in float32."""
 
@@ -27,5 +25,5 @@ def least_kl_bits(first: Mapping[int, float], second: Mapping[int, float]) -> fl
     total = 0.0
     for p, q in pairs:
         if p > 0:
-            total += math.inf if q == 0 else p * math.log(p / q)
-    return max(0.0, total * _BITS)
+            total += math.inf if q == 0 else p * math.log2(p / q)
+    return max(0.0, total)

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,15 +197,12 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
         if progress:
             progress(f"Preparing the {what} (once)", 0, None)
 
-    # Alone in a folder, because transformers prefers a tokenizer.json that lies beside a GGUF file.
-    with tempfile.TemporaryDirectory() as alone, _without_output():
-        link = Path(alone) / "model.gguf"
-        link.symlink_to(gguf.files[0].resolve())
+    with alone(gguf.files[0]) as link, _without_output():
         with _conversion_errors(gguf):
             tell("tokenizer")
-            tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file=link.name)
+            tokenizer = AutoTokenizer.from_pretrained(link.parent, gguf_file=link.name)
             tell("configuration")
-            config = AutoConfig.from_pretrained(alone, gguf_file=link.name)
+            config = AutoConfig.from_pretrained(link.parent, gguf_file=link.name)
             newer = only_transformers_reads(gguf.header.architecture)
             settings = {} if newer else load_gguf_checkpoint(str(link), return_tensors=False)["config"]
         _expect_known_positions(gguf, config)
@@ -213,6 +211,15 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return json.loads(json.dumps(settings, default=str))
+
+
+@contextlib.contextmanager
+def alone(gguf_file: Path) -> Iterator[Path]:
+    """Yield a link to a GGUF file in a folder of its own: transformers prefers what else lies beside one."""
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "model.gguf"
+        link.symlink_to(gguf_file.resolve())
+        yield link
 
 
 @contextlib.contextmanager

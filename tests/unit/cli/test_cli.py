@@ -12,20 +12,6 @@ PROMPT = "The capital of Germany is"
 
 
 @pytest.fixture
-def layerwise(monkeypatch, capsys):
-    """Run the command line in this process; return (exit code, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["layerwise", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run_app()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
-
-
-@pytest.fixture
 def folder(family_folder):
     return str(family_folder("qwen3"))
 

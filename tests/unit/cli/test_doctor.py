@@ -1,5 +1,6 @@
 """`layerwise doctor`: findings on stdout, exit code 1 if there is a problem."""
 
+import functools
 import json
 import math
 import os
@@ -8,23 +9,14 @@ import sys
 
 import pytest
 
-from layerwise.cli.app import run_app
 from layerwise.models.checkpoint import locate
 from layerwise.models.names import resolve
 
 
 @pytest.fixture
-def doctor(monkeypatch, capsys):
-    """Run `layerwise doctor` in this process; return (exit code, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["layerwise", "doctor", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run_app()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def doctor(layerwise):
+    """Run `layerwise doctor`."""
+    return functools.partial(layerwise, "doctor")
 
 
 def test_a_sound_machine_is_told_so_with_a_trace_that_was_checked(doctor, toy_bundled):

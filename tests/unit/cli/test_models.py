@@ -1,27 +1,16 @@
 """`layerwise models show` on GGUF files: what the file says about itself."""
 
-import sys
 from pathlib import Path
 
 import gguf
 import numpy as np
 import pytest
 
-from layerwise.cli.app import run_app
-
 
 @pytest.fixture
-def show(monkeypatch, capsys):
-    """Run `layerwise models show` in this process; return (exit code, stdout, stderr)."""
-
-    def call(name: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["layerwise", "models", "show", str(name), "--device", "cpu"])
-        with pytest.raises(SystemExit) as ended:
-            run_app()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
+def show(layerwise):
+    """Run `layerwise models show`."""
+    return lambda name: layerwise("models", "show", str(name), "--device", "cpu")
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ import dataclasses
 import importlib.util
 import json
 import os
+from typing import Any
 
 import pytest
 import torch
 
 import layerwise as lw
+from benchmarks.tiny import always_streamed
 from layerwise.capture import loop
 from layerwise.errors import (
     CorruptFileError,
@@ -17,7 +19,7 @@ from layerwise.errors import (
     ModelError,
     UnsupportedModelError,
 )
-from layerwise.models import assembly, device
+from layerwise.models import assembly
 from layerwise.models.device import bytes_of, used_memory
 from layerwise.models.room import RoomOnDisk
 from layerwise.models.weights import matrix
@@ -26,16 +28,23 @@ from layerwise.models.weights.matrix import StoredMatrix
 PROMPTS = ["The capital of Germany is", "2 + 2 =", "Once upon a time a king lived in a castle by the river"]
 
 
+def streamed(folder, **kwargs) -> Any:
+    """Return a folder's model streamed, however small it is."""
+    with always_streamed():
+        return lw.load(folder, device="cpu", **kwargs)
+
+
 @pytest.fixture
-def streamed(monkeypatch):
-    """Loads a folder streamed, however small it is: ``streamed(folder, memory=…)``."""
+def saved(tmp_path, fresh_parts):
+    """A small random model in one file, to be tampered with."""
+    for part in fresh_parts("qwen3"):
+        part.save_pretrained(tmp_path)
+    return tmp_path
 
-    def load(folder, **kwargs):
-        with monkeypatch.context() as patch:
-            patch.setattr(device, "find_room", lambda *_: None)
-            return lw.load(folder, device="cpu", **kwargs)
 
-    return load
+def set_in_config(folder, **settings):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | settings))
 
 
 @pytest.fixture(params=["qwen3", "llama3", "mistral", "gemma2"])
@@ -48,7 +57,7 @@ def same(one: lw.Trace, other: lw.Trace) -> bool:
     return first.equals(second)
 
 
-def test_streamed_gives_the_same_bits(folder, streamed):
+def test_streamed_gives_the_same_bits(folder):
     fed, whole = streamed(folder), lw.load(folder, device="cpu")
     for prompt in PROMPTS:
         assert same(
@@ -56,7 +65,7 @@ def test_streamed_gives_the_same_bits(folder, streamed):
         )
 
 
-def test_a_sweep_reads_each_byte_of_the_blocks_once(folder, streamed):
+def test_a_sweep_reads_each_byte_of_the_blocks_once(folder):
     fed = streamed(folder)
     stored = fed._loaded.checkpoint.facts.tensors.values()
     blocks = sum(tensor.size_bytes for tensor in stored if ".layers." in tensor.name)
@@ -67,12 +76,12 @@ def test_a_sweep_reads_each_byte_of_the_blocks_once(folder, streamed):
         assert blocks <= read < blocks * 1.05 + 50_000  # and the rows of the embedding table
 
 
-def test_it_generates_what_the_whole_model_does(folder, streamed):
+def test_it_generates_what_the_whole_model_does(folder):
     fed, whole = streamed(folder), lw.load(folder, device="cpu")
     assert fed.trace(PROMPTS[0], generate=3).generated == whole.trace(PROMPTS[0], generate=3).generated
 
 
-def test_only_the_blocks_in_use_have_weights(folder, streamed):
+def test_only_the_blocks_in_use_have_weights(folder):
     fed = streamed(folder)._loaded
     for index in range(fed.n_layers):
         with fed.residency.at_hand(index) as block:
@@ -81,7 +90,7 @@ def test_only_the_blocks_in_use_have_weights(folder, streamed):
             assert sum(there) <= 2
 
 
-def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, streamed, monkeypatch):
+def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, monkeypatch):
     plan = assembly._plan
     monkeypatch.setattr(assembly, "_plan", lambda *a, **k: dataclasses.replace(plan(*a, **k), rooms=1, head_fits=False))
     monkeypatch.setattr(matrix, "SLICE", 10_000)
@@ -93,53 +102,43 @@ def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, streamed, mo
     assert (ours.entropy_bits - theirs.entropy_bits).abs().max() < 1e-4
 
 
-def test_a_budget_below_one_block_says_the_smallest_that_works(folder, streamed):
+def test_a_budget_below_one_block_says_the_smallest_that_works(folder):
     with pytest.raises(DoesNotFitError, match=r"too small to stream.*at least --memory \d+\.\dGB"):
         streamed(folder, memory=used_memory() // 2)
 
 
-def test_a_weight_that_is_in_no_file_is_named(tmp_path, fresh_parts, streamed):
+def test_a_weight_that_is_in_no_file_is_named(saved):
     from safetensors.torch import load_file, save_file
 
-    hf_model, hf_tokenizer = fresh_parts("qwen3")
-    hf_model.save_pretrained(tmp_path)
-    hf_tokenizer.save_pretrained(tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
+    tensors = load_file(saved / "model.safetensors")
     del tensors["model.layers.2.mlp.up_proj.weight"]
-    save_file(tensors, tmp_path / "model.safetensors")
+    save_file(tensors, saved / "model.safetensors")
     with pytest.raises(CorruptFileError, match=r"model.layers.2 needs .*mlp.up_proj.weight"):
-        streamed(tmp_path).trace(PROMPTS[0])
+        streamed(saved).trace(PROMPTS[0])
 
 
-def test_shapes_that_disagree_with_the_configuration_are_named(tmp_path, fresh_parts, streamed):
-    hf_model, hf_tokenizer = fresh_parts("qwen3")
-    hf_model.save_pretrained(tmp_path)
-    hf_tokenizer.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"intermediate_size": 128}))
+def test_shapes_that_disagree_with_the_configuration_are_named(saved):
+    set_in_config(saved, intermediate_size=128)
     with pytest.raises(CorruptFileError, match=r"mlp.*has shape .*96.*128"):
-        streamed(tmp_path).trace(PROMPTS[0])
+        streamed(saved).trace(PROMPTS[0])
 
 
-def test_a_file_that_is_changed_meanwhile_stops_the_run(tmp_path, fresh_parts, streamed):
-    hf_model, hf_tokenizer = fresh_parts("qwen3")
-    hf_model.save_pretrained(tmp_path)
-    hf_tokenizer.save_pretrained(tmp_path)
-    fed = streamed(tmp_path)
+def test_a_file_that_is_changed_meanwhile_stops_the_run(saved):
+    fed = streamed(saved)
     fed.trace(PROMPTS[0])
-    whole = (tmp_path / "model.safetensors").read_bytes()
-    with (tmp_path / "model.safetensors").open("r+b") as weights:
+    whole = (saved / "model.safetensors").read_bytes()
+    with (saved / "model.safetensors").open("r+b") as weights:
         weights.truncate(len(whole) // 2)
     with pytest.raises(CorruptFileError, match=r"was changed while it was in use"):
         fed.trace(PROMPTS[0])
 
 
-def test_the_bridge_says_that_it_needs_the_whole_model(folder, streamed):
+def test_the_bridge_says_that_it_needs_the_whole_model(folder):
     with pytest.raises(ModelError, match=r"needs all of .* in memory"):
         _ = streamed(folder).bridge
 
 
-def test_half_precision_is_streamed_as_it_is_run_in_memory(folder, streamed):
+def test_half_precision_is_streamed_as_it_is_run_in_memory(folder):
     fed = streamed(folder, dtype="bfloat16")
     whole = lw.load(folder, device="cpu", dtype="bfloat16")
     assert fed.info.dtype == "bfloat16"
@@ -160,7 +159,7 @@ def test_memory_that_cannot_be_read_is_refused(written):
         bytes_of(written)
 
 
-def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder, streamed, monkeypatch, tmp_path):
+def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path))
     fed, whole = streamed(folder), lw.load(folder, device="cpu")
     fed._loaded.residency.room_for_states = 1000
@@ -174,38 +173,28 @@ def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder,
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room on disk")
-def test_a_disk_without_room_for_the_states_is_named(folder, streamed):
+def test_a_disk_without_room_for_the_states_is_named(folder):
     fed = streamed(folder)
     with pytest.raises(ModelError, match=r"Hidden states of .* exceed the memory .*give more --memory"):
         RoomOnDisk(2**62)
     assert fed.trace(PROMPTS[0]).tokens
 
 
-def test_packed_weights_are_not_streamed_as_if_they_were_plain_numbers(tmp_path, fresh_parts, streamed):
+def test_packed_weights_are_not_streamed_as_if_they_were_plain_numbers(saved):
     from safetensors.torch import load_file, save_file
 
-    hf_model, hf_tokenizer = fresh_parts("qwen3")
-    hf_model.save_pretrained(tmp_path)
-    hf_tokenizer.save_pretrained(tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
+    tensors = load_file(saved / "model.safetensors")
     name = "model.layers.1.mlp.up_proj.weight"
-    save_file(tensors | {name: tensors[name].to(torch.int8)}, tmp_path / "model.safetensors")
+    save_file(tensors | {name: tensors[name].to(torch.int8)}, saved / "model.safetensors")
     with pytest.raises(UnsupportedModelError, match=r"up_proj.weight is stored as int8.*packed"):
-        streamed(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    quantised = {"quant_method": "bitsandbytes", "load_in_8bit": True}
-    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": quantised}))
+        streamed(saved)
+    set_in_config(saved, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
     with pytest.raises(UnsupportedModelError, match=r"quantised with bitsandbytes.*cannot be streamed"):
-        streamed(tmp_path)
+        streamed(saved)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed here")
-def test_a_package_that_unpacks_weights_and_is_missing_is_named(tmp_path, fresh_parts):
-    hf_model, hf_tokenizer = fresh_parts("qwen3")
-    hf_model.save_pretrained(tmp_path)
-    hf_tokenizer.save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    quantised = {"quant_method": "bitsandbytes", "load_in_8bit": True}
-    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": quantised}))
+def test_a_package_that_unpacks_weights_and_is_missing_is_named(saved):
+    set_in_config(saved, quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
     with pytest.raises(MissingDependencyError, match=r"needs another package.*bitsandbytes"):
-        lw.load(tmp_path, device="cpu")
+        lw.load(saved, device="cpu")

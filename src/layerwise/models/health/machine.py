@@ -29,7 +29,7 @@ def processor_and_memory() -> Iterator[Finding]:
         "machine",
         "processor",
         "ok",
-        f"{_processor()}; {cores} cores, {os.cpu_count()} hardware threads; {torch.backends.cpu.get_cpu_capability()}",
+        f"{processor()}; {cores} cores, {os.cpu_count()} hardware threads; {torch.backends.cpu.get_cpu_capability()}",
     )
     crowded = threads > usable
     yield Finding(
@@ -87,7 +87,8 @@ def usable_cores() -> int:
         return allowed
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     try:
         lines = _PROCESSORS.read_text("utf-8", errors="replace").splitlines()
     except OSError:

@@ -27,7 +27,7 @@ def versions() -> Iterator[Finding]:
         needed = Requirement(text)
         if needed.marker and not needed.marker.evaluate({"extra": ""}):
             continue
-        version = _version(needed.name)
+        version = installed_version(needed.name)
         if version is None and needed.name == "numba":  # PyTorch does the same; see `_compiled`
             continue
         if version is None or not needed.specifier.contains(version, prereleases=True):
@@ -46,7 +46,7 @@ def extras() -> Iterator[Finding]:
     needed = [Requirement(text) for text in metadata.requires("layerwise") or ()]
     for extra in metadata.metadata("layerwise").get_all("Provides-Extra") or ():
         own = [r for r in needed if r.marker and not r.marker.evaluate({"extra": ""}) and _is_of(r, extra)]
-        missing = [requirement.name for requirement in own if _version(requirement.name) is None]
+        missing = [requirement.name for requirement in own if installed_version(requirement.name) is None]
         if missing:
             found, advice = f"without {', '.join(missing)}", f"pip install 'layerwise[{extra}]', if you need it."
             yield Finding("extras", extra, "note", found, advice)
@@ -68,7 +68,7 @@ def _compiled() -> Finding:
         if sys.version_info >= (3, 15):
             advice = "numba comes for Python up to 3.14. Results are the same without it."
         return Finding("versions", subject, "note", "off: numba is not installed; PyTorch does the same", advice)
-    version = _version("numba")
+    version = installed_version("numba")
     try:
         importlib.import_module("layerwise.models.compiled_product")
     except Exception as error:  # numba checks numpy's version, llvmlite and the processor, each in its own way
@@ -77,7 +77,8 @@ def _compiled() -> Finding:
     return Finding("versions", subject, "ok", f"on: numba {version}")
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return a package's version; None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -5,10 +5,8 @@ tensors) is transformers' business, which has two ways for it: one for most arch
 newer one that hands blocks of bytes to its conversions.
 """
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.gguf import GgufModel
+from layerwise.models.gguf import GgufModel, alone
 from layerwise.models.room import Room
 from layerwise.models.weights.gguf_header import GgufHeader
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
@@ -31,7 +29,6 @@ _FREQUENCIES = "rope_freqs.weight"
 class GgufWeights:
     """A checkpoint in one or several GGUF files, under ggml's names."""
 
-    quantizer = None
     conversions: list[Any]
 
     def __init__(
@@ -151,11 +148,9 @@ def read_by_transformers(gguf: GgufModel, device: torch.device, dtype: torch.dty
             f"{gguf.header.architecture!r} from a single file only. Join them with "
             f"`llama-gguf-split --merge {harmless(file.name)} OUTPUT.gguf`."
         )
-    with tempfile.TemporaryDirectory() as alone:  # a config.json beside the file would be taken for its own
-        link = Path(alone) / "model.gguf"
-        link.symlink_to(file.resolve())
+    with alone(file) as link:
         hf_model: Any = AutoModelForCausalLM.from_pretrained(
-            alone,
+            link.parent,
             gguf_file=link.name,
             dtype=dtype,
             # Without this, a machine that has the `kernels` package keeps the weights packed.

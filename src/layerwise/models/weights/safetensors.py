@@ -1,5 +1,6 @@
 """Weights in safetensors files."""
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,8 +18,6 @@ _PIECE = 16 << 20
 
 class SafetensorsWeights:
     """A checkpoint in the hub's layout, under the names that its files have."""
-
-    quantizer = None
 
     def __init__(self, tensors: Mapping[str, StoredTensor], hf_model: Any) -> None:
         """Lay out how `tensors` become the parameters of `hf_model`, a transformers model."""
@@ -80,8 +79,6 @@ class SafetensorsWeights:
 
 def _renamed(tensors: Mapping[str, StoredTensor], conversions: list[Any], hf_model: Any) -> dict[str, str]:
     """Return the model's parameter for each stored tensor, as transformers names it while loading."""
-    import copy
-
     from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
     conversions = copy.deepcopy(conversions)  # they note what they were used for

@@ -23,7 +23,6 @@ class Weights(Protocol):
     """By the name in the checkpoint."""
     conversions: list[Any]
     """transformers' own way from what `read` returns to the model's parameters."""
-    quantizer: Any
 
     def parameter_of(self, name: str) -> str:
         """Return the name of the model's parameter, or the first of them, that a stored tensor becomes."""
@@ -68,7 +67,6 @@ class Filler:
             dtype=self._dtype,
             dtype_plan=self._hf_model._get_dtype_plan(self._dtype),
             device_map={"": self._device},
-            hf_quantizer=self.weights.quantizer,
             weight_mapping=copy.deepcopy(self.weights.conversions),  # they note what they were used for
         )
         state_dict = self.weights.read(names, room, raised=self._dtype == torch.float32)
