@@ -36,7 +36,10 @@ def test_decoders_whose_blocks_or_head_are_otherwise(config, settings, reason, t
         ({"model_type": "roberta"}, r"it is encoder-only"),
         ({"model_type": "llava"}, r"transformers has no causal language model for 'llava'"),
         ({"model_type": "vit"}, r"transformers has no causal language model for 'vit'"),
-        ({"model_type": "internlm2", "auto_map": {}}, r"code that comes with weights is not trusted"),
+        (
+            {"model_type": "internlm2", "auto_map": {"AutoConfig": "a.B"}},
+            r"its own code would have to run.*--trust-remote-code",
+        ),
         ({"model_type": "no-such-thing"}, r"transformers does not know the architecture 'no-such-thing'"),
     ],
 )

@@ -114,10 +114,14 @@ class Sweep:
     def _keep(self, layer: int) -> None:
         for group in self._groups:
             self.states[group.places, layer] = group.hidden[group.kept]
-            if self._disk:
-                self._disk.release()
+            self.release()
         if self._progress:
             self._progress(self._pace(), layer, self._n_layers)
+
+    def release(self) -> None:
+        """Give back the memory of states that lie on disk; they are read again when they are used."""
+        if self._disk:
+            self._disk.release()
 
     def _pace(self) -> str:
         """Return what is being done, for a streamed model with how fast its weights come."""

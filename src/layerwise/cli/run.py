@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, progress_bar, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, TrustRemoteCode, progress_bar, say_note
 
 if TYPE_CHECKING:
     from layerwise.tracing.model import Model
@@ -19,6 +19,7 @@ def run(
     device: Device = "auto",
     dtype: Dtype = "auto",
     memory: Memory = "auto",
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -41,7 +42,14 @@ def run(
     with progress_bar(quiet) as progress:
 
         def load_quietly(name: str) -> "Model":
-            return load(name, device=device, dtype=dtype, memory=memory, progress=progress)
+            return load(
+                name,
+                device=device,
+                dtype=dtype,
+                memory=memory,
+                trust_remote_code=trust_remote_code,
+                progress=progress,
+            )
 
         try:
             stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, Revision, progress_bar, results_console, say_note
+from layerwise.cli.console import (
+    Debug,
+    Device,
+    Dtype,
+    Memory,
+    Quiet,
+    Revision,
+    TrustRemoteCode,
+    progress_bar,
+    results_console,
+    say_note,
+)
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -43,6 +54,7 @@ def trace(
     device: Device = "auto",
     dtype: Dtype = "auto",
     memory: Memory = "auto",
+    trust_remote_code: TrustRemoteCode = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -57,7 +69,15 @@ def trace(
         prompt = sys.stdin.read().removesuffix("\n")
     with progress_bar(quiet) as progress:
         progress(f"loading {model}", 0, None)
-        loaded = load(model, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress)
+        loaded = load(
+            model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            trust_remote_code=trust_remote_code,
+            progress=progress,
+        )
         progress("reading every layer", 0, None)
         traced = loaded.trace(
             prompt,

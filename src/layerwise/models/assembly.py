@@ -21,13 +21,13 @@ _WORKING_SPACE = 550 << 20
 """Bytes for activations, logits and what is compiled, beside the weights."""
 
 
-def empty_model(config: Any, dtype: torch.dtype) -> Any:
+def empty_model(config: Any, dtype: torch.dtype, *, trust_remote_code: bool = False) -> Any:
     """Return the transformers model of a configuration, its parameters without memory."""
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
 
     with init_empty_weights(include_buffers=False):
-        hf_model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        hf_model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
     hf_model.tie_weights()
     return hf_model.eval().requires_grad_(False)
 

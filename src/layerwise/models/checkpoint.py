@@ -56,6 +56,8 @@ class Checkpoint:
     gguf: GgufModel | None
     """Where the weights are in GGUF files."""
     facts: CheckpointFacts
+    trust_remote_code: bool = False
+    """Whether code that comes with the weights may be run."""
 
     @property
     def known_weights_sum(self) -> str | None:
@@ -78,8 +80,10 @@ class Checkpoint:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def locate(source: Source, progress: Progress | None = None) -> Checkpoint:
+def locate(source: Source, progress: Progress | None = None, *, trust_remote_code: bool = False) -> Checkpoint:
     """Return the checkpoint of `source`, fetched and prepared where needed, and validated.
+
+    With `trust_remote_code` it may bring code of its own, which is fetched and will be run.
 
     Raises:
         ModelError: The files cannot be had or used; each subclass says why and what to do.
@@ -89,9 +93,11 @@ def locate(source: Source, progress: Progress | None = None) -> Checkpoint:
         opened = open_gguf(file)
         folder = prepare(opened, progress)
         return Checkpoint(source, folder, None, opened, _facts(_read_config(folder), opened.files, opened.tensors))
-    folder = hub.fetch(source.location, source.revision, progress) if source.kind == "hub" else Path(source.location)
-    revision = hub.commit_of(folder) if source.kind == "hub" else None
-    return Checkpoint(source, folder, revision, None, inspect(folder))
+    folder, revision = Path(source.location), None
+    if source.kind == "hub":
+        folder = hub.fetch(source.location, source.revision, progress, with_code=trust_remote_code)
+        revision = hub.commit_of(folder)
+    return Checkpoint(source, folder, revision, None, inspect(folder), trust_remote_code)
 
 
 def inspect(folder: Path) -> CheckpointFacts:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -209,7 +210,8 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
         _look_into_all_parts(gguf, config)
         config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
         config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        with _system_errors():
+            tokenizer.save_pretrained(folder)
         return json.loads(json.dumps(settings, default=str))
 
 
@@ -227,6 +229,17 @@ def _without_output() -> Any:
     """Silence transformers, and the bar that its GGUF reader draws with tqdm directly."""
     with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
         yield
+
+
+@contextlib.contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise what the system says no to as an OSError; the tokenizers library makes plain Exceptions of it."""
+    try:
+        yield
+    except Exception as error:
+        if number := re.search(r"\(os error (\d+)\)$", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
 
 
 @contextlib.contextmanager

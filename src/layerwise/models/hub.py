@@ -17,7 +17,8 @@ from layerwise.models.names import suggestions
 from layerwise.text import harmless
 from layerwise.types import Progress
 
-# No pickles (.bin, .pt) and no .py: neither the weights nor the repository get to run code.
+# No pickles (.bin, .pt), and code only when it was asked for: neither weights nor repository get to run any unasked.
+CODE = "*.py"
 PATTERNS = [
     "*.safetensors",
     "*.safetensors.index.json",
@@ -33,8 +34,12 @@ PATTERNS = [
 ]
 
 
-def fetch(repo_id: str, revision: str | None = None, progress: Progress | None = None) -> Path:
+def fetch(
+    repo_id: str, revision: str | None = None, progress: Progress | None = None, *, with_code: bool = False
+) -> Path:
     """Return the folder of a hub repository's snapshot, from the hub's local cache where it is whole.
+
+    With `with_code`, its Python files come too.
 
     With the snapshot cached, no network is needed; a branch is then what it was when fetched.
     The hub client draws its own bars while it downloads; `progress` is told of start and end.
@@ -47,10 +52,12 @@ def fetch(repo_id: str, revision: str | None = None, progress: Progress | None =
         ModelError: The hub's cache cannot be written.
     """
     folder = cached(repo_id, revision)
+    if folder is not None and with_code and not any(folder.glob(CODE)):
+        folder = None
     if folder is None:
         if progress:
             progress(f"Fetching {repo_id}", 0, None)
-        folder = _download(repo_id, revision)
+        folder = _download(repo_id, revision, [*PATTERNS, CODE] if with_code else PATTERNS)
         if progress:
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
             progress(f"Fetching {repo_id}", size, size)
@@ -97,14 +104,14 @@ def _has_all_weights(snapshot: Path) -> bool:
         return False
 
 
-def _download(repo_id: str, revision: str | None) -> Path:
+def _download(repo_id: str, revision: str | None, patterns: list[str]) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     # A dropped connection comes as httpx.HTTPError, or httpx2.HTTPError since huggingface_hub 2.
     network_error: type[Exception] = HfHubHTTPError.__bases__[0]
     try:
-        return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, allow_patterns=PATTERNS))
+        return Path(huggingface_hub.snapshot_download(repo_id, revision=revision, allow_patterns=patterns))
     # hf_xet, which moves large files, reports its troubles as RuntimeError.
     except (OSError, EntryNotFoundError, HFValidationError, network_error, RuntimeError) as error:
         raise _explained(error, repo_id, revision) from error

@@ -135,6 +135,7 @@ def load_model(
     device: str = "auto",
     dtype: str = "auto",
     memory: str | int = "auto",
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> LoadedModel:
     """Return a model that is ready to be read.
@@ -147,6 +148,7 @@ def load_model(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a model in memory stays where it is.
         dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; a model in memory stays as it is.
         memory: how much this process may take, as in ``4GB``; a larger model is streamed from disk.
+        trust_remote_code: run the code that comes with an architecture transformers doesn't know.
         progress: called with (what, done, total) during downloads and preparation.
 
     Raises:
@@ -156,9 +158,9 @@ def load_model(
         return _from_memory(name, tokenizer, {"revision": revision, "device": device, "dtype": dtype, "memory": memory})
     if tokenizer is not None:
         raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
-    checkpoint = locate(resolve(name, revision), progress)
+    checkpoint = locate(resolve(name, revision), progress, trust_remote_code=trust_remote_code)
     facts = checkpoint.facts
-    _refuse_what_is_no_decoder(facts.config, str(name))
+    _refuse_what_is_no_decoder(facts.config, str(name), trust_remote_code=trust_remote_code)
     placement = place(facts.parameters, facts.dtype, device, dtype, memory)
     if placement.budget is not None:
         _refuse_packed(checkpoint, str(name))
@@ -264,7 +266,9 @@ def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, W
     from transformers import AutoConfig
 
     with _loading_errors(checkpoint.folder):
-        hf_model = empty_model(AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True), dtype)
+        trust = _runs_own_code(checkpoint)
+        config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=trust)
+        hf_model = empty_model(config, dtype, trust_remote_code=trust)
     if checkpoint.gguf:
         settings = gguf.settings_of(checkpoint.folder)
         weights = GgufWeights(checkpoint.facts.tensors, checkpoint.gguf.header, settings, hf_model)
@@ -281,7 +285,7 @@ def _count(hf_model: Any) -> int:
     return sum(parameter.numel() for parameter in hf_model.parameters())
 
 
-def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
+def _refuse_what_is_no_decoder(config: dict[str, Any], name: str, *, trust_remote_code: bool = False) -> None:
     """Stop at architectures for which "the prediction after each layer" has no meaning."""
     from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import (
@@ -291,13 +295,18 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str) -> None:
 
     model_type = str(config.get("model_type"))
     heads = config.get("architectures") or []
+    own_code = config.get("auto_map") if model_type not in CONFIG_MAPPING else None
     reason = None
-    if config.get("is_encoder_decoder"):
+    if own_code and trust_remote_code:
+        if not isinstance(own_code, dict) or "AutoModelForCausalLM" not in own_code:
+            reason = "the code that comes with it names no causal language model (AutoModelForCausalLM in auto_map)"
+    elif config.get("is_encoder_decoder"):
         reason = "it is an encoder-decoder: its decoder's prediction also depends on another residual stream"
     elif model_type not in CONFIG_MAPPING:
         reason = f"transformers does not know the architecture {model_type!r}" + (
-            "; its own code would have to run, and code that comes with weights is not trusted"
-            if "auto_map" in config
+            "; its own code would have to run, which may do anything on this machine. Read it, and if you trust it, "
+            "allow it with --trust-remote-code (in Python: trust_remote_code=True)"
+            if own_code
             else ""
         )
     elif model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
@@ -323,6 +332,7 @@ def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
             dtype=placement.dtype,
             local_files_only=True,
             use_safetensors=True,
+            trust_remote_code=_runs_own_code(checkpoint),
             output_loading_info=True,
             device_map=None if placement.device.type == "cpu" else {"": placement.device},
         )
@@ -337,13 +347,23 @@ def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
     return hf_model.requires_grad_(False)
 
 
+def _runs_own_code(checkpoint: Checkpoint) -> bool:
+    """Return whether the model's own code is needed and trusted; what transformers knows, it knows better."""
+    from transformers import CONFIG_MAPPING
+
+    return checkpoint.trust_remote_code and checkpoint.facts.config["model_type"] not in CONFIG_MAPPING
+
+
 def _read_tokenizer(checkpoint: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
     with _loading_errors(checkpoint.folder):
         if checkpoint.gguf:
             return gguf.read_tokenizer(checkpoint.folder)
-        return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
+        # Left to itself, transformers asks at the terminal whether a tokenizer's own code may run.
+        return AutoTokenizer.from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.trust_remote_code
+        )
 
 
 @contextlib.contextmanager

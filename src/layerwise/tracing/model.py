@@ -131,6 +131,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     memory: str | int = "auto",
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Model:
     """Return a model by bundled name, alias, hub id, folder or GGUF file, or one already in memory.
@@ -147,13 +148,22 @@ def load(
             ``bfloat16`` or ``float16``.
         memory: how much this process may take, as in ``4GB``: a larger model is streamed, a few
             blocks at a time from disk. ``auto``: what is free.
+        trust_remote_code: run the Python code that comes with an architecture which transformers
+            doesn't know. It may do anything on this machine: read it before.
         progress: called with (what, done, total) during downloads and preparation.
 
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
     loaded = load_model(
-        name, tokenizer=tokenizer, revision=revision, device=device, dtype=dtype, memory=memory, progress=progress
+        name,
+        tokenizer=tokenizer,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        memory=memory,
+        trust_remote_code=trust_remote_code,
+        progress=progress,
     )
     if progress:
         progress("preparing the readout", 0, None)

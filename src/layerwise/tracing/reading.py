@@ -1,6 +1,6 @@
 """Which places are read for which request, and what was read there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,8 @@ class Captured:
     """Index on the group axis, in its order."""
     own: OwnForward | None
     """transformers' own forward on the prompt that was to be checked."""
+    release: Callable[[], None] = lambda: None
+    """Gives back the memory of states that lie on disk; to be called while going through them."""
 
     def at(self, place: Place) -> Float[Tensor, "layer d_model"]:
         """Return the states of a place."""
@@ -58,8 +60,9 @@ class Geometry:
     cosine_to_final: Float[Tensor, "group layer"]
 
     @staticmethod
-    def of(states: Float[Tensor, "group layer d_model"]) -> "Geometry":
+    def of(captured: Captured) -> "Geometry":
         """Measure states, a few groups at a time: raised to float32 together they could fill the memory."""
+        states = captured.states
         norms, cosines = (torch.empty(states.shape[:2]) for _ in range(2))
         for start in range(0, len(states), _GROUPS_AT_ONCE):
             some = slice(start, start + _GROUPS_AT_ONCE)
@@ -67,6 +70,7 @@ class Geometry:
             norm = part.norm(dim=-1)
             direction = part / norm.clamp_min(_NO_LENGTH)[..., None]
             norms[some], cosines[some] = norm, (direction * direction[:, -1:]).sum(-1)
+            captured.release()
         return Geometry(norms, cosines)
 
 
@@ -151,7 +155,7 @@ def capture_requests(
     own = None if check is None else own_forward(model, check, [sweep])
     if own is None:
         run_blocks(model, [sweep])
-    return Captured(sweep.states, groups, own)
+    return Captured(sweep.states, groups, own, sweep.release)
 
 
 def _forced_places(index: int, item: Prepared, tail: tuple[int, ...]) -> list[Place]:
@@ -178,6 +182,7 @@ def read_requests(
     n_rows = captured.states.shape[1]
 
     def rows_of(states: Tensor) -> Tensor:
+        captured.release()  # of the groups before
         return torch.cat([lens.rows(states, model.head) for lens in blocks], dim=1)
 
     targets = [_targets(prepared[place.request], place) for place in captured.groups]

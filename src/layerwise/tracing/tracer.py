@@ -65,7 +65,7 @@ def trace_requests(
     due = checker.due(model, [item.ids for item in prepared])
     captured = capture_requests(model, prepared, due, progress)
     checks = checker.check(model, prepared, captured, each_length=check_each_length)
-    geometry = Geometry.of(captured.states)
+    geometry = Geometry.of(captured)
     readings = read_requests(model, prepared, captured, chosen, progress)
     traces: list[list[Trace]] = []
     for index, item in enumerate(prepared):

@@ -21,6 +21,11 @@ from layerwise.models.names import resolve
 from layerwise.models.weights.gguf import only_transformers_reads, read_by_transformers
 from layerwise.models.weights.gguf_header import read_gguf_header
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 D_MODEL, HEADS, KV_HEADS, FFN = 16, 2, 1, 32
 
 
@@ -366,6 +371,21 @@ def test_cache_that_cannot_be_written_is_named(tiny: Path, cache: Path):
     with pytest.raises(ModelError, match="LAYERWISE_CACHE"):
         prepared(tiny)
     assert cache.is_file()
+
+
+@pytest.mark.skipif(resource is None, reason="this system cannot limit the size of a file")
+@pytest.mark.parametrize("allowed", [100, 2000], ids=["at the tokenizer", "later"])
+def test_a_disk_that_fills_during_preparation_is_named_and_leaves_nothing(tiny: Path, cache: Path, allowed: int):
+    assert resource
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, before[1]))
+    try:
+        with pytest.raises(ModelError, match=r"cache folder .* cannot be written: File too large.*LAYERWISE_CACHE"):
+            prepared(tiny)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any(path.is_file() for path in cache.rglob("*"))
+    load(tiny)
 
 
 def test_an_architecture_of_transformers_newer_way_is_left_to_transformers(tiny: Path, monkeypatch: pytest.MonkeyPatch):
