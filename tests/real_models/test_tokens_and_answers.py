@@ -106,3 +106,20 @@ def test_prompts_of_mixed_length_read_as_they_do_alone(bundled_model):
         np.testing.assert_allclose(trace.top_logprobs, alone.top_logprobs, atol=2e-3)
         np.testing.assert_allclose(trace.entropy_bits, alone.entropy_bits, atol=2e-3)
         np.testing.assert_allclose(trace.answer.logprob, alone.answer.logprob, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("The Eiffel Tower is in the city of", " Paris"),
+        ("The Eiffel Tower is in the city of", " London"),
+        ("2 + 2 =", " 4"),
+        ("Monday, Tuesday, Wednesday,", " Thursday"),
+        ("The capital of Germany is", " Berlin"),
+    ],
+)
+def test_an_answer_is_known_if_the_model_goes_on_with_it(bundled_model, prompt, answer):
+    tokenizer, hf = bundled_model._loaded.tokenizer, bundled_model._loaded.hf
+    ids, wanted = tokenizer.encode(prompt), resolve(bundled_model, prompt, answer).ids
+    went_on = hf.generate(torch.tensor([ids]), max_new_tokens=len(wanted), do_sample=False)[0, len(ids) :]
+    assert bundled_model.trace(prompt, answer=answer).answer.known == (tuple(went_on.tolist()) == wanted)

@@ -26,6 +26,10 @@ class Checker:
     weights: tuple[int, ...] = ()
     """Versions of the weights that the checks were passed with."""
 
+    def anew(self) -> "Checker":
+        """Return one to whom no prompt has passed the identity check yet; what float32 says holds on."""
+        return Checker(float32=self.float32, float32_checked=self.float32_checked, weights=self.weights)
+
     def renew(self, model: LoadedModel) -> None:
         """Forget what was passed with other weights: a model in memory can be changed between two traces."""
         weights = tuple(p._version for p in model.hf.parameters()) if _is_resident(model) else ()
@@ -65,7 +69,7 @@ class Checker:
                 continue
             states = captured.at(Place(index, item.last))
             if not self.float32_checked:
-                self.float32 = check_against_float32(model, item.ids, states) if _differs_from_float32(model) else None
+                self.float32 = check_against_float32(model, item.ids, states) if differs_from_float32(model) else None
                 self.float32_checked = True
             own = captured.own
             if own is None or own.ids != item.ids:  # it did not run along with the capture
@@ -79,7 +83,7 @@ def _is_resident(model: LoadedModel) -> bool:
     return isinstance(model.residency, Resident)
 
 
-def _differs_from_float32(model: LoadedModel) -> bool:
+def differs_from_float32(model: LoadedModel) -> bool:
     """Return whether there is something to compare with float32 on the CPU, for no more than it is worth.
 
     A streamed model would read all its weights once more. That is done for an accelerator, which may

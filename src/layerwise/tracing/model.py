@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel, load_model
 from layerwise.readout.kernel import warm_up
-from layerwise.tracing.checks import Checker
-from layerwise.tracing.request import Request
+from layerwise.tracing.checks import Checker, differs_from_float32
+from layerwise.tracing.request import Request, prepare
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.types import ModelInfo, Progress
@@ -106,17 +107,34 @@ class Model:
     ) -> list[list[Trace]]:
         """Return one trace per request and lens, from a single pass through the model.
 
-        With `check_each_length` the identity check runs on one prompt of each length.
+        With `check_each_length` the identity check runs on the first of these prompts of each length,
+        whatever was read before: then the traces depend on nothing but these requests.
         """
         with self._loaded.evaluating():
             return trace_requests(
                 self._loaded,
                 requests,
                 lenses=lenses,
-                checker=self._checker,
+                checker=self._checker.anew() if check_each_length else self._checker,
                 check_each_length=check_each_length,
                 progress=progress,
             )
+
+    def compare_precision(self, request: Request) -> None:
+        """Compare half precision, or an accelerator, with float32 on the CPU on this prompt, where that is due.
+
+        Every later trace states the outcome. Without this call, the first prompt that is read is compared.
+        """
+        if differs_from_float32(self._loaded) and not self._checker.float32_checked:
+            self.trace_all([request])
+
+    def refusal(self, request: Request) -> str | None:
+        """Return why a request cannot be traced with this model's tokens, or None if it can."""
+        try:
+            prepare(self._loaded, request)
+        except PromptError as error:
+            return str(error)
+        return None
 
     def __repr__(self) -> str:
         loaded = self._loaded

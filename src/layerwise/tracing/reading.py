@@ -122,8 +122,14 @@ class Readings:
     output: Readout
     """One row per group: the logit lens at layer n, which the identity check holds against the model."""
     groups: dict[Place, int]
+    targets: list[list[int]]
     temperatures: tuple[float, ...]
-    """At which the output's log-sum-exp was taken, beside 1."""
+    """At which log-sum-exps were taken, beside 1."""
+
+    def lse(self, reading: Reading, place: Place, temperatures: Sequence[float]) -> np.ndarray:
+        """Return the log-sum-exp of the logits divided by each temperature, [layer, temperature]."""
+        columns = [(1.0, *self.temperatures).index(temperature) for temperature in temperatures]
+        return reading.readout.lse[self.groups[place]][:, columns].double().numpy()
 
 
 def capture_requests(
@@ -139,7 +145,7 @@ def capture_requests(
     sequences: list[TokenSequence] = []
     groups: dict[Place, int] = {}
     for index, item in enumerate(prepared):
-        tails = list(dict.fromkeys(answer.ids[:-1] for answer in item.answers if len(answer.ids) > 1))
+        tails = list(dict.fromkeys(answer.ids[:-1] for answer in item.scored if len(answer.ids) > 1))
         runs = [(item.generated[:-1], [Place(index, position) for position in item.positions])]
         if tails and not item.generated[:-1]:
             tail = tails.pop(0)
@@ -210,7 +216,7 @@ def read_requests(
         for at, lens in enumerate(blocks)
     }
     output = readout.rows(slice(-1, None))
-    return Readings([by_name[lens.name] for lens in lenses], output, captured.groups, temperatures)
+    return Readings([by_name[lens.name] for lens in lenses], output, captured.groups, targets, temperatures)
 
 
 def _so_far(item: Prepared, place: Place) -> set[int]:
@@ -223,5 +229,5 @@ def _targets(item: Prepared, place: Place) -> list[int]:
     wanted = [] if place.forced else [token.id for token in item.tracked]
     done = place.position - item.last
     if done == len(place.forced):
-        wanted += [a.ids[done] for a in item.answers if a.ids[:done] == place.forced and done < len(a.ids)]
+        wanted += [a.ids[done] for a in item.scored if a.ids[:done] == place.forced and done < len(a.ids)]
     return list(dict.fromkeys(wanted))

@@ -1,7 +1,7 @@
 """What is asked of one prompt, and what that means in tokens."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from layerwise.capture.own import generate_greedily
 from layerwise.errors import PromptError
@@ -20,6 +20,9 @@ class Request:
     """Acceptable answers, the main one first."""
     alternatives: tuple[str, ...] = ()
     """Other answers of the same type; they settle which token decides."""
+    wrong: str | None = None
+    """One of them that is read like the answer, up to the token that tells it from that: what a layer gives to it, it
+    gives to any answer of this type."""
     track: tuple[str, ...] = ()
     """Texts of single tokens to follow at every layer and position."""
     positions: str = "last"
@@ -44,7 +47,13 @@ class Prepared:
     positions: tuple[int, ...]
     """Kept for the reader, ascending; the prompt's last is always among them."""
     answers: tuple[Answer, ...]
+    wrong: Answer | None
     tracked: tuple[Token, ...]
+
+    @property
+    def scored(self) -> tuple[Answer, ...]:
+        """All whose tokens are read, one after another."""
+        return (*self.answers, self.wrong) if self.wrong else self.answers
 
     @property
     def last(self) -> int:
@@ -67,7 +76,7 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
         raise PromptError("A system message belongs to a conversation: add --chat (chat=True), or leave it out.")
     if request.top_k < 1 or request.generate < 0 or any(not 0 < t < math.inf for t in request.temperatures):
         raise PromptError("top_k must be at least 1, generate at least 0, and temperatures greater than 0 and finite.")
-    if request.alternatives and not request.answers:
+    if (request.alternatives or request.wrong) and not request.answers:
         raise PromptError("Alternatives settle which token of an *answer* decides, and none was given. Add an answer.")
     text = tokenizer.render_chat(request.prompt, request.system) if request.chat else request.prompt
     ids = tokenizer.encode(text, special=not request.chat)
@@ -77,7 +86,12 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
         resolve_answer(tokenizer, text, ids, answer, request.alternatives, special=not request.chat)
         for answer in request.answers
     )
-    needed = len(ids) + max([request.generate, *(len(a.tokens) - 1 for a in answers)])
+    wrong = None
+    if request.wrong:
+        wrong = resolve_answer(tokenizer, text, ids, request.wrong, request.answers, special=not request.chat)
+        wrong = replace(wrong, tokens=wrong.tokens[: wrong.deciding_index + 1])
+    scored = answers if wrong is None else (*answers, wrong)
+    needed = len(ids) + max([request.generate, *(len(a.tokens) - 1 for a in scored)])
     if model.context_length and needed > model.context_length:
         raise PromptError(
             f"{needed:,} tokens are needed (prompt {len(ids):,}), and this model was built for "
@@ -87,7 +101,7 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
     reads_from_generation = range(len(ids), len(ids) + len(generated) - 1)
     positions = {*_positions(request.positions, len(ids)), len(ids) - 1, *reads_from_generation}
     tracked = tuple(dict.fromkeys(_single_token(model, piece) for piece in request.track))
-    return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, tracked)
+    return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, wrong, tracked)
 
 
 def _positions(wanted: str, count: int) -> list[int]:

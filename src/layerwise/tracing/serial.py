@@ -14,15 +14,14 @@ from layerwise.questions.answers import Answer
 from layerwise.tracing.trace import MEASURES, AnswerTrace, Checks, TokenTrace, Trace
 from layerwise.types import ModelInfo, Token, TokenProb
 
-FORMAT = "layerwise trace 1"
+FORMAT = "layerwise trace 2"
 
-_ANSWER_MEASURES = ("prob", "rank", "ties", "margin", "logprob", "first_token_prob", "first_token_rank")
-_INTEGER = {"rank", "ties", "first_token_rank"}
+_ANSWER_MEASURES = ("prob", "rank", "ties", "margin", "logprob", "worst_rank", "first_token_prob", "first_token_rank")
+_INTEGER = {"rank", "ties", "worst_rank", "first_token_rank"}
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
     """Return a trace as plain values; `from_json` gives the same trace back, bit for bit."""
-    asked = trace.answer.answers[0] if trace.answer else None
     return {
         "format": FORMAT,
         "model": trace.model.name,
@@ -33,19 +32,25 @@ def to_json(trace: Trace) -> dict[str, Any]:
         "lens": trace.lens,
         "dtype": trace.model.dtype,
         "device": trace.model.device,
-        "answer": _answer_json(asked) | {"accepted": [_answer_json(a) for a in trace.answer.answers]}
-        if asked and trace.answer
-        else None,
+        "answer": _set_json(trace.answer),
+        "wrong": _set_json(trace.wrong),
         "milestones": asdict(trace.milestones),
         "layers": [_layer_json(trace, layer) for layer in range(trace.n_layers + 1)],
         "output": [asdict(token) for token in trace.output],
         "temperatures": [
-            {"temperature": temperature, "top": [asdict(token) for token in top]}
-            for temperature, top in trace.temperatures
+            {"temperature": temperature, "top": [asdict(token) for token in top], "lse": trace.lse[:, column].tolist()}
+            for column, (temperature, top) in enumerate(trace.temperatures)
         ],
         "checks": asdict(trace.checks),
         "provenance": {"model": asdict(trace.model), "versions": trace.versions},
     }
+
+
+def _set_json(answer: AnswerTrace | None) -> dict[str, Any] | None:
+    if answer is None:
+        return None
+    each = [_answer_json(accepted) for accepted in answer.answers]
+    return each[0] | {"accepted": each, "known": answer.known}
 
 
 def _answer_json(answer: Answer) -> dict[str, Any]:
@@ -65,15 +70,15 @@ def _layer_json(trace: Trace, layer: int) -> dict[str, Any]:
 
 
 def _cell_json(trace: Trace, layer: int, place: int) -> dict[str, Any]:
-    position, answer = trace.positions[place], trace.answer
+    position = trace.positions[place]
     cell: dict[str, Any] = {
         "position": position,
         "top": [asdict(token) for token in trace.top(layer, position)],
     }
     cell |= {name: float(getattr(trace, name)[layer, place]) for name in MEASURES}
-    cell["answer"] = None
-    if answer and place == trace.last:
-        cell["answer"] = {name: getattr(answer, name)[layer].item() for name in _ANSWER_MEASURES}
+    for name, answer in (("answer", trace.answer), ("wrong", trace.wrong)):
+        here = answer if place == trace.last else None
+        cell[name] = {measure: getattr(here, measure)[layer].item() for measure in _ANSWER_MEASURES} if here else None
     cell["tracked"] = [
         asdict(t.token)
         | {
@@ -106,7 +111,8 @@ def from_json(data: dict[str, Any]) -> Trace:
         top_logprobs=table(lambda cell: [t["logprob"] for t in cell["top"]]),
         texts={t["id"]: t["text"] for row in cells for cell in row for t in cell["top"]},
         **{name: table(lambda cell, name=name: cell[name]) for name in MEASURES},
-        answer=_answer_trace(data) if data["answer"] else None,
+        answer=_answer_trace(data, "answer"),
+        wrong=_answer_trace(data, "wrong"),
         tracked=tuple(
             TokenTrace(
                 Token(token["id"], token["text"]),
@@ -120,21 +126,23 @@ def from_json(data: dict[str, Any]) -> Trace:
             (entry["temperature"], tuple(TokenProb(**token) for token in entry["top"]))
             for entry in data["temperatures"]
         ),
+        lse=np.array([entry["lse"] for entry in data["temperatures"]]).reshape(-1, len(layers)).T,
         checks=Checks(**data["checks"]),
         versions=data["provenance"]["versions"],
     )
 
 
-def _answer_trace(data: dict[str, Any]) -> AnswerTrace:
+def _answer_trace(data: dict[str, Any], which: str) -> AnswerTrace | None:
+    if data[which] is None:
+        return None
     last = len(data["tokens"]) - 1
-    cells = [
-        next(cell["answer"] for cell in layer["positions"] if cell["position"] == last) for layer in data["layers"]
-    ]
+    cells = [next(cell[which] for cell in layer["positions"] if cell["position"] == last) for layer in data["layers"]]
     return AnswerTrace(
         answers=tuple(
             Answer(entry["text"], _tokens(entry["tokens"]), entry["deciding_index"])
-            for entry in data["answer"]["accepted"]
+            for entry in data[which]["accepted"]
         ),
+        known=data[which]["known"],
         **{
             name: np.array([cell[name] for cell in cells], dtype=np.int64 if name in _INTEGER else np.float32)
             for name in _ANSWER_MEASURES

@@ -75,8 +75,14 @@ class AnswerTrace:
     """Logit of the best deciding token minus the best logit of any token outside the set."""
     logprob: FloatArray
     """Natural log of the whole answer's probability, teacher-forced; of a set, of all together."""
+    worst_rank: IntArray
+    """Of the whole answer's tokens, teacher-forced, the one that ranks worst; of a set, the best answer's. At 1 the
+    layer would write the answer by itself."""
     first_token_prob: FloatArray
     first_token_rank: IntArray
+    known: bool
+    """Whether the model would write an answer of the set by itself: every token of it is the likeliest at the
+    output, teacher-forced, and so outranks what any alternative has in its place."""
 
     @property
     def ids_behind_prompt(self) -> set[int]:
@@ -132,11 +138,16 @@ class Trace:
     cosine_to_final: FloatArray
     """Cosine between the residual stream here and at layer n."""
     answer: AnswerTrace | None
+    wrong: AnswerTrace | None
+    """A wrong answer of the same type, read like the answer up to its deciding token."""
     tracked: tuple[TokenTrace, ...]
     output: tuple[TokenProb, ...]
     """The model's own likeliest next tokens behind the prompt."""
     temperatures: tuple[tuple[float, tuple[TokenProb, ...]], ...]
     """The output at other temperatures, where asked for."""
+    lse: FloatArray
+    """[layer, temperature] Natural log of the sum of exp(logits / temperature), at those temperatures, behind the
+    prompt."""
     checks: Checks
     versions: dict[str, str]
 

@@ -12,7 +12,7 @@ from layerwise import compiled
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.lenses import lens_named
 from layerwise.readout.statistics import Wanted, read_logits
-from layerwise.tracing.answer import join_answer
+from layerwise.tracing.answer import join_answers
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.identity import IdentityCheck
 from layerwise.tracing.reading import Geometry, Place, Reading, Readings, capture_requests, read_requests
@@ -73,7 +73,7 @@ def trace_requests(
         report = _report(checks[index], checker, output.source)
         traces.append(
             [
-                _join(model, index, item, lens.name, geometry, reading, output, report)
+                _join(model, index, item, lens.name, geometry, reading, readings, output, report)
                 for lens, reading in zip(chosen, readings.by_lens, strict=True)
             ]
         )
@@ -124,6 +124,7 @@ def _join(
     lens: str,
     geometry: Geometry,
     reading: Reading,
+    readings: Readings,
     output: _Output,
     checks: Checks,
 ) -> Trace:
@@ -131,6 +132,7 @@ def _join(
     readout, tokenizer, k = reading.readout, model.tokenizer, item.request.top_k
     places = [Place(index, position) for position in item.positions]
     top_ids = reading.table(readout.top_ids, places)[..., :k]
+    said = Reading(readings.output, readings.groups, readings.targets)
     return Trace(
         model=model.info,
         prompt=item.text,
@@ -149,7 +151,8 @@ def _join(
         echo_mass=reading.table(readout.mass, places),
         residual_norm=reading.table(geometry.norm, places),
         cosine_to_final=reading.table(geometry.cosine_to_final, places),
-        answer=join_answer(index, item, reading) if item.answers else None,
+        answer=join_answers(index, item, item.answers, reading, said) if item.answers else None,
+        wrong=join_answers(index, item, (item.wrong,), reading, said) if item.wrong else None,
         tracked=tuple(
             TokenTrace(
                 token,
@@ -160,6 +163,7 @@ def _join(
         ),
         output=output.top,
         temperatures=output.by_temperature,
+        lse=readings.lse(reading, Place(index, item.last), item.request.temperatures),
         checks=checks,
         versions=package_versions(),
     )

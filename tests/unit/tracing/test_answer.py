@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+import layerwise as lw
+from layerwise.errors import PromptError
 from layerwise.questions.answers import resolve_answer
 
 PROMPT = "Berlin is in"
@@ -99,3 +101,30 @@ def test_an_answer_of_several_tokens_beside_generated_ones(family):
     going = family.trace(PROMPT, answer=" the city of Paris", generate=3).answer
     np.testing.assert_allclose(going.logprob, plain.logprob, atol=1e-4)
     np.testing.assert_allclose(going.prob, plain.prob, atol=1e-5)
+
+
+def test_a_wrong_answer_is_read_like_one_up_to_its_deciding_token(family):
+    request = lw.Request(PROMPT, (" the city of Paris",), wrong=" the city of Berlin")
+    [[both]] = family.trace_all([request])
+    alone = family.trace(PROMPT, answer=" the city of Berlin", alternatives=" the city of Paris")
+    decides = alone.answer.answers[0].deciding_index
+    assert decides == 3
+    assert len(both.wrong.answers[0].tokens) == decides + 1
+    np.testing.assert_allclose(both.wrong.prob, alone.answer.prob, atol=1e-5)
+    assert both.wrong.rank.tolist() == alone.answer.rank.tolist()
+
+
+def test_a_wrong_answer_needs_an_answer(family):
+    with pytest.raises(PromptError, match="Add an answer"):
+        family.trace_all([lw.Request(PROMPT, wrong=" Paris")])
+
+
+def test_the_worst_rank_is_that_of_the_whole_answers_least_likely_token(setting):
+    model, truth, prompt_ids, ids_of = setting
+    ids = ids_of(" the city of Paris")
+    states, _ = truth.run([*prompt_ids, *ids])
+    z = truth.lens(states[:, len(prompt_ids) - 1 : -1])
+    ranks = 1 + (z > z.gather(-1, torch.tensor(ids)[None, :, None].expand(len(z), -1, 1))).sum(-1)
+    trace = model.trace(PROMPT, answer=" the city of Paris")
+    assert trace.answer.worst_rank.tolist() == ranks.amax(-1).tolist()
+    assert trace.answer.known == (ranks[-1].max() == 1)

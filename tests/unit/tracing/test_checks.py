@@ -136,7 +136,8 @@ def test_a_check_for_each_length_is_run_when_asked(fresh):
     prompts = ["The city", "The capital", "The capital of", PROMPT]
     traces = model.trace_all([lw.Request(p) for p in prompts], check_each_length=True)
     assert [t.checks.covered_by for [t] in traces] == ["The city", "The city", "The capital of", PROMPT]
-    assert model.trace("Rome").checks.covered_by == "The city"
+    [[again]] = model.trace_all([lw.Request("Rome is")], check_each_length=True)
+    assert again.checks.covered_by == "Rome is", "what was read before does not show"
 
 
 def test_numbers_that_are_not_finite_behind_the_check_stop_the_run(fresh):

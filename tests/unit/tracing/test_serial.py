@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+import layerwise as lw
 from layerwise import Trace
 from layerwise.errors import StoreError
 
@@ -49,6 +50,17 @@ def test_an_answer_is_filled_in_at_the_prompts_last_position_only(tiny, tmp_path
     tiny.trace("The capital of", answer=" France", positions="all").save(tmp_path / "t.json")
     for layer in json.loads((tmp_path / "t.json").read_text("utf-8"))["layers"]:
         assert [cell["answer"] is None for cell in layer["positions"]] == [True, True, False]
+
+
+def test_a_wrong_answer_and_temperatures_come_back_as_they_were(tiny, tmp_path):
+    request = lw.Request("The capital of", (" France",), wrong=" the city", temperatures=(0.5, 2.0))
+    [[trace]] = tiny.trace_all([request])
+    trace.save(tmp_path / "t.json")
+    back = Trace.open(tmp_path / "t.json")
+    assert back == trace
+    assert back.wrong is not None and trace.wrong is not None
+    assert back.wrong.worst_rank.tolist() == trace.wrong.worst_rank.tolist()
+    assert back.lse.tolist() == trace.lse.tolist()
 
 
 def test_saving_replaces_the_file_whole(trace, saved):

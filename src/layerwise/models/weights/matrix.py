@@ -9,7 +9,7 @@ from torch import Tensor
 
 from layerwise.models.weights.weights import Weights
 
-SLICE = 64 << 20
+SLICE = 16 << 20
 """Bytes of a matrix that are read or raised at a time."""
 
 
@@ -44,7 +44,7 @@ class StoredMatrix:
 
 
 def slices_of(matrix: Tensor | StoredMatrix) -> Iterator[tuple[slice, Float[Tensor, "row column"]]]:
-    """Return a matrix as consecutive rows of some 64 MB, and tell which they are."""
+    """Return a matrix as consecutive rows of some 16 MB, and tell which they are."""
     n_rows, n_columns = matrix.shape
     step = max(1, SLICE // (n_columns * matrix.dtype.itemsize))
     for start in range(0, n_rows, step):
