@@ -10,6 +10,7 @@ LayerwiseError
 │   └── DoesNotFitError           no device here has room for it
 ├── PromptError                 a prompt, answer or position cannot be used
 ├── CheckError                  numbers failed a check, so none are reported
+├── QuestionError               a file of questions says something that cannot be asked
 ├── StudyError                  a study file says something that cannot be run
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
@@ -56,6 +57,10 @@ class PromptError(LayerwiseError):
 
 class CheckError(LayerwiseError):
     """A check of the numbers failed. Nothing is reported, because it would be wrong."""
+
+
+class QuestionError(LayerwiseError):
+    """A file of questions says something that cannot be asked."""
 
 
 class StudyError(LayerwiseError):

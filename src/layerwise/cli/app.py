@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from layerwise.cli import doctor, models, reference, run, runs, trace
+from layerwise.cli import doctor, models, questions, reference, run, runs, trace
 from layerwise.cli.console import say_error
 from layerwise.errors import LayerwiseError
 
@@ -23,6 +23,7 @@ app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+app.add_typer(questions.app, name="questions")
 app.add_typer(reference.app, name="reference")
 
 

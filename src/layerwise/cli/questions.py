@@ -1,0 +1,226 @@
+"""`layerwise questions`: the sets that come with it, and files of one's own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from layerwise.cli.console import (
+    Debug,
+    Device,
+    Dtype,
+    Memory,
+    Quiet,
+    Revision,
+    TrustRemoteCode,
+    progress_bar,
+    results_console,
+)
+
+if TYPE_CHECKING:
+    from layerwise.questions.sets import QuestionSet
+
+_MOST_REFUSALS = 20
+
+app = typer.Typer(help="Question sets: list and show those that come with layerwise, validate your own.")
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_sets()
+
+
+@app.command("list")
+def list_sets(debug: Debug = False) -> None:
+    """List the question sets that come with layerwise.
+
+    Example: layerwise questions list
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from layerwise.questions.sets import open_set, shipped_sets
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("set", "title", "items", "directions", "wordings", "questions", "version"):
+        table.add_column(title, justify="left" if title in ("set", "title") else "right")
+    for name in shipped_sets():
+        opened = open_set(name)
+        counts = (len(opened.items), len(opened.directions), _wordings(opened), len(opened.questions), opened.version)
+        table.add_row(Text(opened.name), Text(opened.title), *(f"{count:,}" for count in counts))
+    results_console().print(table)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A set that comes with layerwise, or a .toml, .csv or .jsonl file.")],
+    items: Annotated[int, typer.Option(min=0, help="How many items to show as examples.")] = 3,
+    json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write all questions as JSON.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Show what a set asks, where its facts are from, and some of its questions.
+
+    Example: layerwise questions show capitals --items 5
+    """
+    from layerwise.files import write_text_whole
+    from layerwise.questions.sets import open_set
+
+    opened = open_set(name)
+    if json:
+        written = _as_json(opened)
+        print(written) if json == "-" else write_text_whole(Path(json), written + "\n")
+        return
+    _print_facts(opened)
+    _print_wordings(opened)
+    if items:
+        _print_examples(opened, items)
+
+
+@app.command("validate")
+def validate(
+    file: Annotated[str, typer.Argument(help="A .toml, .csv or .jsonl file, or a set that comes with layerwise.")],
+    model: Annotated[
+        str | None, typer.Option(help="Try every question with this model's tokenizer: name, hub id, folder or file.")
+    ] = None,
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    memory: Memory = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Check a file of questions: every row, and with a model also every answer's tokens.
+
+    Example: layerwise questions validate mine.csv --model gemma-3-270m
+    """
+    from layerwise.errors import QuestionError
+    from layerwise.questions.sets import open_set
+    from layerwise.text import harmless, one_line
+
+    opened = open_set(file)
+    print(
+        f"{harmless(file)}: {_count(len(opened.items), 'item')}, {_count(len(opened.questions), 'question')}, "
+        f"{_count(len(opened.directions), 'direction')}, {_count(_wordings(opened), 'wording')}"
+    )
+    if alone := sum(not question.alternatives for question in opened.questions):
+        print(
+            f"{_count(alone, 'question')} without alternatives: there the first token of an answer decides, and no "
+            "wrong answer is read as a control. A group, or a column of alternatives, gives them."
+        )
+    if model is None:
+        return
+    from layerwise.tracing.model import load
+    from layerwise.tracing.request import Request
+
+    with progress_bar(quiet) as progress:
+        progress(f"loading {model}", 0, None)
+        loaded = load(
+            model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            trust_remote_code=trust_remote_code,
+            progress=progress,
+        )
+        refused: list[tuple[str, str]] = []
+        for done, question in enumerate(opened.questions):
+            progress("trying every question", done, len(opened.questions))
+            wrong = next(iter(question.alternatives), None)
+            asked = Request(question.prompt, question.answers, question.alternatives, wrong, question.track)
+            if reason := loaded.refusal(asked):
+                refused.append((question.id, reason))
+    for question_id, reason in refused[:_MOST_REFUSALS]:
+        print(f"  {one_line(question_id, 120)}: {one_line(reason, 400)}")
+    if len(refused) > _MOST_REFUSALS:
+        print(f"  … and {len(refused) - _MOST_REFUSALS:,} more")
+    if refused:
+        raise QuestionError(
+            f"{model} would be asked {len(opened.questions) - len(refused):,} of {len(opened.questions):,} questions. "
+            "A run notes the others as refused, with the reason, and they are in none of its numbers."
+        )
+    print(f"{harmless(model)} can be asked all of them")
+
+
+def _print_facts(opened: "QuestionSet") -> None:
+    from rich.text import Text
+
+    from layerwise.text import harmless, one_line
+
+    console = results_console()
+    console.print(Text(one_line(f"{opened.name}, version {opened.version}: {opened.title}"), "bold"))
+    console.print(
+        f"{_count(len(opened.items), 'item')}, {_count(len(opened.questions), 'question')}, sum {opened.sum[:12]}"
+    )
+    for text in (opened.description, f"Source: {opened.source}"):
+        if text:
+            console.print()
+            console.print(Text(harmless(text.strip())))
+
+
+def _print_wordings(opened: "QuestionSet") -> None:
+    """Print a wording as its first question has it."""
+    from rich.text import Text
+
+    from layerwise.text import one_line
+
+    console = results_console()
+    first = {}
+    for question in opened.questions:
+        first.setdefault((question.direction, question.wording), question)
+    for direction in opened.directions:
+        console.print()
+        console.print(Text(one_line(direction or "questions", 80), "bold"))
+        for (of, wording), question in list(first.items()):
+            if of == direction:
+                console.print(Text(f"  {one_line(wording, 40):14} {one_line(question.prompt, 160)}"))
+
+
+def _print_examples(opened: "QuestionSet", items: int) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from layerwise.text import one_line
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("item", "group", "prompt", "answers", "alternatives"):
+        table.add_column(title)
+    for direction in opened.directions:
+        shown = set()
+        for question in opened.some(items=items, directions=[direction]):
+            if question.item in shown:  # one wording of it is enough
+                continue
+            shown.add(question.item)
+            cells = (
+                question.item,
+                question.group,
+                question.prompt,
+                _forms(question.answers),
+                _forms(question.alternatives),
+            )
+            table.add_row(*(Text(one_line(cell, 120)) for cell in cells))
+    results_console().print(table)
+
+
+def _as_json(opened: "QuestionSet") -> str:
+    from dataclasses import asdict
+    from json import dumps
+
+    return dumps(asdict(opened) | {"sum": opened.sum}, indent=1)
+
+
+def _wordings(opened: "QuestionSet") -> int:
+    """Return how many wordings there are, over all directions."""
+    return len({(question.direction, question.wording) for question in opened.questions})
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _forms(texts: tuple[str, ...]) -> str:
+    return " |".join(texts).strip()
