@@ -42,7 +42,7 @@ class ModelInfo:
     name: str
     """As the user asked for it."""
     source: str
-    """``bundled``, ``hub``, ``folder``, ``gguf`` or ``memory``."""
+    """``bundled``, ``hub``, ``folder``, ``gguf`` or ``memory``; ``random`` for a random-weights control."""
     location: str
     """Bundled name, hub id, or path."""
     revision: str | None

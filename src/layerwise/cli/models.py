@@ -80,7 +80,7 @@ def _list_capabilities() -> None:
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="Bundled name, alias, hub id, folder or GGUF file.")],
+    name: Annotated[str, typer.Argument(help="Bundled name, alias, hub id, folder or GGUF file, or random:NAME.")],
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -121,7 +121,7 @@ def _print_gguf_header(source: "Source") -> None:
     from layerwise.models.gguf import open_gguf
     from layerwise.text import one_line
 
-    if source.kind not in ("bundled", "gguf"):
+    if source.random or source.kind not in ("bundled", "gguf"):  # the file's weights are not the model's
         return
     file = bundled_file(source.location) if source.kind == "bundled" else Path(source.location)
     if not file.is_file():

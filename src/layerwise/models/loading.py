@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +11,32 @@ from typing import Any
 
 import torch
 
-from layerwise.errors import CorruptFileError, MissingDependencyError, ModelError, UnsupportedModelError
+from layerwise.errors import (
+    CorruptFileError,
+    DoesNotFitError,
+    MissingDependencyError,
+    ModelError,
+    UnsupportedModelError,
+)
 from layerwise.models import gguf
 from layerwise.models.assembly import empty_model, fill_whole, stream
 from layerwise.models.blocks import Parts, find_parts, text_config
 from layerwise.models.bridge import make_bridge
 from layerwise.models.checkpoint import Checkpoint, locate
-from layerwise.models.device import Placement, dtype_name, give_back_memory, place
+from layerwise.models.device import (
+    Placement,
+    bytes_of,
+    dtype_name,
+    find_room,
+    free_memory,
+    give_back_memory,
+    place,
+    readable_size,
+)
 from layerwise.models.head import Head, make_head
 from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
+from layerwise.models.random_weights import draw_model, round_and_move
 from layerwise.models.residency import Residency, Resident
 from layerwise.models.tokens import Tokenizer
 from layerwise.models.weights.gguf import GgufWeights, only_transformers_reads, read_by_transformers
@@ -48,7 +64,7 @@ class LoadedModel:
     parts: Parts
     head: Head
     checkpoint: Checkpoint | None
-    """None for a model that was handed over in memory."""
+    """None for a model that was handed over in memory. Of random weights, what they were drawn for."""
     residency: Residency
     device: torch.device
     dtype: torch.dtype
@@ -63,11 +79,12 @@ class LoadedModel:
     def info(self) -> ModelInfo:
         """What this is and how it runs here. The first call may read the weight files for their sum."""
         config, checkpoint = text_config(self.hf.config), self.checkpoint
+        source = checkpoint.source if checkpoint else None
         heads = int(getattr(config, "num_attention_heads", 0))
         return ModelInfo(
             name=self.name,
-            source=checkpoint.source.kind if checkpoint else "memory",
-            location=checkpoint.source.location if checkpoint else self.name,
+            source="memory" if source is None else "random" if source.random else source.kind,
+            location=source.location if source else self.name,
             revision=checkpoint.revision if checkpoint else None,
             weights_sum=self._weights_sum(),
             architecture=type(self.hf).__name__,
@@ -89,7 +106,7 @@ class LoadedModel:
         return self.info
 
     def _weights_sum(self) -> str | None:
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.checkpoint.source.random:
             return _sum_in_memory(self.hf)
         resident = isinstance(self.residency, Resident)
         return self.checkpoint.weights_sum if resident else self.checkpoint.known_weights_sum
@@ -141,8 +158,9 @@ def load_model(
     """Return a model that is ready to be read.
 
     Args:
-        name: a bundled name, an alias, a hub id, a folder in the hub's layout, a GGUF file, or a
-            transformers model that is in memory already (then give its `tokenizer` too).
+        name: a bundled name, an alias, a hub id, a folder in the hub's layout, a GGUF file, any of
+            these behind ``random:`` for its architecture with random weights, or a transformers
+            model that is in memory already (then give its `tokenizer` too).
         tokenizer: only with a model in memory.
         revision: branch, tag or commit on the hub.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a model in memory stays where it is.
@@ -161,6 +179,8 @@ def load_model(
     checkpoint = locate(resolve(name, revision), progress, trust_remote_code=trust_remote_code)
     facts = checkpoint.facts
     _refuse_what_is_no_decoder(facts.config, str(name), trust_remote_code=trust_remote_code)
+    if checkpoint.source.random:
+        return _draw(str(name), checkpoint, device, dtype, memory)
     placement = place(facts.parameters, facts.dtype, device, dtype, memory)
     if placement.budget is not None:
         _refuse_packed(checkpoint, str(name))
@@ -236,6 +256,35 @@ def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenize
     )
 
 
+def _draw(name: str, checkpoint: Checkpoint, device: str, dtype: str, memory: str | int) -> LoadedModel:
+    """Return a checkpoint's architecture with random weights, run as the checkpoint itself would be.
+
+    They are drawn in float32 on the CPU, so device and precision change no more than the rounding.
+    """
+    with quiet_transformers():
+        hf_tokenizer = _read_tokenizer(checkpoint)
+        # Counted in the model: packed weights are fewer in the files.
+        parameters = _count(_model_of(checkpoint, empty_model, torch.float32))
+        give_back_memory()
+        placement = place(parameters, checkpoint.facts.dtype, device, dtype, memory)
+        drawn_here = find_room(parameters, "float32", "cpu", "float32", bytes_of(memory))
+        if placement.budget is not None or drawn_here is None:
+            kept = readable_size(parameters * placement.dtype.itemsize)
+            moved = "" if placement.device.type == "cpu" else f", then {kept} on {placement.device.type}"
+            raise DoesNotFitError(
+                f"{name} does not fit: random weights are in no file that they could be streamed from, so all "
+                f"{parameters:,} have to be in memory, {readable_size(parameters * 4)} on the CPU, where they are "
+                f"drawn in float32{moved}, beside the program and its activations. {readable_size(free_memory('cpu'))} "
+                f"of the CPU's memory are free{'' if memory == 'auto' else f', and --memory allows {memory} in all'}. "
+                "Make room, or use a smaller model."
+            )
+        hf_model = _model_of(checkpoint, draw_model, torch.float32)
+        if checkpoint.gguf and not only_transformers_reads(checkpoint.gguf.header.architecture):
+            _gguf_weights(checkpoint, checkpoint.gguf, hf_model)  # for the positions
+        round_and_move(hf_model, placement.dtype, placement.device)
+        return _take_apart(name, hf_model, hf_tokenizer, checkpoint)
+
+
 def _refuse_packed(checkpoint: Checkpoint, name: str) -> None:
     """Stop at weights that only another package can unpack as a whole: read as they are, they mean something else."""
     packed = checkpoint.facts.config.get("quantization_config")
@@ -263,18 +312,28 @@ def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress 
 
 def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
     """Return a checkpoint's model without memory for its weights, and what reads them."""
+    hf_model = _model_of(checkpoint, empty_model, dtype)
+    if checkpoint.gguf:
+        return hf_model, _gguf_weights(checkpoint, checkpoint.gguf, hf_model)
+    return hf_model, SafetensorsWeights(checkpoint.facts.tensors, hf_model)
+
+
+def _model_of(checkpoint: Checkpoint, make: Callable[..., Any], dtype: torch.dtype) -> Any:
+    """Return what `make` makes of a checkpoint's configuration."""
     from transformers import AutoConfig
 
     with _loading_errors(checkpoint.folder):
         trust = _runs_own_code(checkpoint)
         config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=trust)
-        hf_model = empty_model(config, dtype, trust_remote_code=trust)
-    if checkpoint.gguf:
-        settings = gguf.settings_of(checkpoint.folder)
-        weights = GgufWeights(checkpoint.facts.tensors, checkpoint.gguf.header, settings, hf_model)
-        weights.stretch_positions(hf_model)
-        return hf_model, weights
-    return hf_model, SafetensorsWeights(checkpoint.facts.tensors, hf_model)
+        return make(config, dtype, trust_remote_code=trust)
+
+
+def _gguf_weights(checkpoint: Checkpoint, opened: gguf.GgufModel, hf_model: Any) -> GgufWeights:
+    """Return what reads a GGUF checkpoint's weights for a model, whose positions are stretched as the file says."""
+    settings = gguf.settings_of(checkpoint.folder)
+    weights = GgufWeights(checkpoint.facts.tensors, opened.header, settings, hf_model)
+    weights.stretch_positions(hf_model)
+    return weights
 
 
 def _tokenizer_for(hf_model: Any, hf_tokenizer: Any) -> Tokenizer:

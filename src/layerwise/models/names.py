@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ ALIASES = {
 }
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+_RANDOM = re.compile(r"\s*random:", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Source:
     """A bundled model's name, a hub repository's id, or the absolute path of a folder or file."""
     revision: str | None = None
     """The branch, tag or commit that was asked for; only the hub has them."""
+    random: bool = False
+    """Whether only configuration and tokenizer are wanted from there, and the weights are random."""
 
 
 def resolve(name: str | Path, revision: str | None = None) -> Source:
@@ -40,12 +43,26 @@ def resolve(name: str | Path, revision: str | None = None) -> Source:
 
     Tried in this order: a bundled model, an alias (both in any case), a folder or GGUF file on
     this machine, an ``organisation/name`` on the hub. A `Path` is only ever a folder or file.
+    Behind ``random:`` each of these stands for its architecture with random weights.
 
     Raises:
         UnknownModelError: Nothing has this name; near matches are listed.
         CorruptFileError: The name is that of a file that is not GGUF.
         ModelError: A revision was given for something that is not on the hub.
     """
+    if isinstance(name, str) and (prefix := _RANDOM.match(name)):
+        return replace(_resolve(name[prefix.end() :], revision), asked=name, random=True)
+    return _resolve(name, revision)
+
+
+def suggestions(name: str) -> list[str]:
+    """Return up to three bundled names, aliases and their hub ids that resemble `name`, best first."""
+    known = {each.casefold(): each for each in [*BUNDLED, *ALIASES, *ALIASES.values()]}
+    near = difflib.get_close_matches(name.casefold(), list(known), n=3, cutoff=0.6)
+    return [known[each] for each in near]
+
+
+def _resolve(name: str | Path, revision: str | None) -> Source:
     source = _named(name, revision) if isinstance(name, str) else None
     source = source or _on_this_machine(str(name))
     if source is None and isinstance(name, str) and not _looks_like_a_path(name) and _HUB_ID.fullmatch(name):
@@ -58,13 +75,6 @@ def resolve(name: str | Path, revision: str | None = None) -> Source:
             "model and only models on the hub have revisions. Leave the revision out."
         )
     return source
-
-
-def suggestions(name: str) -> list[str]:
-    """Return up to three bundled names, aliases and their hub ids that resemble `name`, best first."""
-    known = {each.casefold(): each for each in [*BUNDLED, *ALIASES, *ALIASES.values()]}
-    near = difflib.get_close_matches(name.casefold(), list(known), n=3, cutoff=0.6)
-    return [known[each] for each in near]
 
 
 def _named(name: str, revision: str | None) -> Source | None:

@@ -75,3 +75,11 @@ def test_a_folder_has_no_metadata_of_its_own(show, family_folder):
     code, out, _ = show(family_folder("qwen3"))
     assert code == 0
     assert "metadata of" not in out
+
+
+def test_a_control_is_shown_without_the_weights_that_it_does_not_have(show, toy_bundled):
+    toy_bundled()
+    code, out, _ = show("random:smollm2-135m")
+    assert code == 0
+    assert "source          random" in out
+    assert "tensors by type" not in out
