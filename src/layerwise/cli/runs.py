@@ -1,16 +1,25 @@
 """`layerwise runs`: what has been stored."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from layerwise.cli.console import Debug, results_console
+from layerwise.cli.console import Debug, results_console, say_note
 from layerwise.errors import StoreError
 
-app = typer.Typer(help="Stored runs: list them, write their reports, verify and compare them.")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from layerwise.store.run import Run
+
+app = typer.Typer(help="Stored runs: list, query and compare them, write their reports, verify and migrate them.")
 
 _RunFolder = Annotated[Path, typer.Argument(help="The run's folder.")]
+_ROWS, _CELL = 200, 40
+"""How much of a query's result is shown: at most so many rows, and of each cell so many characters."""
 
 
 @app.callback(invoke_without_command=True)
@@ -31,6 +40,7 @@ def list_runs(
     from rich.table import Table
     from rich.text import Text
 
+    from layerwise.store.migration import migratable
     from layerwise.store.run import open_run
     from layerwise.text import one_line
 
@@ -42,7 +52,8 @@ def list_runs(
             run = open_run(manifest.parent)
             cells = [run.name, run.manifest["status"], ", ".join(run.models), run.manifest["updated"]]
         except StoreError as error:
-            cells = ["", f"unreadable: {error}", "", ""]
+            old = migratable(manifest.parent)
+            cells = ["", f"schema {old}: migrate" if old else f"unreadable: {error}", "", ""]
         table.add_row(*(Text(one_line(cell, 60)) for cell in [str(manifest.parent), *cells]))
     if table.row_count == 0:
         raise StoreError(f"There are no runs in {folder}. `layerwise run STUDY` makes one.")
@@ -77,11 +88,122 @@ def verify(run: _RunFolder, debug: Debug = False) -> None:
     if bad := stored.damaged_files():
         raise StoreError(
             f"{len(bad)} files of {run} are not what was written: {', '.join(bad)}. Numbers from them cannot be "
-            "trusted. Delete their shards' folders and complete the run with --resume."
+            "trusted. Complete the run with --resume: it computes these again."
         )
     if not stored.complete:
         raise StoreError(f"{run} is whole as far as it goes, but incomplete. Complete it with --resume.")
     print(f"{run}: {len(stored.manifest['shards'])} shards, all as they were written")
+
+
+@app.command("migrate")
+def migrate(run: _RunFolder, debug: Debug = False) -> None:
+    """Rewrite a run of an older version of layerwise in place; no number changes.
+
+    Example: layerwise runs migrate runs/001_layers_and_logits
+    """
+    from layerwise.store.migration import migratable, migrate
+    from layerwise.store.run import SCHEMA_VERSION
+
+    old = migratable(run)
+    shards = len(migrate(run).manifest["shards"])
+    what = f"rewritten from schema {old}, {shards} shards, no number changed" if old else "nothing to do"
+    print(f"{run}: schema {SCHEMA_VERSION}, {what}")
+
+
+@app.command("query")
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT over the tables runs, questions and layers.")],
+    runs: Annotated[list[Path] | None, typer.Argument(help="Runs; by default all in --folder.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where to look for runs.")] = Path("runs"),
+    csv: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the rows as CSV.")] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the rows as JSON.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Ask stored runs with SQL. DESCRIBE layers, for instance, shows a table's columns.
+
+    Nothing is computed again, and nothing can be changed. "group" is a word of SQL and has to be quoted.
+
+    Example: layerwise runs query "SELECT model, layer, avg(entropy_bits) FROM layers GROUP BY ALL ORDER BY ALL"
+    """
+    from layerwise.store.query import as_csv, as_json, query
+    from layerwise.store.run import open_run
+
+    found = query([open_run(run) for run in runs] if runs else list(_readable_runs(folder)), sql)
+    if csv:
+        _write(as_csv(found), csv)
+    if json:
+        _write(as_json(found, ascii_only=json == "-"), json)
+    if not csv and not json:
+        _show(found)
+
+
+def _readable_runs(folder: Path) -> Iterator["Run"]:
+    """Yield a folder's runs; those that cannot be read are named on stderr."""
+    from layerwise.store.run import open_run
+
+    manifests = sorted(folder.glob("*/manifest.json"))
+    if not manifests:
+        raise StoreError(f"There are no runs in {folder}. `layerwise run STUDY` makes one.")
+    for manifest in manifests:
+        try:
+            yield open_run(manifest.parent)
+        except StoreError as error:
+            say_note(f"Left out: {error}")
+
+
+def _write(text: str, where: str) -> None:
+    """Write to a file, or for ``-`` to stdout; on a terminal nothing in it can steer that."""
+    from layerwise.files import write_text_whole
+    from layerwise.text import harmless
+
+    if where != "-":
+        write_text_whole(Path(where), text)
+    else:
+        sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+
+
+def _show(found: "pa.Table") -> None:
+    """Print the first rows, and as many columns as there is room for; what was left out is said on stderr."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    from layerwise.text import harmless, one_line
+
+    if found.column_names == ["explain_key", "explain_value"]:  # of EXPLAIN: a drawing
+        print(*map(harmless, found["explain_value"].to_pylist()), sep="\n")
+        return
+    titles = [one_line(name, _CELL) for name in found.column_names]
+    rows = list(zip(*(map(_cell, column.to_pylist()) for column in found.slice(0, _ROWS).columns), strict=True))
+    console, room, fitting = results_console(), 0, 0
+    for place, title in enumerate(titles):
+        room += 3 + max(cell_len(text) for text in [title, *(row[place] for row in rows)])
+        fitting += room <= console.width or place == 0
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title, kind in list(zip(titles, found.schema.types, strict=True))[:fitting]:
+        table.add_column(Text(title), justify="right" if _is_number(kind) else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row[:fitting]))
+    console.print(table)
+    left_out = [f"{found.num_rows - len(rows):,} more rows"] if found.num_rows > len(rows) else []
+    left_out += [f"{len(titles) - fitting} more columns"] if fitting < len(titles) else []
+    if left_out:
+        say_note(f"… and {' and '.join(left_out)}. --csv FILE and --json FILE write everything.")
+
+
+def _cell(value: Any) -> str:
+    from layerwise.text import one_line
+
+    if value is None:
+        return "null"
+    return f"{value:.6g}" if isinstance(value, float) else one_line(str(value), _CELL)
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 @app.command("compare")

@@ -78,9 +78,7 @@ class Material:
     def __init__(self, run: Run):
         self.run = run
         self._questions = run.questions()
-        layers = run.layers()
-        last = layers.groupby(["model", "lens", "question"])["position"].transform("max")
-        self._layers = layers.loc[layers["position"] == last].sort_values(by="layer", kind="stable")
+        self._layers = run.layers()
 
     @property
     def models(self) -> dict[str, ModelInfo]:

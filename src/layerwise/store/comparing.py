@@ -86,11 +86,7 @@ def _layers(side: Side, lens: str) -> dict[tuple[str, int], _Row]:
     if not layers:
         raise StoreError(f"{side.run.path} has nothing of {side.model} through the {lens} lens.")
     ids = {row["question"]: [token["id"] for token in row["tokens"]] for row in questions}
-    return {
-        (row["question"], row["layer"]): row | {"ids": ids[row["question"]]}
-        for row in layers
-        if row["position"] == len(ids[row["question"]]) - 1
-    }
+    return {(row["question"], row["layer"]): row | {"ids": ids[row["question"]]} for row in layers}
 
 
 def _paired(

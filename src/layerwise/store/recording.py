@@ -3,24 +3,27 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from layerwise.errors import StoreError
-from layerwise.store.run import SCHEMA_VERSION, Run, open_run, shard_sums, write_manifest, write_shard
-from layerwise.store.tables import layer_rows, question_row
-from layerwise.studies.study import Question, Study
+from layerwise.errors import LayerwiseError, PromptError, StoreError
+from layerwise.questions.question import Question
+from layerwise.questions.sets import QuestionSet
+from layerwise.store.run import SCHEMA_VERSION, Run, open_run, scratch_folders, write_manifest, write_shard
+from layerwise.store.tables import question_row, refused_row
+from layerwise.studies.study import PlannedStudy
 from layerwise.tracing.model import Model
 from layerwise.tracing.tracer import package_versions
 from layerwise.types import ModelInfo
 
-_QUESTIONS_PER_SHARD = 64
+_QUESTIONS_PER_SHARD = 256
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all)."""
+"""Called with (what is being done, questions done, questions in all), over all models."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,22 @@ class _Group:
 
     questions: tuple[Question, ...]
 
-    def key(self, study: Study, model: ModelInfo, lens: str) -> str:
+    def key(self, planned: PlannedStudy, model: ModelInfo, lens: str) -> str:
         """Return the hash of all that determines this group's numbers for one model and lens."""
         determined_by = {
             "schema": SCHEMA_VERSION,
             "model": {k: v for k, v in asdict(model).items() if k not in ("source", "location", "revision")},
             "lens": lens,
-            "top_k": study.top_k,
-            "temperatures": study.temperatures,
-            "questions": [question.model_dump() for question in self.questions],
+            "top_k": planned.study.top_k,
+            "temperatures": planned.study.temperatures,
+            "questions": [asdict(question) for question in self.questions],
             "versions": package_versions(),
         }
         return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def record(
-    study: Study,
+    planned: PlannedStudy,
     folder: Path,
     *,
     load: Callable[[str], Model],
@@ -54,10 +57,11 @@ def record(
     """Run a study into a folder and return the stored run.
 
     Each shard is written whole when it is done, and the manifest after it: an interruption leaves
-    a run that says it is incomplete and that `resume` completes.
+    a run that says it is incomplete and that `resume` completes. A model that fails is noted in the
+    manifest, and the others go on; then the run stays incomplete.
 
     Args:
-        study: what to run.
+        planned: what to run.
         folder: where the run is stored.
         load: gives the model for one of the study's names.
         resume: go on with what is in the folder, computing only what is missing.
@@ -65,40 +69,133 @@ def record(
 
     Raises:
         StoreError: the folder holds another run, or cannot be written to.
-        ModelError, PromptError, CheckError: the study could not be run to its end.
     """
-    earlier = _earlier_run(study, folder, resume)
-    manifest = _manifest(study, earlier)
-    stored = earlier.whole_shards() if earlier else {}
-    if earlier is None:  # an earlier run's manifest stays true until something new is stored
-        _write(folder, manifest | {"shards": []})
-    groups = list(_groups(study))
-    steps, done, needed = len(study.models) * len(groups), 0, []
-    for name in study.models:
-        on_progress(f"loading {name}", done, steps)
-        model = load(name)
-        manifest["models"][name] = asdict(model.identified())
-        for group in groups:
-            on_progress(f"reading {name}", done, steps)
-            needed += _record_group(study, folder, model, group, manifest, stored)
-            done += 1
-            on_progress(f"reading {name}", done, steps)
-    models = {name: manifest["models"][name] for name in study.models}
-    final = {"status": "complete", "models": models, "shards": [stored[key] for key in needed]}
-    _write(folder, manifest | final)
+    _Recorder(planned, folder, _earlier_run(planned, folder, resume), on_progress).record(load)
     return open_run(folder)
 
 
-def _earlier_run(study: Study, folder: Path, resume: bool) -> Run | None:
+class _Recorder:
+    """A run under way."""
+
+    def __init__(self, planned: PlannedStudy, folder: Path, earlier: Run | None, on_progress: OnProgress) -> None:
+        self._planned, self._folder, self._on_progress = planned, folder, on_progress
+        self._models: dict[str, Any] = dict(earlier.manifest["models"]) if earlier else {}
+        self._failures: dict[str, str] = {}
+        self._stored = earlier.whole_shards() if earlier else {}
+        """The shards that are there, by key; until the run is complete also those of models that are yet to come."""
+        self._needed: list[str] = []
+        self._created = earlier.manifest["created"] if earlier else _now()
+        self._done = 0
+        if earlier is None:  # an earlier run's manifest stays true until something new is stored
+            self._write("incomplete")
+
+    def record(self, load: Callable[[str], Model]) -> None:
+        names, groups = self._planned.study.models, list(_groups(self._planned.questions))
+        for index, name in enumerate(names):
+            self._done = index * len(self._planned.questions)
+            try:
+                self._tell(f"loading {name}")
+                model = load(name)
+                self._models[name] = asdict(model.identified())
+                self._compare_precision(model)
+                for group in groups:
+                    self._tell(f"reading {name}")
+                    self._needed += self._record_group(model, group)
+                    self._done += len(group.questions)
+                    self._tell(f"reading {name}")
+            except StoreError:
+                raise
+            except LayerwiseError as error:
+                self._failures[name] = f"{type(error).__name__}: {error}"
+        if not self._failures:
+            self._models = {name: self._models[name] for name in names}
+            self._stored = {key: self._stored[key] for key in self._needed}
+        self._write("incomplete" if self._failures else "complete")
+
+    def _record_group(self, model: Model, group: _Group) -> list[str]:
+        """Compute and store what is missing of a group; return the keys of its shards, now all stored."""
+        planned, name = self._planned, model.info.name
+        keys = {lens: group.key(planned, model.info, lens) for lens in planned.study.lenses}
+        missing = [lens for lens in planned.study.lenses if keys[lens] not in self._stored]
+        if missing:
+            refusals = {question.id: self._refusal(model, question) for question in group.questions}
+            asked = [question for question in group.questions if refusals[question.id] is None]
+            requests = [planned.request(question) for question in asked]
+            # Always all lenses: which rows are read together changes the last digit.
+            lenses: list[str] = [*planned.study.lenses]
+            traces = model.trace_all(requests, lenses=lenses, check_each_length=True) if requests else []
+            by_id = dict(zip((question.id for question in asked), traces, strict=True))
+            for lens in missing:
+                rows = [
+                    question_row(by_id[question.id][lenses.index(lens)], question)
+                    if question.id in by_id
+                    else refused_row(question, name, lens, str(refusals[question.id]))
+                    for question in group.questions
+                ]
+                self._store(keys[lens], name, lens, group, rows)
+        return list(keys.values())
+
+    def _compare_precision(self, model: Model) -> None:
+        """Do so on the study's first question, whichever shards are missing."""
+        requests = (self._planned.request(question) for question in self._planned.questions)
+        first = next((request for request in requests if model.refusal(request) is None), None)
+        if first:
+            model.compare_precision(first)
+
+    def _refusal(self, model: Model, question: Question) -> str | None:
+        """Return why a model cannot be asked a set's question; one of the study's own has to be mended."""
+        reason = model.refusal(self._planned.request(question))
+        if reason and not question.set:
+            raise PromptError(f"Question {question.id!r}: {reason}")
+        return reason
+
+    def _store(self, key: str, model: str, lens: str, group: _Group, rows: list[dict[str, Any]]) -> None:
+        with _storage_errors(self._folder):
+            sha256 = write_shard(self._folder, key, rows)
+        questions = [question.id for question in group.questions]
+        self._stored[key] = {"key": key, "model": model, "lens": lens, "questions": questions, "sha256": sha256}
+        self._write("incomplete")
+
+    def _write(self, status: str) -> None:
+        planned = self._planned
+        manifest = {
+            "status": status,
+            "created": self._created,
+            "updated": _now(),
+            "study": planned.study.model_dump(),
+            "study_sum": planned.sum,
+            "sets": {name: _described(chosen) for name, chosen in planned.sets.items()},
+            "questions": len(planned.questions),
+            "claims": [claim.model_dump() for claim in planned.claims],
+            "models": self._models,
+            "failures": self._failures,
+            "versions": package_versions(),
+            "shards": list(self._stored.values()),
+        }
+        with _storage_errors(self._folder):
+            write_manifest(self._folder, manifest)
+
+    def _tell(self, what: str) -> None:
+        self._on_progress(what, self._done, len(self._planned.questions) * len(self._planned.study.models))
+
+
+def _described(chosen: QuestionSet) -> dict[str, Any]:
+    names = ("version", "title", "description", "source", "sum")
+    return {name: getattr(chosen, name) for name in names}
+
+
+def _earlier_run(planned: PlannedStudy, folder: Path, resume: bool) -> Run | None:
     """Return the run that the folder holds and that is to be completed, or None for an empty folder."""
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder} is a file, and a run is a folder. Give another name with --out.")
+    scratch = scratch_folders(folder)
     if not (folder / "manifest.json").exists():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and set(folder.iterdir()) - set(scratch):
             raise StoreError(f"{folder} is not empty and holds no run. Give another folder with --out.")
+        _remove(scratch)
         return None
     earlier = open_run(folder)
-    if earlier.manifest["study_sum"] != study.sum:
+    if earlier.manifest["study_sum"] != planned.sum:
         raise StoreError(
             f"{folder} holds a run of another study, or of this one before it was changed. Its results would be "
             "lost or mixed with the new ones. Give another folder with --out, or delete that one."
@@ -108,67 +205,19 @@ def _earlier_run(study: Study, folder: Path, resume: bool) -> Run | None:
             f"{folder} holds {'a complete' if earlier.complete else 'an incomplete'} run of this study already. "
             "Go on with it (--resume computes only what is missing), or give another folder with --out."
         )
+    _remove(scratch)
     return earlier
 
 
-def _manifest(study: Study, earlier: Run | None) -> dict[str, Any]:
-    """Return the manifest of a run that is under way; the shards are added as they are stored."""
-    return {
-        "status": "incomplete",
-        "created": earlier.manifest.get("created", _now()) if earlier else _now(),
-        "study": study.model_dump(),
-        "study_sum": study.sum,
-        "models": dict(earlier.manifest["models"]) if earlier else {},
-        "versions": package_versions(),
-    }
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        with _storage_errors(folder):
+            shutil.rmtree(folder)
 
 
-def _record_group(
-    study: Study,
-    folder: Path,
-    model: Model,
-    group: _Group,
-    manifest: dict[str, Any],
-    stored: dict[str, dict[str, Any]],
-) -> list[str]:
-    """Compute and store what is missing of a group; return the keys of its shards, now all in `stored`.
-
-    The manifest follows each shard. Until the run is complete it also keeps what an earlier attempt
-    stored for models that are yet to come.
-    """
-    keys = {lens: group.key(study, model.info, lens) for lens in study.lenses}
-    missing = [lens for lens in study.lenses if keys[lens] not in stored]
-    if missing:
-        requests = [question.request(study) for question in group.questions]
-        traces = model.trace_all(requests, lenses=missing, check_each_length=True)
-        for place, lens in enumerate(missing):
-            read = [(by_lens[place], question) for by_lens, question in zip(traces, group.questions, strict=True)]
-            rows = {
-                "questions": [question_row(trace, q.id, q.role) for trace, q in read],
-                "layers": [row for trace, q in read for row in layer_rows(trace, q.id)],
-            }
-            with _storage_errors(folder):
-                write_shard(folder, keys[lens], rows)
-            stored[keys[lens]] = {
-                "key": keys[lens],
-                "model": model.info.name,
-                "lens": lens,
-                "questions": [question.id for question in group.questions],
-                "files": shard_sums(folder, keys[lens]),
-            }
-            _write(folder, manifest | {"shards": list(stored.values())})
-    return list(keys.values())
-
-
-def _groups(study: Study) -> Iterator[_Group]:
-    questions: Sequence[Question] = study.questions
+def _groups(questions: tuple[Question, ...]) -> Iterator[_Group]:
     for start in range(0, len(questions), _QUESTIONS_PER_SHARD):
-        yield _Group(tuple(questions[start : start + _QUESTIONS_PER_SHARD]))
-
-
-def _write(folder: Path, manifest: dict[str, Any]) -> None:
-    with _storage_errors(folder):
-        write_manifest(folder, manifest | {"updated": _now()})
+        yield _Group(questions[start : start + _QUESTIONS_PER_SHARD])
 
 
 def _now() -> str:

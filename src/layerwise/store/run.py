@@ -1,9 +1,8 @@
 """A run on disk: a manifest, and shards that are each written whole.
 
-RUN/manifest.json            the study, the models, the shards with the sums of their files
-RUN/shards/KEY/              one model, one lens, a group of questions; KEY names all that
-    questions.parquet        determines its numbers
-    layers.parquet
+RUN/manifest.json            the study, its claims, the models, the shards with their sums
+RUN/shards/KEY.parquet       one model, one lens, a group of questions (`store.tables.QUESTIONS`);
+                             KEY is the hash of all that determines its numbers
 """
 
 import json
@@ -18,13 +17,15 @@ from layerwise.types import ModelInfo
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 FORMAT = "layerwise run"
 
-SCHEMA_VERSION = 2
-"""Of the manifest and the tables; raise it when either changes."""
+SCHEMA_VERSION = 3
+"""Of the manifest and the table; raise it when either changes, and teach `store.migration` the step."""
 
-_TABLES = ("questions", "layers")
+OLDEST_SCHEMA = 2
+"""That `store.migration` can rewrite."""
 
 
 @dataclass(frozen=True)
@@ -49,50 +50,65 @@ class Run:
         return self.manifest["status"] == "complete"
 
     @property
+    def failures(self) -> dict[str, str]:
+        """Why models could not be read to the end, by name."""
+        return self.manifest["failures"]
+
+    @property
     def models(self) -> dict[str, ModelInfo]:
         """What each model was, by the name that it was asked for."""
         return {name: ModelInfo(**info) for name, info in self.manifest["models"].items()}
 
     def questions(self) -> "pd.DataFrame":
-        """Return one row per model, lens and question (`store.tables.QUESTIONS`)."""
-        return self._table("questions")
+        """Return one row per model, lens and question: the columns of `store.tables.QUESTIONS` without its curves."""
+        from layerwise.store.tables import without_curves
+
+        return without_curves(self.table())
 
     def layers(self) -> "pd.DataFrame":
-        """Return one row per model, lens, question, layer and position (`store.tables.LAYERS`)."""
-        return self._table("layers")
+        """Return one row per model, lens, question and layer, of the questions that were not refused."""
+        from layerwise.store.tables import by_layer
 
-    def _table(self, name: str) -> "pd.DataFrame":
+        return by_layer(self.table())
+
+    def table(self, columns: list[str] | None = None) -> "pa.Table":
+        """Return some columns of all shards, by default all (`store.tables.QUESTIONS`).
+
+        Raises:
+            StoreError: a shard is missing or damaged.
+        """
         # Late: opening and listing runs, which need neither, stays instant.
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from layerwise.store.tables import TABLES
+        from layerwise.store.tables import QUESTIONS
 
         parts = []
         for shard in self.manifest["shards"]:
-            file = self.path / "shards" / shard["key"] / f"{name}.parquet"
+            file = shard_file(self.path, shard["key"])
             try:
-                parts.append(pq.read_table(file))
+                parts.append(pq.read_table(file, columns=columns))
             except (OSError, pa.ArrowInvalid) as error:
                 raise StoreError(
                     f"{file} is missing or damaged ({error}). Complete the run: `layerwise run … --out {self.path} "
-                    "--resume` computes what is not there; delete the shard's folder first if it is damaged."
+                    "--resume` computes again what is not there or not whole."
                 ) from error
-        table = pa.concat_tables(parts) if parts else TABLES[name].empty_table()
-        return table.to_pandas(ignore_metadata=True)
+        if parts:
+            return pa.concat_tables(parts)
+        empty = QUESTIONS.empty_table()
+        return empty.select(columns) if columns else empty
 
     def whole_shards(self) -> dict[str, dict[str, Any]]:
-        """Return the manifest's entries of shards whose files are what was written, by key."""
-        shards = self.manifest["shards"]
-        return {shard["key"]: shard for shard in shards if shard_sums(self.path, shard["key"]) == shard["files"]}
+        """Return the manifest's entries of shards that are what was written, by key."""
+        return {shard["key"]: shard for shard in self.manifest["shards"] if self._is_whole(shard)}
 
     def damaged_files(self) -> list[str]:
         """Return the files whose bytes are not those that were written, or that are gone."""
-        bad = []
-        for shard in self.manifest["shards"]:
-            found = shard_sums(self.path, shard["key"])
-            bad += [f"shards/{shard['key']}/{n}" for n, expected in shard["files"].items() if found.get(n) != expected]
-        return bad
+        return [f"shards/{shard['key']}.parquet" for shard in self.manifest["shards"] if not self._is_whole(shard)]
+
+    def _is_whole(self, shard: dict[str, Any]) -> bool:
+        file = shard_file(self.path, shard["key"])
+        return file.is_file() and sha256_of(file) == shard["sha256"]
 
 
 def open_run(path: str | Path) -> Run:
@@ -102,6 +118,18 @@ def open_run(path: str | Path) -> Run:
         StoreError: there is none, its manifest is damaged, or a newer version wrote it.
     """
     folder = Path(path)
+    manifest = read_manifest(folder)
+    version = manifest.get("schema")
+    if version != SCHEMA_VERSION:
+        raise StoreError(_other_schema(folder, version))
+    if not _is_manifest(manifest):
+        file = folder / "manifest.json"
+        raise StoreError(f"{file} lacks parts of a manifest, or they are of another form. Run the study again.")
+    return Run(folder, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return a run's manifest, of whatever schema. Raises StoreError where there is none."""
     file = folder / "manifest.json"
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
@@ -111,15 +139,21 @@ def open_run(path: str | Path) -> Run:
         raise StoreError(f"{file} cannot be read as a manifest: {error}.") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise StoreError(f"{file} is no manifest of a layerwise run.")
-    version = manifest.get("schema")
-    if version != SCHEMA_VERSION:
-        raise StoreError(
-            f"{folder} was written in schema {version}; this version of layerwise reads schema {SCHEMA_VERSION}. "
-            "Update layerwise to open it."
+    return manifest
+
+
+def _other_schema(folder: Path, version: Any) -> str:
+    if isinstance(version, int) and version < OLDEST_SCHEMA:
+        return f"{folder} was written in schema {version}, which is no longer read. Run the study again."
+    if isinstance(version, int) and version < SCHEMA_VERSION:
+        return (
+            f"{folder} was written in schema {version}, and this version of layerwise reads schema {SCHEMA_VERSION}. "
+            f"`layerwise runs migrate {folder}` rewrites it; no number changes."
         )
-    if not _is_manifest(manifest):
-        raise StoreError(f"{file} lacks parts of a manifest, or they are of another form. Run the study again.")
-    return Run(folder, manifest)
+    return (
+        f"{folder} was written in schema {version}; this version of layerwise reads schema {SCHEMA_VERSION}. "
+        "Update layerwise to open it."
+    )
 
 
 def _is_manifest(manifest: dict[str, Any]) -> bool:
@@ -131,10 +165,11 @@ def _is_manifest(manifest: dict[str, Any]) -> bool:
             and isinstance(manifest["study_sum"], str)
             and isinstance(manifest["status"], str)
             and isinstance(manifest["updated"], str)
+            and isinstance(manifest["failures"], dict)
+            and isinstance(manifest["claims"], list)
             and all(ModelInfo(**info) for info in manifest["models"].values())
             and all(
-                re.fullmatch(r"[0-9a-f]{24}", shard["key"])
-                and shard["files"].keys() == {f"{t}.parquet" for t in _TABLES}
+                re.fullmatch(r"[0-9a-f]{24}", shard["key"]) and isinstance(shard["sha256"], str)
                 for shard in manifest["shards"]
             )
         )
@@ -142,23 +177,27 @@ def _is_manifest(manifest: dict[str, Any]) -> bool:
         return False
 
 
-def write_shard(run_folder: Path, key: str, rows: dict[str, list[dict[str, Any]]]) -> None:
-    """Write one shard's tables, whole or not at all."""
+def shard_file(run_folder: Path, key: str) -> Path:
+    """Return where a shard is, or would be."""
+    return run_folder / "shards" / f"{key}.parquet"
+
+
+def scratch_folders(run_folder: Path) -> list[Path]:
+    """Return what a process that was killed while it wrote has left (`files.written_whole`)."""
+    found = [*run_folder.glob(".manifest.json.*"), *(run_folder / "shards").glob(".*.parquet.*")]
+    return [path for path in found if path.is_dir() and not path.is_symlink()]
+
+
+def write_shard(run_folder: Path, key: str, rows: list[dict[str, Any]]) -> str:
+    """Write one shard, whole or not at all, and return its SHA-256."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from layerwise.store.tables import TABLES
+    from layerwise.store.tables import QUESTIONS
 
-    with written_whole(run_folder / "shards" / key) as scratch:
-        scratch.mkdir()
-        for name, schema in TABLES.items():
-            pq.write_table(pa.Table.from_pylist(rows[name], schema=schema), scratch / f"{name}.parquet")
-
-
-def shard_sums(run_folder: Path, key: str) -> dict[str, str]:
-    """Return the files of a shard with their SHA-256, as a manifest lists them."""
-    folder = run_folder / "shards" / key
-    return {file.name: sha256_of(file) for file in sorted(folder.glob("*.parquet"))}
+    with written_whole(shard_file(run_folder, key)) as scratch:
+        pq.write_table(pa.Table.from_pylist(rows, schema=QUESTIONS), scratch)
+    return sha256_of(shard_file(run_folder, key))
 
 
 def write_manifest(run_folder: Path, manifest: dict[str, Any]) -> None:

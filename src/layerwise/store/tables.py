@@ -1,17 +1,22 @@
-"""The two tables of a run, and how traces become their rows."""
+"""The table of a run: one row per model, lens and question, with a list over layers for each curve."""
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from layerwise.measures.milestones import Milestones
-from layerwise.tracing.trace import MEASURES, Trace
+from layerwise.questions.question import Question
+from layerwise.tracing.trace import MEASURES, AnswerTrace, Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TOKEN = pa.struct([("id", pa.int64()), ("text", pa.string())])
 _TOKEN_PROB = pa.struct([*_TOKEN, ("prob", pa.float64()), ("logprob", pa.float64())])
 _TRACKED = pa.struct([*_TOKEN_PROB, ("rank", pa.int64())])
+_ANSWER = pa.struct([("text", pa.string()), ("tokens", pa.list_(_TOKEN)), ("deciding_index", pa.int64())])
 _CHECKS = {
     "identity_error": pa.float64(),
     "identity_limit": pa.float64(),
@@ -23,8 +28,32 @@ _CHECKS = {
     "drift_entropy_bits": pa.float64(),
     "drift_tops": pa.int64(),
 }
-_ANSWER_FLOATS = ("prob", "margin", "logprob", "first_token_prob")
-_ANSWER_INTEGERS = ("rank", "ties", "first_token_rank")
+_ANSWER_CURVES = {
+    "prob": pa.float32(),
+    "margin": pa.float32(),
+    "logprob": pa.float32(),
+    "first_token_prob": pa.float32(),
+    "rank": pa.int32(),
+    "ties": pa.int32(),
+    "worst_rank": pa.int32(),
+    "first_token_rank": pa.int32(),
+}
+_WRONG_CURVES = ("prob", "logprob", "rank")
+
+CURVES: dict[str, pa.DataType] = {
+    **{name: pa.float32() for name in MEASURES},
+    **{f"answer_{name}": kind for name, kind in _ANSWER_CURVES.items()},
+    **{f"wrong_{name}": _ANSWER_CURVES[name] for name in _WRONG_CURVES},
+}
+"""Numbers, one per layer, behind the prompt; null where there is no answer."""
+
+PER_LAYER: dict[str, pa.DataType] = {
+    **CURVES,
+    "top": pa.list_(_TOKEN_PROB),
+    "tracked": pa.list_(_TRACKED),
+    "lse": pa.list_(pa.float64()),
+}
+"""Columns that hold a list with one entry per layer, 0 to n."""
 
 QUESTIONS = pa.schema(
     [
@@ -34,14 +63,14 @@ QUESTIONS = pa.schema(
         ("n_layers", pa.int64()),
         ("lens", pa.string()),
         ("question", pa.string()),
-        ("role", pa.string()),
+        *((name, pa.string()) for name in ("set", "item", "direction", "wording", "group", "role")),
         ("prompt", pa.string()),
+        ("refused", pa.string()),
         ("tokens", pa.list_(_TOKEN)),
         ("answer", pa.string()),
-        (
-            "answers",
-            pa.list_(pa.struct([("text", pa.string()), ("tokens", pa.list_(_TOKEN)), ("deciding_index", pa.int64())])),
-        ),
+        ("answers", pa.list_(_ANSWER)),
+        ("known", pa.bool_()),
+        ("wrong", pa.string()),
         *((field.name, pa.int64()) for field in fields(Milestones)),
         ("output", pa.list_(_TOKEN_PROB)),
         (
@@ -49,45 +78,27 @@ QUESTIONS = pa.schema(
             pa.list_(pa.struct([("temperature", pa.float64()), ("top", pa.list_(_TOKEN_PROB))])),
         ),
         *_CHECKS.items(),
+        *((name, pa.list_(kind)) for name, kind in PER_LAYER.items()),
     ]
 )
-"""One row per model, lens and question."""
-
-LAYERS = pa.schema(
-    [
-        ("model", pa.string()),
-        ("lens", pa.string()),
-        ("question", pa.string()),
-        ("layer", pa.int64()),
-        ("depth", pa.float64()),
-        ("position", pa.int64()),
-        ("top", pa.list_(_TOKEN_PROB)),
-        *((name, pa.float32()) for name in MEASURES),
-        *((f"answer_{name}", pa.float32()) for name in _ANSWER_FLOATS),
-        *((f"answer_{name}", pa.int64()) for name in _ANSWER_INTEGERS),
-        ("tracked", pa.list_(_TRACKED)),
-    ]
-)
-"""One row per model, lens, question, layer and position."""
+"""`refused` says why a model could not be asked; then there are no numbers. `known` is whether the model would write
+the answer by itself."""
 
 
-TABLES = {"questions": QUESTIONS, "layers": LAYERS}
-
-
-def question_row(trace: Trace, question: str, role: str) -> dict[str, Any]:
+def question_row(trace: Trace, question: Question) -> dict[str, Any]:
     """Return a trace's row of `QUESTIONS`."""
     return {
+        **_asked(question),
         "model": trace.model.name,
         "location": trace.model.location,
         "dtype": trace.model.dtype,
         "n_layers": trace.n_layers,
         "lens": trace.lens,
-        "question": question,
-        "role": role,
-        "prompt": trace.prompt,
         "tokens": [asdict(token) for token in trace.tokens],
         "answer": trace.answer.answers[0].text if trace.answer else None,
         "answers": [asdict(each) for each in trace.answer.answers] if trace.answer else [],
+        "known": trace.answer.known if trace.answer else None,
+        "wrong": trace.wrong.answers[0].text if trace.wrong else None,
         **asdict(trace.milestones),
         "output": [asdict(token) for token in trace.output],
         "temperatures": [
@@ -95,35 +106,66 @@ def question_row(trace: Trace, question: str, role: str) -> dict[str, Any]:
             for temperature, top in trace.temperatures
         ],
         **asdict(trace.checks),
+        **{name: getattr(trace, name)[:, trace.last] for name in MEASURES},
+        **_curves("answer", trace.answer, _ANSWER_CURVES),
+        **_curves("wrong", trace.wrong, _WRONG_CURVES),
+        "top": [[asdict(token) for token in trace.top(layer)] for layer in range(trace.n_layers + 1)],
+        "tracked": [_tracked(trace, layer) for layer in range(trace.n_layers + 1)],
+        "lse": trace.lse.tolist(),
     }
 
 
-def layer_rows(trace: Trace, question: str) -> list[dict[str, Any]]:
-    """Return a trace's rows of `LAYERS`."""
-    rows = []
-    for layer in range(trace.n_layers + 1):
-        for place, position in enumerate(trace.positions):
-            row: dict[str, Any] = {
-                "model": trace.model.name,
-                "lens": trace.lens,
-                "question": question,
-                "layer": layer,
-                "depth": layer / trace.n_layers,
-                "position": position,
-                "top": [asdict(token) for token in trace.top(layer, position)],
-            }
-            row |= {name: getattr(trace, name)[layer, place] for name in MEASURES}
-            if trace.answer and place == trace.last:
-                for name in _ANSWER_FLOATS + _ANSWER_INTEGERS:
-                    row[f"answer_{name}"] = getattr(trace.answer, name)[layer]
-            row["tracked"] = [
-                asdict(tracked.token)
-                | {
-                    "prob": float(np.exp(tracked.logprob[layer, place])),
-                    "logprob": float(tracked.logprob[layer, place]),
-                    "rank": int(tracked.rank[layer, place]),
-                }
-                for tracked in trace.tracked
-            ]
-            rows.append(row)
-    return rows
+def refused_row(question: Question, model: str, lens: str, reason: str) -> dict[str, Any]:
+    """Return the row of a question that a model cannot be asked."""
+    return {**_asked(question), "model": model, "lens": lens, "refused": reason}
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    names = ("set", "item", "direction", "wording", "group", "role", "prompt")
+    return {"question": question.id} | {name: getattr(question, name) for name in names}
+
+
+def _curves(prefix: str, answer: AnswerTrace | None, names: Any) -> dict[str, Any]:
+    return {f"{prefix}_{name}": getattr(answer, name) if answer else None for name in names}
+
+
+def _tracked(trace: Trace, layer: int) -> list[dict[str, Any]]:
+    return [
+        asdict(tracked.token)
+        | {
+            "prob": float(np.exp(tracked.logprob[layer, trace.last])),
+            "logprob": float(tracked.logprob[layer, trace.last]),
+            "rank": int(tracked.rank[layer, trace.last]),
+        }
+        for tracked in trace.tracked
+    ]
+
+
+def without_curves(table: pa.Table) -> "pd.DataFrame":
+    """Return one row per model, lens and question."""
+    kept = [name for name in table.column_names if name not in PER_LAYER]
+    return table.select(kept).to_pandas(ignore_metadata=True)
+
+
+def by_layer(table: pa.Table) -> "pd.DataFrame":
+    """Return one row per model, lens, question and layer, of the questions that were not refused."""
+    import pandas as pd
+
+    read = table.filter(table["refused"].is_null())
+    counts = read["n_layers"].to_numpy() + 1
+    row = np.repeat(np.arange(read.num_rows), counts)
+    layer = np.concatenate([np.arange(count) for count in counts]) if len(counts) else np.array([], dtype=int)
+    columns: dict[str, Any] = {
+        name: read[name].to_numpy(zero_copy_only=False)[row] for name in ("model", "lens", "question")
+    }
+    columns |= {"layer": layer, "depth": layer / (counts[row] - 1)}
+    for name in PER_LAYER:
+        lists = read[name].combine_chunks()
+        there = lists.is_valid().to_numpy(zero_copy_only=False)
+        values = lists.flatten().to_pandas().to_numpy()
+        if there.all():
+            columns[name] = values
+        else:
+            columns[name] = np.full(len(row), np.nan, dtype=np.result_type(values.dtype, np.float64))
+            columns[name][there[row]] = values
+    return pd.DataFrame(columns)

@@ -2,14 +2,19 @@
 
 import hashlib
 import json
-import tomllib
 from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from layerwise.errors import StudyError
+from layerwise.questions.question import Question
+from layerwise.questions.sets import QuestionSet, open_set
+from layerwise.studies.claims import Claim, read_claims
+from layerwise.studies.toml import checked, read_toml
 from layerwise.tracing.request import Request
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -20,8 +25,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Question(_Strict):
-    """One prompt with what is asked of it."""
+class OwnQuestion(_Strict):
+    """A question of the study's own."""
 
     id: _Name
     role: Literal["main", "probe"] = "main"
@@ -34,16 +39,27 @@ class Question(_Strict):
     track: list[_Text] = []
     """Texts of single tokens to follow."""
 
-    def request(self, study: "Study") -> Request:
-        """Return what to trace for this question."""
-        return Request(
+    def question(self) -> Question:
+        return Question(
+            self.id,
             self.prompt,
             answers=tuple(self.answers),
             alternatives=tuple(self.alternatives),
             track=tuple(self.track),
-            top_k=study.top_k,
-            temperatures=tuple(study.temperatures),
+            role=self.role,
+            item=self.id,
         )
+
+
+class SetChoice(_Strict):
+    """A question set, or some of it."""
+
+    name: _Text
+    """Of a set that comes with layerwise, or a file beside the study's: .toml, .csv or .jsonl."""
+    items: Annotated[int, Field(ge=1)] | None = None
+    """At most so many of its items; which ones depends on their names alone."""
+    directions: list[_Text] = []
+    wordings: list[_Text] = []
 
 
 class Study(_Strict):
@@ -56,64 +72,88 @@ class Study(_Strict):
     lenses: Annotated[list[Literal["logit", "raw"]], Field(min_length=1)] = ["logit"]
     top_k: Annotated[int, Field(ge=1, le=1000)] = 5
     temperatures: list[Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]] = []
-    questions: Annotated[list[Question], Field(min_length=1)]
+    sets: list[SetChoice] = []
+    questions: list[OwnQuestion] = []
+    claims: _Text | None = None
+    """A file beside the study's, with sentences to be judged. Fixed before the run: its content is in the manifest."""
 
     @model_validator(mode="after")
-    def _names_are_distinct(self) -> "Study":
+    def _is_whole(self) -> "Study":
+        if not self.questions and not self.sets:
+            raise ValueError("there are neither questions nor sets of them")
         for what, names in (
             ("models", self.models),
             ("lenses", self.lenses),
             ("questions", [question.id for question in self.questions]),
+            ("sets", [Path(choice.name).stem for choice in self.sets]),
         ):
             repeated = sorted(name for name, count in Counter(names).items() if count > 1)
             if repeated:
                 raise ValueError(f"{what}: {', '.join(repeated)} stands there more than once")
         return self
 
+
+@dataclass(frozen=True)
+class PlannedStudy:
+    """A study with everything that its file refers to: all that a run depends on, but for the models."""
+
+    study: Study
+    questions: tuple[Question, ...]
+    sets: dict[str, QuestionSet]
+    """Of which the questions are all or some, by name."""
+    claims: tuple[Claim, ...] = ()
+
     @property
+    def name(self) -> str:
+        return self.study.name
+
+    @cached_property
     def sum(self) -> str:
-        """SHA-256 of everything that the study asks for."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of everything that is asked for and claimed."""
+        content = {
+            "study": self.study.model_dump(),
+            "questions": [asdict(question) for question in self.questions],
+            "claims": [claim.model_dump() for claim in self.claims],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def request(self, question: Question) -> Request:
+        """Return what to trace for a question."""
+        return Request(
+            question.prompt,
+            answers=question.answers,
+            alternatives=question.alternatives,
+            wrong=next(iter(question.alternatives), None),
+            track=question.track,
+            top_k=self.study.top_k,
+            temperatures=tuple(self.study.temperatures),
+        )
 
 
-def read_study(path: Path) -> Study:
-    """Return the study that a TOML file describes.
+def read_study(path: Path, models: list[str] | None = None) -> PlannedStudy:
+    """Return the study that a TOML file describes, put to other models if `models` are given.
 
     Raises:
         StudyError: the file cannot be read, is not TOML, or has an unknown key, a wrong type or a
             missing field; the message gives the key's path and what was expected.
+        QuestionError: one of its question sets cannot be used.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise StudyError(f"The study {path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise StudyError(f"{path} is not TOML in UTF-8: {error}.") from error
-    return check_study(data, str(path))
+    data = read_toml(path, "study")
+    return plan_study(data | ({"models": models} if models else {}), str(path), path.parent)
 
 
-def check_study(data: dict[str, Any], where: str) -> Study:
-    """Return a study from plain values. Raises StudyError, naming `where` and the key's path."""
-    try:
-        return Study.model_validate(data)
-    except ValidationError as error:
-        problems = "\n".join(f"  {_key(e['loc'])}: {_expectation(e)}" for e in error.errors())
-        raise StudyError(f"{where} is no study that can be run:\n{problems}\nNothing was run.") from error
+def plan_study(data: dict[str, Any], where: str, folder: Path = Path()) -> PlannedStudy:
+    """Return a study from plain values; files it names are looked for in `folder`.
 
-
-def _key(location: tuple[int | str, ...]) -> str:
-    """Return a location as it reads in TOML: ``questions[2].prompt``."""
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return path.lstrip(".") or "study"
-
-
-def _expectation(error: Any) -> str:
-    kind, got = error["type"], error.get("input")
-    if kind == "missing":
-        return "is missing, and there is no default"
-    if kind == "extra_forbidden":
-        return "is no key of a study; is it a misspelling?"
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    shown = repr(got) if len(repr(got)) <= 60 else repr(got)[:60] + "…"
-    return f"{error['msg'][0].lower()}{error['msg'][1:]}; found {shown} ({type(got).__name__})"
+    Raises StudyError, naming `where` and the key's path, and QuestionError.
+    """
+    study = checked(Study, data, where, "study that can be run")
+    questions, sets = [own.question() for own in study.questions], {}
+    for choice in study.sets:
+        chosen = sets[choice.name] = open_set(choice.name, folder)
+        questions += chosen.some(items=choice.items, directions=choice.directions, wordings=choice.wordings)
+    repeated = [name for name, count in Counter(question.id for question in questions).items() if count > 1]
+    if repeated:
+        raise StudyError(f"{where}: two questions are called {repeated[0]!r}. Rename one, or its set.")
+    claims = read_claims(folder / study.claims) if study.claims else ()
+    return PlannedStudy(study, tuple(questions), sets, claims)

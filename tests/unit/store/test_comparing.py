@@ -13,7 +13,7 @@ from layerwise.cli.app import app
 from layerwise.errors import StoreError
 from layerwise.store.comparing import compare, sides
 from layerwise.store.recording import record
-from layerwise.studies.study import check_study
+from layerwise.studies.study import plan_study
 
 QUESTIONS = [
     {"id": "a", "prompt": "The capital of Germany is", "answers": [" Berlin"]},
@@ -35,7 +35,7 @@ def pair(fresh_parts):
 def run(model, folder, name, top_k=530, questions=QUESTIONS):
     study = {"name": name, "title": name, "models": [name], "top_k": top_k, "questions": questions}
     named = lw.Model(dataclasses.replace(model._loaded, name=name))
-    return record(check_study(study, "test"), folder / name, load=lambda _: named)
+    return record(plan_study(study, "test"), folder / name, load=lambda _: named)
 
 
 def exact_kl(first, second, prompt, layer):

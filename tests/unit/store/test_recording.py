@@ -9,8 +9,8 @@ import pytest
 
 from layerwise.errors import StoreError
 from layerwise.store.recording import record
-from layerwise.store.run import SCHEMA_VERSION, open_run
-from layerwise.studies.study import check_study
+from layerwise.store.run import SCHEMA_VERSION, open_run, shard_file
+from layerwise.studies.study import plan_study
 
 STUDY = {
     "name": "toy",
@@ -38,7 +38,7 @@ def names(load_family):
 
 @pytest.fixture
 def study(names):
-    return check_study(STUDY | {"models": list(names)}, "test")
+    return plan_study(STUDY | {"models": list(names)}, "test")
 
 
 @pytest.fixture
@@ -52,6 +52,12 @@ def load(load_family, names):
 
         def identified(self):
             return self.model.identified()
+
+        def refusal(self, request):
+            return self.model.refusal(request)
+
+        def compare_precision(self, request):
+            self.model.compare_precision(request)
 
         def trace_all(self, *args, **kwargs):
             self.passes.append((self.family, kwargs["lenses"]))
@@ -71,8 +77,8 @@ def load(load_family, names):
 def test_a_run_holds_what_the_traces_said(study, load, load_family, tmp_path):
     run = record(study, tmp_path / "run", load=load)
     assert run.complete
-    requests = [question.request(study) for question in study.questions]
-    traces = load_family("gemma2").trace_all(requests, lenses=study.lenses, check_each_length=True)
+    requests = [study.request(question) for question in study.questions]
+    traces = load_family("gemma2").trace_all(requests, lenses=study.study.lenses, check_each_length=True)
     layers, questions = run.layers(), run.questions()
     for trace in traces[0]:
         mine = layers.query("question == 'a' and lens == @trace.lens and model == @trace.model.name")
@@ -98,10 +104,13 @@ def test_resuming_a_complete_run_computes_nothing(study, load, tmp_path):
 def test_resuming_computes_exactly_the_missing_shard(study, names, load, tmp_path):
     first = record(study, tmp_path / "run", load=load)
     lost = next(s for s in first.manifest["shards"] if names[s["model"]] == "gemma2" and s["lens"] == "raw")
-    shutil.rmtree(tmp_path / "run" / "shards" / lost["key"])
+    shard_file(tmp_path / "run", lost["key"]).unlink()
     load.passes.clear()
     again = record(study, tmp_path / "run", load=load, resume=True)
-    assert load.passes == [("gemma2", ["raw"])]
+    assert load.passes == [("gemma2", ["logit", "raw"])], "all lenses, or the last digits would change"
+    assert {shard["key"]: shard["sha256"] for shard in again.manifest["shards"]} == {
+        shard["key"]: shard["sha256"] for shard in first.manifest["shards"]
+    }
     assert again.layers().equals(first.layers())
     assert again.damaged_files() == []
 
@@ -127,7 +136,7 @@ def test_an_interruption_leaves_a_run_that_says_so_and_can_be_completed(study, n
 
 def test_a_folder_with_another_study_or_other_files_is_refused(study, load, tmp_path):
     record(study, tmp_path / "run", load=load)
-    other = check_study(study.model_dump() | {"top_k": 7}, "test")
+    other = plan_study(study.study.model_dump() | {"top_k": 7}, "test")
     with pytest.raises(StoreError, match="another study"):
         record(other, tmp_path / "run", load=load, resume=True)
     with pytest.raises(StoreError, match="complete run of this study already"):
@@ -174,7 +183,7 @@ def test_a_run_opens_after_it_was_moved(study, load, tmp_path):
 
 def test_tampering_and_loss_are_found(study, load, tmp_path):
     run = record(study, tmp_path / "run", load=load)
-    file = next((tmp_path / "run").rglob("layers.parquet"))
+    file = next((tmp_path / "run").rglob("*.parquet"))
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(bytes(content))
@@ -190,7 +199,7 @@ def test_tampering_and_loss_are_found(study, load, tmp_path):
 def test_resuming_computes_a_damaged_shard_again(study, load, tmp_path):
     first = record(study, tmp_path / "run", load=load)
     before = first.layers()
-    file = sorted((tmp_path / "run").rglob("layers.parquet"))[0]
+    file = sorted((tmp_path / "run").rglob("*.parquet"))[0]
     file.write_bytes(file.read_bytes()[:-10] + b"0123456789")
     load.passes.clear()
     again = record(study, tmp_path / "run", load=load, resume=True)

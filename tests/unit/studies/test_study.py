@@ -32,10 +32,10 @@ def study_file(tmp_path):
 
 
 def test_a_good_study_reads(study_file):
-    study = read_study(study_file(GOOD))
-    assert study.models == ["gemma-3-270m"]
-    assert study.temperatures == [0.5, 2.0]
-    request = study.questions[0].request(study)
+    planned = read_study(study_file(GOOD))
+    assert planned.study.models == ["gemma-3-270m"]
+    assert planned.study.temperatures == [0.5, 2.0]
+    request = planned.request(planned.questions[0])
     assert (request.prompt, request.answers, request.temperatures) == (
         "The capital of Germany is",
         (" Berlin",),

@@ -37,8 +37,8 @@ def compare(questions: pd.DataFrame, layers: pd.DataFrame) -> list[ModelComparis
         questions: one row per model, lens and question: `model`, `location`, `n_layers`, `lens`, `question`,
             `prompt`, `answer`, `output` (tokens), `temperatures` (each with its `top` tokens). With a
             column `dtype`, numbers are held to what that dtype can do; without it, to bfloat16 at most.
-        layers: one row per model, lens, question, layer (blocks done) and position: `top` (tokens),
-            `entropy_bits`, `kl_to_final_bits`, `answer_prob`, `answer_rank`. The last position counts.
+        layers: one row per model, lens, question and layer (blocks done): `top` (tokens),
+            `entropy_bits`, `kl_to_final_bits`, `answer_prob`, `answer_rank`, behind the prompt.
 
     Prompts are matched by their whole text, tokens by text (published without ids). Only the logit lens
     has published figures.

@@ -139,7 +139,6 @@ class Measured:
         if question is None:
             return {}
         read = [row for row in self._layers if row["question"] == question["question"] and row["lens"] == "logit"]
-        last = max((row["position"] for row in read), default=None)
         answer = question["answer"]
         is_word = isinstance(answer, str) and answer.strip() == word.strip()
         return {
@@ -151,7 +150,7 @@ class Measured:
                 _number(row["answer_rank"]) if is_word else math.nan,
             )
             for row in read
-            if row["position"] == last and (listed := _listed(row["top"]))
+            if (listed := _listed(row["top"]))
         }
 
     def _asked(self, prompt: str) -> list[Row]:
