@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
+EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
 .PHONY: help setup demo test check bench bench-large experiments clean
 
@@ -15,7 +16,7 @@ help:
 	@echo "check        style, types"
 	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
 	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
-	@echo "experiments  rewrite the committed reports from a run"
+	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
 	@echo "clean        remove the environment and what was built"
 
 setup: $(INSTALLED) $(MODELS)
@@ -53,7 +54,10 @@ bench-large: setup
 	$(BIN)/python -m benchmarks.large --refresh --json benchmarks/results-large.json
 
 experiments: demo
-	$(BIN)/layerwise runs report runs/001_layers_and_logits --out $(STUDY)
+	for each in $(EXPERIMENTS); do \
+		$(BIN)/layerwise run experiments/$$each/study.toml --out runs/$$each --resume || exit 1; done
+	for each in 001_layers_and_logits $(EXPERIMENTS); do \
+		$(BIN)/layerwise runs report runs/$$each --out experiments/$$each || exit 1; done
 
 clean:
 	rm -rf .venv runs dist .pytest_cache .ruff_cache .hypothesis

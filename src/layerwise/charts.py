@@ -23,7 +23,7 @@ _ROOM_FOR_LABELS = 0.4
 
 _FONT = "DejaVu Sans, sans-serif"
 
-AnyChart = alt.Chart | alt.LayerChart
+AnyChart = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
 def leading_tokens(frame: pd.DataFrame, title: str, subtitle: Sequence[str] = ()) -> AnyChart:
@@ -129,3 +129,51 @@ def _styled(chart: AnyChart) -> AnyChart:
         .configure_legend(orient="bottom")
     )
     return styled  # altair's own annotations widen the type at every step
+
+
+def bands(
+    frame: pd.DataFrame, *, facet: str, colour: str, x_title: str, y_title: str, title: str, columns: int = 3
+) -> AnyChart:
+    """Return small multiples, one per value of `facet`: a line per value of `colour` with its interval as a band.
+
+    Columns: depth, value, low, high, and those two.
+    """
+    base = alt.Chart(frame).encode(
+        x=alt.X("depth:Q", title=x_title, axis=alt.Axis(format="~g")),
+        color=alt.Color(
+            f"{colour}:N",
+            title=None,
+            scale=alt.Scale(range=_PALETTE),
+            sort=None,
+            legend=alt.Legend(symbolOpacity=1, symbolType="stroke"),
+        ),
+    )
+    band = base.mark_area(opacity=0.2).encode(
+        y=alt.Y("low:Q", title=y_title, scale=alt.Scale(domain=[0, 1])), y2=alt.Y2("high:Q")
+    )
+    line = base.mark_line(strokeWidth=2).encode(
+        y=alt.Y("value:Q", title=y_title),
+        tooltip=[colour, facet, alt.Tooltip("depth:Q", format=".2f"), alt.Tooltip("value:Q", format=".3f"), "n"],
+    )
+    layered: Any = alt.layer(band, line).properties(width=200, height=130)
+    chart = layered.facet(facet=alt.Facet(f"{facet}:N", title=None, sort=None), columns=columns)
+    return _styled(chart.properties(title=alt.TitleParams(title, anchor="start")))
+
+
+def intervals(
+    frame: pd.DataFrame, *, y: str, colour: str, x_title: str, title: str, x_domain: tuple[float, float] | None = None
+) -> AnyChart:
+    """Return a point with its interval for each value of `y` and `colour`. Columns: value, low, high, and those two."""
+    scale = alt.Scale(domain=x_domain) if x_domain else alt.Scale(zero=False)
+    base = alt.Chart(frame).encode(
+        y=alt.Y(f"{y}:N", title=None, sort=None),
+        yOffset=alt.YOffset(f"{colour}:N", sort=None),
+        color=alt.Color(f"{colour}:N", title=None, scale=alt.Scale(range=_PALETTE), sort=None),
+    )
+    rule = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title=x_title, scale=scale), x2=alt.X2("high:Q"))
+    point = base.mark_point(filled=True, size=50, opacity=1).encode(
+        x=alt.X("value:Q", title=x_title, scale=scale),
+        tooltip=[y, colour, *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("value", "low", "high")), "n"],
+    )
+    chart: Any = alt.layer(rule, point).properties(width=420, height=alt.Step(16))
+    return _styled(chart.properties(title=alt.TitleParams(title, anchor="start")))

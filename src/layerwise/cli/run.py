@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, TrustRemoteCode, progress_bar, say_note
+from layerwise.errors import StudyError
 
 if TYPE_CHECKING:
     from layerwise.tracing.model import Model
@@ -27,15 +28,14 @@ def run(
 
     Example: layerwise run experiments/001_layers_and_logits/study.toml --out runs/001
     """
-    from layerwise.studies.study import check_study, read_study
+    from layerwise.studies.study import read_study
 
-    planned = read_study(study)
-    if model:
-        planned = check_study(planned.model_dump() | {"models": model}, str(study))
+    planned = read_study(study, models=model)
     folder = out or Path("runs") / planned.name
 
     from layerwise.report.findings import findings
     from layerwise.report.markdown import write_report
+    from layerwise.report.overview import Overview
     from layerwise.store.recording import record
     from layerwise.tracing.model import load
 
@@ -59,8 +59,19 @@ def run(
                 f"layerwise run {study} --out {folder} --resume"
             )
             raise
-        progress("writing the report", 1, 1)
-        report = write_report(stored, folder)
-    for line in findings(stored):
-        print(line.plain)
-    print(f"Report: {report}")
+        report = None
+        if stored.manifest["shards"]:
+            progress("writing the report", 1, 1)
+            report = write_report(stored, folder)
+    if report:
+        for line in findings(stored):
+            print(line.plain)
+        for judgement in Overview(stored).judgements:
+            print(judgement.plain)
+        print(f"Report: {report}")
+    if stored.failures:
+        said = "\n".join(f"  {name}: {reason}" for name, reason in stored.failures.items())
+        raise StudyError(
+            f"{len(stored.failures)} of {len(planned.study.models)} models could not be read to the end; the others "
+            f"are stored and in the report.\n{said}\nOnce that is mended, complete the run with --resume."
+        )

@@ -4,9 +4,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
-import pandas as pd
-
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
@@ -14,10 +11,10 @@ from layerwise.report import figures
 from layerwise.report.findings import findings
 from layerwise.report.limits import limits
 from layerwise.report.material import Case, Material
+from layerwise.report.rendering import environment, prose
+from layerwise.report.study import write_study_report
 from layerwise.store.run import Run
-from layerwise.text import for_markdown, harmless, one_line, probability, visible
-
-_TEMPLATES = Path(__file__).parent / "templates"
+from layerwise.text import one_line
 
 
 def write_report(run: Run, folder: Path) -> Path:
@@ -28,15 +25,26 @@ def write_report(run: Run, folder: Path) -> Path:
     Raises:
         StoreError: the run holds no results yet, or the folder cannot be written to.
     """
-    material = Material(run)
-    if not material.models:
+    if not run.manifest["shards"]:
         raise StoreError(f"{run.path} holds no results yet. Complete it: `layerwise run … --out {run.path} --resume`.")
     try:
-        drawn = _draw(material, folder / "figures")
-        report = folder / "report.md"
-        write_text_whole(report, _render(material, drawn))
+        if run.manifest["sets"]:
+            return write_study_report(run, folder)
+        return _write_prompt_report(run, folder)
     except OSError as error:
         raise StoreError(f"The report could not be written to {folder}: {error.strerror or error}.") from error
+
+
+def _write_prompt_report(run: Run, folder: Path) -> Path:
+    """Write the report of a study's own questions, each read by itself."""
+    material = Material(run)
+    if not material.models:
+        raise StoreError(
+            f"{run.path} holds no whole model yet. Complete it: `layerwise run … --out {run.path} --resume`."
+        )
+    drawn = _draw(material, folder / "figures")
+    report = folder / "report.md"
+    write_text_whole(report, _render(material, drawn))
     return report
 
 
@@ -73,27 +81,12 @@ def _raw(material: Material, case: Case) -> Case | None:
 
 
 def _render(material: Material, drawn: dict[str, str]) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    environment.filters |= {
-        "token": lambda text: for_markdown(visible(text)),
-        "code": for_markdown,
-        "layer_of": _layer_of,
-        "p": probability,
-        "e": lambda value: f"{value:.1e}",
-        "thousands": lambda value: f"{int(value):,}",
-    }
-    token: Callable[[str], str] = environment.filters["token"]
-    template = environment.get_template("report.md.j2")
-    return template.render(
+    rendering = environment()
+    token: Callable[[str], str] = rendering.filters["token"]
+    return rendering.get_template("report.md.j2").render(
         study=material.run.study,
-        title=_prose(one_line(material.run.study["title"])),
-        description=_prose(material.run.study["description"].strip()),
+        title=prose(one_line(material.run.study["title"])),
+        description=prose(material.run.study["description"].strip()),
         manifest=material.run.manifest,
         models=material.models,
         checks={model: material.checks(model) for model in material.models},
@@ -105,16 +98,5 @@ def _render(material: Material, drawn: dict[str, str]) -> str:
         case=material.case,
         raw=lambda case: _raw(material, case),
         figure=lambda *parts: drawn[slug(*parts)],
-        is_missing=lambda value: value is None or bool(pd.isna(value)),
         complete=material.run.complete,
     )
-
-
-def _prose(text: str) -> str:
-    """Return a study's own words: its Markdown may stay, HTML and control characters may not."""
-    return harmless(text).replace("<", "&lt;")
-
-
-def _layer_of(layer: int | None, n_layers: int) -> str:
-    """Return a milestone as layer and depth."""
-    return "never" if layer is None else f"{layer} ({layer / n_layers:.0%})"

@@ -180,7 +180,7 @@ class _Recorder:
 
 
 def _described(chosen: QuestionSet) -> dict[str, Any]:
-    names = ("version", "title", "description", "source", "sum")
+    names = ("name", "version", "title", "description", "source", "sum")
     return {name: getattr(chosen, name) for name in names}
 
 

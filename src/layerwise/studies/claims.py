@@ -48,7 +48,10 @@ class Claim(BaseModel):
     @field_validator("region")
     @classmethod
     def _is_a_region(cls, text: str) -> str:
-        Region.parse(text)
+        try:
+            Region.parse(text)
+        except StudyError as error:
+            raise ValueError(str(error)) from error
         return text
 
 

@@ -156,4 +156,19 @@ def plan_study(data: dict[str, Any], where: str, folder: Path = Path()) -> Plann
     if repeated:
         raise StudyError(f"{where}: two questions are called {repeated[0]!r}. Rename one, or its set.")
     claims = read_claims(folder / study.claims) if study.claims else ()
+    for claim in claims:
+        _expect_all_there(claim, questions)
     return PlannedStudy(study, tuple(questions), sets, claims)
+
+
+def _expect_all_there(claim: Claim, questions: list[Question]) -> None:
+    """Stop before the run at a claim about questions that the study does not ask."""
+    for what, named, there in (
+        ("set", claim.sets, {question.set for question in questions} - {""}),
+        ("direction", claim.directions, {question.direction for question in questions} - {""}),
+    ):
+        if unknown := [name for name in named if name not in there]:
+            raise StudyError(
+                f"The claim {claim.id} is about the {what} {unknown[0]!r}, which the study does not ask; it asks "
+                f"{', '.join(sorted(there)) or 'none'}. Nothing was run."
+            )

@@ -9,7 +9,7 @@ from layerwise.report.findings import findings, sentence
 from layerwise.report.markdown import slug, write_report
 from layerwise.report.material import Material
 from layerwise.store.recording import record
-from layerwise.studies.study import check_study
+from layerwise.studies.study import plan_study
 from layerwise.text import probability, visible
 
 HOSTILE = "The <script>alert(1)</script> | `x` [a](javascript:b) \u202e capital of\nGermany is"
@@ -19,7 +19,7 @@ HOSTILE = "The <script>alert(1)</script> | `x` [a](javascript:b) \u202e capital 
 def run(load_family, tmp_path_factory):
     """A run of two toy models on a plain and a hostile prompt."""
     folder = {name: load_family(name).info.name for name in ("qwen3", "gemma2")}
-    study = check_study(
+    study = plan_study(
         {
             "name": "toy",
             "title": "Toy",
@@ -148,7 +148,7 @@ def test_names_of_files_hold_nothing_that_means_something_to_a_file_system():
 
 def _report_of(load_family, folder, questions, **changes):
     model = load_family("qwen3")
-    study = check_study(
+    study = plan_study(
         {"name": "toy", "title": "Toy", "models": [model.info.name], "questions": questions} | changes, "test"
     )
     run = record(study, folder / "run", load=lambda name: model)

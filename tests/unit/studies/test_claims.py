@@ -1,5 +1,7 @@
 """A file of claims is checked before anything runs."""
 
+import json
+
 import pytest
 
 from layerwise.errors import QuestionError, StudyError
@@ -72,7 +74,7 @@ def test_a_good_file_reads(claims_file):
 )
 def test_what_cannot_be_judged_later_is_refused_before(claims_file, change, expected):
     assert change[0] in GOOD
-    path = claims_file(GOOD.replace(*change, 1))
+    path = claims_file(GOOD.replace(change[0], change[1], 1))
     with pytest.raises(StudyError) as caught:
         read_claims(path)
     assert expected in str(caught.value)
@@ -118,3 +120,21 @@ def test_claims_are_looked_for_beside_the_study(claims_file, tmp_path):
 def test_a_study_names_a_set_that_is_not_there(tmp_path):
     with pytest.raises(QuestionError, match="no question set 'capital'"):
         plan_study(study(sets=[{"name": "capital"}]), "test", tmp_path)
+
+
+def test_a_region_that_is_none_names_the_file_and_the_claim(tmp_path):
+    file = tmp_path / "claims.toml"
+    text = '[[claims]]\nid = "a"\nsentence = "It is so."\nestimator = "phases"\nnull = "It is not."\nregion = "much"\n'
+    file.write_text(text)
+    with pytest.raises(StudyError, match=r"claims\.toml(.|\n)*claims\[0\]\.region: .*'much'"):
+        read_claims(file)
+
+
+def test_a_claim_about_questions_that_are_not_asked_stops_before_the_run(tmp_path):
+    (tmp_path / "mine.csv").write_text("item,prompt,answer,direction\na,The sky is,blue,forth\n")
+    claim = {"id": "a", "sentence": "S.", "estimator": "phases", "null": "N.", "region": "> 0", "sets": ["yours"]}
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in claim.items())
+    (tmp_path / "claims.toml").write_text("[[claims]]\n" + text + "\n")
+    study = {"name": "s", "title": "S", "models": ["m"], "sets": [{"name": "mine.csv"}], "claims": "claims.toml"}
+    with pytest.raises(StudyError, match=r"claim a is about the set 'yours'.* it asks mine"):
+        plan_study(study, "test", tmp_path)

@@ -1,0 +1,157 @@
+"""Everything that the report of a run's question sets says, computed once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import pandas as pd
+
+from layerwise.analysis import curves, summary
+from layerwise.analysis.cases import Cases, cases_of
+from layerwise.analysis.judging import Judgement, judge
+from layerwise.store.run import Run
+from layerwise.studies.claims import Claim
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_Row = TypeVar("_Row")
+
+OWN_TITLE = "Questions of the study's own"
+
+
+class OwnQuestions(Run):
+    """A run of questions and sets, as if the questions of the study's own were all of it."""
+
+    @classmethod
+    def of(cls, run: Run) -> "OwnQuestions":
+        study = run.study | {"title": OWN_TITLE, "description": ""}
+        return cls(run.path, run.manifest | {"study": study, "sets": {}, "claims": []})
+
+    def table(self, columns: list[str] | None = None) -> "pa.Table":
+        from pyarrow.compute import field
+
+        asked = super().table([*columns, "set"] if columns and "set" not in columns else columns)
+        own = asked.filter(field("set") == "")
+        return own.select(columns) if columns else own
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """The numbers of a run's question sets, by what a reader asks about them."""
+
+    run: Run
+
+    @cached_property
+    def cases(self) -> list[Cases]:
+        return cases_of(self.run)
+
+    @property
+    def lens(self) -> str:
+        """Through which the models are told of: the logit lens where the study has it."""
+        lenses = self.run.study["lenses"]
+        return "logit" if "logit" in lenses else lenses[0]
+
+    @cached_property
+    def main(self) -> list[Cases]:
+        """The models themselves, through the main lens; where all have random weights, those."""
+        return [cases for cases in self._through_main_lens if not cases.random] or self._through_main_lens
+
+    @cached_property
+    def random(self) -> list[Cases]:
+        """The controls, the same architectures with random weights."""
+        return [cases for cases in self._through_main_lens if cases.model not in self.models]
+
+    @property
+    def _through_main_lens(self) -> list[Cases]:
+        return [cases for cases in self.cases if cases.lens == self.lens]
+
+    @property
+    def models(self) -> list[str]:
+        return [cases.model for cases in self.main]
+
+    @cached_property
+    def judgements(self) -> list[Judgement]:
+        claims = [Claim.model_validate(claim) for claim in self.run.manifest["claims"]]
+        return [
+            judge(claim, {cases.lens: cases for cases in self.cases if cases.model == model})
+            for claim in claims
+            for model in self.models
+        ]
+
+    @cached_property
+    def cells(self) -> list[summary.Cell]:
+        """By set and direction, the models of each side by side."""
+        return _side_by_side(
+            [cell for cases in self.main for cell in summary.cells(cases, by_wording=False)],
+            lambda cell: (cell.set, cell.direction),
+        )
+
+    @cached_property
+    def by_wording(self) -> list[summary.Cell]:
+        return _side_by_side(
+            [cell for cases in self.main for cell in summary.cells(cases, by_wording=True)],
+            lambda cell: (cell.set, cell.direction, cell.wording),
+        )
+
+    @cached_property
+    def comparisons(self) -> list[summary.Comparison]:
+        return summary.comparisons(self.main)
+
+    @cached_property
+    def wrong_answers(self) -> list[summary.WrongAnswer]:
+        rows = [row for cases in self.main for row in summary.wrong_answers(cases)]
+        return _side_by_side(rows, lambda row: row.set)
+
+    @cached_property
+    def random_cells(self) -> list[summary.Cell]:
+        return [cell for cases in self.random for cell in summary.cells(cases, by_wording=False)]
+
+    @cached_property
+    def gaps(self) -> list[summary.Gap]:
+        gaps = [gap for cases in self.cases if cases.model in self.models for gap in summary.calibration_gaps(cases)]
+        return _side_by_side(gaps, lambda gap: (gap.set, gap.lens))
+
+    @cached_property
+    def fits(self) -> list[curves.Fit]:
+        return [fit for cases in self.main for fit in curves.temperature_fits(cases)]
+
+    @cached_property
+    def by_depth(self) -> pd.DataFrame:
+        """Points of the answer's probability by depth."""
+        return pd.DataFrame([vars(point) for cases in self.main for point in curves.answer_prob_by_depth(cases)])
+
+    @property
+    def sets(self) -> list[str]:
+        return list(dict.fromkeys(cell.set for cell in self.cells))
+
+    @cached_property
+    def own(self) -> OwnQuestions | None:
+        """The questions of the study's own; None without any."""
+        return OwnQuestions.of(self.run) if self.run.study["questions"] else None
+
+    @cached_property
+    def refused(self) -> pd.DataFrame:
+        """Questions that a model could not be asked, with the reason."""
+        table = self.run.table(["model", "lens", "question", "refused"]).to_pandas()
+        return table[table["refused"].notna()].drop_duplicates(["model", "question"]).reset_index(drop=True)
+
+    @cached_property
+    def checks(self) -> pd.DataFrame:
+        """Per model, the largest error that any check found, and on how many prompts the checks ran."""
+        errors = ["identity_error", "identity_limit", "states_error", "device_error", "drift_variation"]
+        table = self.run.table(["model", "covered_by", *errors]).to_pandas()
+        found = table.groupby("model", sort=False)[errors].max()
+        return found.assign(prompts=table.groupby("model", sort=False)["covered_by"].nunique())
+
+    def lens_disagreement(self, model: str) -> float | None:
+        """Return the median over questions and layers of KL(logit lens ‖ raw lens) in bits; None without raw lens."""
+        raw = [cases for cases in self.cases if cases.model == model and cases.lens == "raw"]
+        return float(pd.Series(raw[0].curves["kl_from_logit_lens_bits"].ravel()).median()) if raw else None
+
+
+def _side_by_side(rows: list[_Row], key: Callable[[_Row], object]) -> list[_Row]:
+    """Return rows with those of one key behind each other; keys and rows in the order in which they came."""
+    order = {each: at for at, each in enumerate(dict.fromkeys(map(key, rows)))}
+    return sorted(rows, key=lambda row: order[key(row)])
