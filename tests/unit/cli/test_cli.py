@@ -191,7 +191,7 @@ def test_a_study_runs_reports_resumes_and_verifies(layerwise, folder, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = layerwise("reference", "compare", out, "--csv", str(tmp_path / "file" / "x.csv"))
     assert (code, "could not be written" in err) == (1, True)
-    next((tmp_path / "run").rglob("layers.parquet")).write_bytes(b"PAR1")
+    next((tmp_path / "run").rglob("*.parquet")).write_bytes(b"PAR1")
     code, _, err = layerwise("runs", "verify", out)
     assert (code, "not what was written" in " ".join(err.split())) == (1, True)
 
