@@ -12,7 +12,7 @@ import pytest
 from layerwise.report.findings import findings
 from layerwise.report.markdown import write_report
 from layerwise.store.recording import record
-from layerwise.store.run import open_run
+from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import read_study
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "001_layers_and_logits"
@@ -82,8 +82,8 @@ def test_control_c_leaves_a_run_that_resume_completes(tmp_path):
     assert not left.complete
     assert left.damaged_files() == []
     assert not list(folder.rglob(".*"))
-    listed = [folder / "shards" / shard["key"] for shard in left.manifest["shards"]]
-    kept = {path: path.stat().st_mtime_ns for shard in listed for path in shard.glob("*.parquet")}
+    listed = [shard_file(folder, shard["key"]) for shard in left.manifest["shards"]]
+    kept = {path: path.stat().st_mtime_ns for path in listed}
     assert kept
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
