@@ -129,9 +129,7 @@ def validate(
         refused: list[tuple[str, str]] = []
         for done, question in enumerate(opened.questions):
             progress("trying every question", done, len(opened.questions))
-            wrong = next(iter(question.alternatives), None)
-            asked = Request(question.prompt, question.answers, question.alternatives, wrong, question.track)
-            if reason := loaded.refusal(asked):
+            if reason := loaded.refusal(Request.about(question)):
                 refused.append((question.id, reason))
     for question_id, reason in refused[:_MOST_REFUSALS]:
         print(f"  {one_line(question_id, 120)}: {one_line(reason, 400)}")

@@ -9,6 +9,7 @@ import pandas as pd
 from layerwise import charts
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.files import write_text_whole
+from layerwise.measures.statistics import Estimate
 from layerwise.report.findings import Finding, findings
 from layerwise.report.overview import OWN_TITLE, Overview
 from layerwise.report.rendering import environment, plain, prose
@@ -77,51 +78,29 @@ def _charts(overview: Overview) -> dict[str, AnyChart]:
             y_title="p(answer)",
             title="Probability of known answers by depth: median over items, 95 % interval",
         )
-    known = [
-        {
-            "cell": _row_name(cell.set, cell.direction),
-            "model": one_line(cell.model),
-            "n": cell.items,
-            **_ends(cell.known),
-        }
-        for cell in overview.cells
-        if cell.known
-    ]
-    if known:
-        drawn["known"] = charts.intervals(
-            pd.DataFrame(known),
-            y="cell",
-            colour="model",
-            x_title="share of questions whose answer is known",
-            title="What the models know",
-            x_domain=(0, 1),
-        )
-    settled = [
-        {"cell": _row_name(cell.set, cell.direction), "model": one_line(cell.model), "n": found.n, **_ends(found)}
-        for cell in overview.cells
-        if (found := cell.depths["settled_top1"])
-    ]
-    if settled:
-        drawn["settled"] = charts.intervals(
-            pd.DataFrame(settled),
-            y="cell",
-            colour="model",
-            x_title="depth at which known answers settle",
-            title="Who settles when",
-            x_domain=(0, 1.1),
-        )
-    if gaps := [
-        {"set": one_line(gap.set), "model": one_line(gap.model), "n": gap.gap.n, **_ends(gap.gap)}
-        for gap in overview.gaps
-        if gap.gap and gap.lens == overview.lens
-    ]:
-        drawn["calibration-gap"] = charts.intervals(
-            pd.DataFrame(gaps),
-            y="set",
-            colour="model",
-            x_title="inner minus final probability of the answer",
-            title="Is an inner layer surer than the output?",
-        )
+    drawn |= _intervals(
+        "known",
+        [(_row_name(cell.set, cell.direction), cell.model, cell.known) for cell in overview.cells],
+        y="cell",
+        x_title="share of questions whose answer is known",
+        title="What the models know",
+        x_domain=(0, 1),
+    )
+    drawn |= _intervals(
+        "settled",
+        [(_row_name(cell.set, cell.direction), cell.model, cell.depths["settled_top1"]) for cell in overview.cells],
+        y="cell",
+        x_title="depth at which known answers settle",
+        title="Who settles when",
+        x_domain=(0, 1.1),
+    )
+    drawn |= _intervals(
+        "calibration-gap",
+        [(one_line(gap.set), gap.model, gap.gap) for gap in overview.gaps if gap.lens == overview.lens],
+        y="set",
+        x_title="inner minus final probability of the answer",
+        title="Is an inner layer surer than the output?",
+    )
     if overview.fits:
         fitted = pd.DataFrame([vars(fit) | {"model": one_line(fit.model)} for fit in overview.fits])
         drawn["temperature"] = charts.lines(
@@ -136,8 +115,26 @@ def _charts(overview: Overview) -> dict[str, AnyChart]:
     return drawn
 
 
-def _ends(found: object) -> dict[str, float]:
-    return {name: getattr(found, name) for name in ("value", "low", "high")}
+def _intervals(
+    name: str,
+    rows: list[tuple[str, str, Estimate | None]],
+    *,
+    y: str,
+    x_title: str,
+    title: str,
+    x_domain: tuple[float, float] | None = None,
+) -> dict[str, AnyChart]:
+    """Return a chart by its name, of (row, model, estimate) that could be estimated; nothing where none could."""
+    ends = ("value", "low", "high")
+    shown = [
+        {y: row, "model": one_line(model), "n": found.n, **{end: getattr(found, end) for end in ends}}
+        for row, model, found in rows
+        if found
+    ]
+    if not shown:
+        return {}
+    chart = charts.intervals(pd.DataFrame(shown), y=y, colour="model", x_title=x_title, title=title, x_domain=x_domain)
+    return {name: chart}
 
 
 def _row_name(set_name: str, direction: str) -> str:

@@ -119,15 +119,7 @@ class PlannedStudy:
 
     def request(self, question: Question) -> Request:
         """Return what to trace for a question."""
-        return Request(
-            question.prompt,
-            answers=question.answers,
-            alternatives=question.alternatives,
-            wrong=next(iter(question.alternatives), None),
-            track=question.track,
-            top_k=self.study.top_k,
-            temperatures=tuple(self.study.temperatures),
-        )
+        return Request.about(question, top_k=self.study.top_k, temperatures=tuple(self.study.temperatures))
 
 
 def read_study(path: Path, models: list[str] | None = None) -> PlannedStudy:

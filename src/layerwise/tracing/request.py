@@ -7,6 +7,7 @@ from layerwise.capture.own import generate_greedily
 from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
+from layerwise.questions.question import Question
 from layerwise.text import visible
 from layerwise.types import Token
 
@@ -33,6 +34,19 @@ class Request:
     generate: int = 0
     """How many tokens the model goes on with, each traced too."""
     temperatures: tuple[float, ...] = ()
+
+    @classmethod
+    def about(cls, question: Question, *, top_k: int = 5, temperatures: tuple[float, ...] = ()) -> "Request":
+        """Return what to read for a question; its first alternative is the wrong answer."""
+        return cls(
+            question.prompt,
+            answers=question.answers,
+            alternatives=question.alternatives,
+            wrong=next(iter(question.alternatives), None),
+            track=question.track,
+            top_k=top_k,
+            temperatures=temperatures,
+        )
 
 
 @dataclass(frozen=True)
