@@ -7,7 +7,7 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-.PHONY: help setup demo test check bench bench-large experiments clean
+.PHONY: help setup demo test check bench bench-large bench-studies experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -16,6 +16,7 @@ help:
 	@echo "check        style, types"
 	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
 	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
+	@echo "bench-studies  studies beside a loop, whole runs, queries, killed runs: half an hour"
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
 	@echo "clean        remove the environment and what was built"
 
@@ -52,6 +53,11 @@ bench: setup
 
 bench-large: setup
 	$(BIN)/python -m benchmarks.large --refresh --json benchmarks/results-large.json
+
+bench-studies: setup
+	$(BIN)/python -m benchmarks.studies --refresh
+	$(BIN)/python -m benchmarks.query --refresh
+	$(BIN)/python -m benchmarks.killed
 
 experiments: demo
 	for each in $(EXPERIMENTS); do \

@@ -216,16 +216,11 @@ def _toy(folder: Path) -> tuple[PlannedStudy, Callable[[str], Any]]:
         "models": [str(folder / "toy")],
         "lenses": list(_LENSES),
         "questions": [
-            {"id": f"q{index}", "prompt": _prompt(index), "answers": [f" {2 * index}"]} for index in range(_QUESTIONS)
+            {"id": f"q{index}", "prompt": f"{index} and {index} make", "answers": [f" {2 * index}"]}
+            for index in range(_QUESTIONS)
         ],
     }
     return plan_study(study, "toy"), lambda name: lw.load(name, device="cpu")
-
-
-def _prompt(index: int) -> str:
-    # No two shards have prompts of one length: what the first of a length says about checks would
-    # depend on the shards that the same process has read (tests/unit/store/test_killed.py).
-    return "and so " * (index // _PER_SHARD) + f"{index} and {index} make"
 
 
 def _record(planned: PlannedStudy, folder: Path, load: Callable[[str], Any]) -> int:

@@ -15,8 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.console import Console
 
 from benchmarks.clock import seconds_of
+from benchmarks.machine import describe
+from benchmarks.page import measured_on, put
+from benchmarks.tables import Table
 from layerwise.files import sha256_of
 from layerwise.store.query import RunsDatabase, query
 from layerwise.store.run import Run, open_run, shard_file, write_manifest
@@ -133,23 +137,31 @@ def _lists(values: pa.Array, width: int) -> pa.Array:
 
 
 def main() -> None:
-    """Write a run, and print how long the queries take."""
+    """Write a run, and show how long the queries take."""
     parser = argparse.ArgumentParser("python -m benchmarks.query", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="layer rows (1,000,000)")
     parser.add_argument("--rounds", type=int, default=5)
-    arguments = parser.parse_args()
+    parser.add_argument("--refresh", action="store_true", help="rewrite the measured part of docs/performance.md")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run = write_run(Path(folder) / "run", arguments.rows)
-        size = sum(file.stat().st_size for file in run.path.rglob("*.parquet"))
-        print(f"{arguments.rows:,} layer rows in {len(run.manifest['shards'])} shards, {size / 1e6:.0f} MB")
-        print(f"{'with opening':>14}{'without':>10}{'processor':>12}   query")
-        for name, sql in QUERIES.items():
-            whole = [seconds_of(lambda sql=sql: query([open_run(run.path)], sql)) for _ in range(arguments.rounds)]
-            with RunsDatabase([run]) as opened:
-                before = time.process_time()
-                alone = [seconds_of(lambda sql=sql: opened.query(sql)) for _ in range(arguments.rounds)]
-                spent = (time.process_time() - before) / arguments.rounds
-            print(f"{statistics.median(whole):12.2f} s{statistics.median(alone):8.2f} s{spent:10.2f} s   {name}")
+        table = _timed(write_run(Path(folder) / "run", asked.rows), asked.rows, asked.rounds)
+    Console().print(table.as_rich())
+    if asked.refresh:
+        put("bench-query", "\n" + "\n\n".join([measured_on(describe()), table.as_markdown()]) + "\n")
+
+
+def _timed(run: Run, rows: int, rounds: int) -> Table:
+    cells = []
+    for name, sql in QUERIES.items():
+        whole = [seconds_of(lambda sql=sql: query([open_run(run.path)], sql)) for _ in range(rounds)]
+        with RunsDatabase([run]) as opened:
+            before = time.process_time()
+            alone = [seconds_of(lambda sql=sql: opened.query(sql)) for _ in range(rounds)]
+            spent = (time.process_time() - before) / rounds
+        cells.append([name, f"{statistics.median(whole):.2f} s", f"{statistics.median(alone):.2f} s", f"{spent:.2f} s"])
+    size = sum(file.stat().st_size for file in run.path.rglob("*.parquet")) / 1e6
+    title = f"{rows:,} layer rows in {len(run.manifest['shards'])} shards, {size:.0f} MB"
+    return Table(title, ["", "with opening the run", "without", "processor"], cells)
 
 
 if __name__ == "__main__":

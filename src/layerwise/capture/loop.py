@@ -29,7 +29,7 @@ _ATTENDED_AT_ONCE = 8192
 _PASS = 16
 """What one more pass through the blocks costs, in tokens: reading the weights once more."""
 
-_LEAST_SAVED = 4 * _PASS
+_LEAST_SAVED = 2 * _PASS
 """Tokens that a shared beginning has to save: it takes a pass of its own, and divides what comes behind it."""
 
 _FOR_FILLING_UP = 1 << 20

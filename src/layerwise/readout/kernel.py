@@ -15,8 +15,8 @@ from layerwise.models.head import Head
 from layerwise.readout.statistics import Readout, Wanted, read_logits
 from layerwise.types import Progress
 
-_ROWS = {"cpu": 64}
-"""Rows read together: so many share one pass over the unembedding that more would not make it faster."""
+_ROWS = {"cpu": 128}
+"""Rows read together: so many share one pass over the unembedding that more would hardly make it faster."""
 
 _LOGITS_BYTES = {"cpu": 64 << 20}
 """Logits held at a time, where the vocabulary is too large for so many rows."""

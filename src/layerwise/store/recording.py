@@ -123,7 +123,7 @@ class _Recorder:
             requests = [planned.request(question) for question in asked]
             # Always all lenses: which rows are read together changes the last digit.
             lenses: list[str] = [*planned.study.lenses]
-            traces = model.trace_all(requests, lenses=lenses, check_each_length=True) if requests else []
+            traces = model.trace_all(requests, lenses=lenses, check_length_groups=True) if requests else []
             by_id = dict(zip((question.id for question in asked), traces, strict=True))
             for lens in missing:
                 rows = [

@@ -19,7 +19,7 @@ class Checker:
     """The checks that a loaded model has passed. One prompt's check covers later ones."""
 
     passed: dict[int | None, IdentityCheck] = field(default_factory=dict)
-    """By prompt length, and under None the first of all."""
+    """By length group, and under None the first of all."""
     float32: Float32Check | None = None
     """None where there is nothing to compare: in float32 on the CPU."""
     float32_checked: bool = False
@@ -47,7 +47,7 @@ class Checker:
         return prompts[0] if _is_resident(model) else max(prompts, key=len)
 
     def check(
-        self, model: LoadedModel, prepared: Sequence[Prepared], captured: Captured, *, each_length: bool
+        self, model: LoadedModel, prepared: Sequence[Prepared], captured: Captured, *, length_groups: bool
     ) -> list[IdentityCheck]:
         """Return the check that covers each prompt, having run those that are missing.
 
@@ -55,16 +55,16 @@ class Checker:
             model: the model whose numbers are checked.
             prepared: the prompts.
             captured: their states, and the own forward that was due.
-            each_length: ask for one check per prompt length, rather than one per model.
+            length_groups: ask for one check per length group, rather than one per model.
 
         Raises:
             CheckError: a check failed.
         """
-        lengths = each_length and _is_resident(model)
+        in_groups = length_groups and _is_resident(model)
+        keys = [_length_group(item.ids) if in_groups else None for item in prepared]
         first = next((i for i, item in enumerate(prepared) if captured.own and item.ids == captured.own.ids), 0)
         for index in (first, *range(len(prepared))):
-            item = prepared[index]
-            key = len(item.ids) if lengths else None
+            item, key = prepared[index], keys[index]
             if None in self.passed and key in self.passed:
                 continue
             states = captured.at(Place(index, item.last))
@@ -76,7 +76,12 @@ class Checker:
                 own = own_forward(model, item.ids)
             self.passed[key] = check_identity(model, item.text, states, own)
             self.passed.setdefault(None, self.passed[key])
-        return [self.passed[len(item.ids) if lengths else None] for item in prepared]
+        return [self.passed[key] for key in keys]
+
+
+def _length_group(ids: tuple[int, ...]) -> int:
+    """Return which of 1, 2 to 3, 4 to 7, 8 to 15, … tokens these are."""
+    return len(ids).bit_length()
 
 
 def _is_resident(model: LoadedModel) -> bool:

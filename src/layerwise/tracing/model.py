@@ -102,21 +102,21 @@ class Model:
         requests: Sequence[Request],
         *,
         lenses: Sequence[str] = ("logit",),
-        check_each_length: bool = False,
+        check_length_groups: bool = False,
         progress: Progress | None = None,
     ) -> list[list[Trace]]:
         """Return one trace per request and lens, from a single pass through the model.
 
-        With `check_each_length` the identity check runs on the first of these prompts of each length,
-        whatever was read before: then the traces depend on nothing but these requests.
+        With `check_length_groups` the identity check runs on the first of these prompts in each length
+        group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing but these requests.
         """
         with self._loaded.evaluating():
             return trace_requests(
                 self._loaded,
                 requests,
                 lenses=lenses,
-                checker=self._checker.anew() if check_each_length else self._checker,
-                check_each_length=check_each_length,
+                checker=self._checker.anew() if check_length_groups else self._checker,
+                check_length_groups=check_length_groups,
                 progress=progress,
             )
 

@@ -39,7 +39,7 @@ def trace_requests(
     *,
     lenses: Sequence[str] = ("logit",),
     checker: Checker,
-    check_each_length: bool = False,
+    check_length_groups: bool = False,
     progress: Progress | None = None,
 ) -> list[list[Trace]]:
     """Return, per request, its trace through each lens.
@@ -52,7 +52,7 @@ def trace_requests(
         requests: prompts, and what to read behind them.
         lenses: names of lenses, all of which read the same captured states.
         checker: remembers which checks this model has passed.
-        check_each_length: run the identity check once per prompt length instead of once per model.
+        check_length_groups: run the identity check once per length group instead of once per model.
         progress: told how far it is.
 
     Raises:
@@ -64,7 +64,7 @@ def trace_requests(
     checker.renew(model)
     due = checker.due(model, [item.ids for item in prepared])
     captured = capture_requests(model, prepared, due, progress)
-    checks = checker.check(model, prepared, captured, each_length=check_each_length)
+    checks = checker.check(model, prepared, captured, length_groups=check_length_groups)
     geometry = Geometry.of(captured)
     readings = read_requests(model, prepared, captured, chosen, progress)
     traces: list[list[Trace]] = []

@@ -87,7 +87,7 @@ def test_traces_with_a_common_header_pass_their_checks_and_equal_single_ones(tin
         Request(header + f"The capital of {name} is", answers=(" Berlin", " Paris"))
         for name in ("Italy", "Spain", "the Netherlands")
     ]
-    together = [traces[0] for traces in tiny.trace_all(requests, check_each_length=True)]
+    together = [traces[0] for traces in tiny.trace_all(requests, check_length_groups=True)]
     for request, trace in zip(requests, together, strict=True):
         alone = tiny.trace(request.prompt, answer=request.answers)
         assert abs(trace.top_logprobs - alone.top_logprobs).max() < 1e-4

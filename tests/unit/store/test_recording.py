@@ -78,7 +78,7 @@ def test_a_run_holds_what_the_traces_said(study, load, load_family, tmp_path):
     run = record(study, tmp_path / "run", load=load)
     assert run.complete
     requests = [study.request(question) for question in study.questions]
-    traces = load_family("gemma2").trace_all(requests, lenses=study.study.lenses, check_each_length=True)
+    traces = load_family("gemma2").trace_all(requests, lenses=study.study.lenses, check_length_groups=True)
     layers, questions = run.layers(), run.questions()
     for trace in traces[0]:
         mine = layers.query("question == 'a' and lens == @trace.lens and model == @trace.model.name")

@@ -131,12 +131,12 @@ def test_one_prompts_check_covers_later_ones_and_says_so(fresh):
     assert again == first
 
 
-def test_a_check_for_each_length_is_run_when_asked(fresh):
+def test_a_check_for_each_length_group_is_run_when_asked(fresh):
     model = fresh()
     prompts = ["The city", "The capital", "The capital of", PROMPT]
-    traces = model.trace_all([lw.Request(p) for p in prompts], check_each_length=True)
-    assert [t.checks.covered_by for [t] in traces] == ["The city", "The city", "The capital of", PROMPT]
-    [[again]] = model.trace_all([lw.Request("Rome is")], check_each_length=True)
+    traces = model.trace_all([lw.Request(p) for p in prompts], check_length_groups=True)
+    assert [t.checks.covered_by for [t] in traces] == ["The city", "The city", "The city", PROMPT], "2 to 3, 4 to 7"
+    [[again]] = model.trace_all([lw.Request("Rome is")], check_length_groups=True)
     assert again.checks.covered_by == "Rome is", "what was read before does not show"
 
 
@@ -204,11 +204,11 @@ def test_the_comparison_with_float32_runs_once_and_not_where_there_is_nothing_to
     monkeypatch.setattr(checks, "check_against_float32", lambda *_: calls.append(1) or found)
     checker = Checker()
     for _ in range(3):
-        checker.check(elsewhere, prompts, captured, each_length=False)
+        checker.check(elsewhere, prompts, captured, length_groups=False)
     assert calls == [1]
     assert checker.float32 == found
     checker = Checker()
-    checker.check(loaded, prompts, captured, each_length=False)
+    checker.check(loaded, prompts, captured, length_groups=False)
     assert calls == [1]
     assert checker.float32 is None
 
