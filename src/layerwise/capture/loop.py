@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -19,6 +19,9 @@ from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
 from layerwise.models.room import RoomOnDisk
 from layerwise.types import Progress
+
+OnLayer = Callable[[int, Float[Tensor, "place d_model"]], None]
+"""Shown a layer and the states of all kept positions there."""
 
 _TOKENS_AT_ONCE = 256
 """A block's activations for so many tokens take some tens of MB, and its products are as fast as they get."""
@@ -83,20 +86,27 @@ class Sweep:
     states: Float[Tensor, "place layer d_model"]
     """Layers 0 to n, of the kept positions, one sequence's after another's."""
 
-    def __init__(self, model: LoadedModel, sequences: list[Sequence], progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        sequences: list[Sequence],
+        progress: Progress | None = None,
+        on_layer: OnLayer | None = None,
+    ) -> None:
         """Stand at layer 0.
 
         Args:
             model: the model to run.
             sequences: what to run and which positions to keep.
             progress: told how many blocks are done.
+            on_layer: shown each layer's states as soon as they are there.
         """
         shareable = can_share(model.parts, model.hf.config)
         segments = split_into_segments(sequences, _TOKENS_AT_ONCE, _LEAST_SAVED) if shareable else whole(sequences)
         count, tokens = sum(len(s.positions) for s in sequences), sum(len(s.ids) for s in segments)
         self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
         self._groups = _groups_at_layer_0(model, segments, self._disk)
-        self._n_layers, self._progress = model.n_layers, progress
+        self._n_layers, self._progress, self._on_layer = model.n_layers, progress, on_layer
         self._residency, self._began = model.residency, time.perf_counter()
         self._read_before = self._residency.bytes_read
         like = self._groups[0].hidden
@@ -117,6 +127,8 @@ class Sweep:
             self.release()
         if self._progress:
             self._progress(self._pace(), layer, self._n_layers)
+        if self._on_layer:
+            self._on_layer(layer, self.states[:, layer])
 
     def release(self) -> None:
         """Give back the memory of states that lie on disk; they are read again when they are used."""

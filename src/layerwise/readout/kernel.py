@@ -15,6 +15,9 @@ from layerwise.models.head import Head
 from layerwise.readout.statistics import Readout, Wanted, read_logits
 from layerwise.types import Progress
 
+Look = Callable[[slice, Float[Tensor, "some_groups row token"], Readout], None]
+"""Shown which groups, their logits and what was read of them. Logits are overwritten afterwards."""
+
 _ROWS = {"cpu": 128}
 """Rows read together: so many share one pass over the unembedding that more would hardly make it faster."""
 
@@ -35,6 +38,7 @@ def read_out(
     mass_ids: Sequence[Sequence[int]] = (),
     temperatures: Sequence[float] = (),
     base: Sequence[int] = (),
+    look: Look | None = None,
     progress: Progress | None = None,
 ) -> Readout:
     """Return the statistics of every row's distribution over the whole vocabulary.
@@ -49,6 +53,7 @@ def read_out(
         mass_ids: distinct ids per group whose probabilities are summed.
         temperatures: further temperatures at which the log-sum-exp is wanted.
         base: per row, the row whose distribution it is compared with (`kl_from_base_bits`).
+        look: shown some groups' logits while they are there, for what no statistic keeps.
         progress: told how many groups are done.
     """
     n_groups = len(states)
@@ -67,7 +72,10 @@ def read_out(
         some = slice(start, min(start + step, n_groups))
         rows = rows_of(states[some])
         logits = head.logits(rows.flatten(0, 1), out=buffer[: len(rows) * n_rows])
-        part = read_logits(logits.view(len(rows), n_rows, -1), wanted.of_groups(some))
+        by_group = logits.view(len(rows), n_rows, -1)
+        part = read_logits(by_group, wanted.of_groups(some))
+        if look:
+            look(some, by_group, part)
         whole = whole or part.with_room_for(n_groups)
         whole.fill_in(some, part)
         if progress:

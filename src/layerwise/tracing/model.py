@@ -8,6 +8,7 @@ from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel, load_model
 from layerwise.readout.kernel import warm_up
 from layerwise.tracing.checks import Checker, differs_from_float32
+from layerwise.tracing.early import OnLayer
 from layerwise.tracing.request import Request, prepare
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
@@ -62,6 +63,7 @@ class Model:
         generate: int = 0,
         temperatures: Sequence[float] = (),
         progress: Progress | None = None,
+        on_layer: OnLayer | None = None,
     ) -> Trace:
         """Return the model's prediction behind `prompt` after every layer.
 
@@ -78,6 +80,7 @@ class Model:
             generate: let the model go on for so many tokens, and trace each.
             temperatures: give the output at these temperatures too.
             progress: called with (what, done, total).
+            on_layer: called with a `LayerRead` as soon as a layer is computed, before the whole is there.
 
         Raises:
             PromptError: prompt, answer, token or position cannot be used with this model.
@@ -94,8 +97,9 @@ class Model:
             system=system,
             generate=generate,
             temperatures=tuple(float(temperature) for temperature in temperatures),
+            leaders=True,
         )
-        return self.trace_all([request], lenses=(lens,), progress=progress)[0][0]
+        return self.trace_all([request], lenses=(lens,), progress=progress, on_layer=on_layer)[0][0]
 
     def trace_all(
         self,
@@ -104,11 +108,13 @@ class Model:
         lenses: Sequence[str] = ("logit",),
         check_length_groups: bool = False,
         progress: Progress | None = None,
+        on_layer: OnLayer | None = None,
     ) -> list[list[Trace]]:
         """Return one trace per request and lens, from a single pass through the model.
 
         With `check_length_groups` the identity check runs on the first of these prompts in each length
-        group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing but these requests.
+        group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing
+        but these requests. `on_layer` is shown each layer of the first request, through the first lens.
         """
         with self._loaded.evaluating():
             return trace_requests(
@@ -118,6 +124,7 @@ class Model:
                 checker=self._checker.anew() if check_length_groups else self._checker,
                 check_length_groups=check_length_groups,
                 progress=progress,
+                on_layer=on_layer,
             )
 
     def compare_precision(self, request: Request) -> None:

@@ -1,14 +1,14 @@
 """Which places are read for which request, and what was read there."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.loop import Sweep, run_blocks
+from layerwise.capture.loop import OnLayer, Sweep, run_blocks
 from layerwise.capture.own import OwnForward, own_forward
 from layerwise.capture.plan import Sequence as TokenSequence
 from layerwise.errors import CheckError
@@ -16,7 +16,9 @@ from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
 from layerwise.readout.statistics import Readout
+from layerwise.tracing.leaders import Follower
 from layerwise.tracing.request import Prepared
+from layerwise.tracing.trace import Leaders
 from layerwise.types import Progress
 
 _GROUPS_AT_ONCE = 16
@@ -82,6 +84,8 @@ class Reading:
     groups: dict[Place, int]
     targets: list[list[int]]
     """Token ids per group, in the order of the readout's target axis."""
+    leaders: dict[int, Leaders] = field(default_factory=dict)
+    """By group, where they are wanted."""
 
     def table(self, values: Tensor, places: Sequence[Place]) -> np.ndarray:
         """Return a [group, layer, …] statistic as [layer, place, …]."""
@@ -133,14 +137,18 @@ class Readings:
 
 
 def capture_requests(
-    model: LoadedModel, prepared: list[Prepared], check: tuple[int, ...] | None = None, progress: Progress | None = None
+    model: LoadedModel,
+    prepared: list[Prepared],
+    check: tuple[int, ...] | None = None,
+    progress: Progress | None = None,
+    on_layer: OnLayer | None = None,
 ) -> Captured:
     """Run each sequence that the requests need once, and stack the states of all places.
 
     A request's first sequence is its prompt followed by the generated tokens, or else by the first
     answer; answers that go on differently have sequences of their own. Tails that share a beginning
-    share its places. With `check`, a prompt, transformers' own forward goes through the blocks along
-    with them.
+    share its places: the first request's positions are the first. With `check`, a prompt, transformers'
+    own forward goes through the blocks along with them.
     """
     sequences: list[TokenSequence] = []
     groups: dict[Place, int] = {}
@@ -157,7 +165,7 @@ def capture_requests(
                 sequences.append(TokenSequence(item.ids + tail, tuple(place.position for place in wanted)))
                 for place in wanted:
                     groups[place] = len(groups)
-    sweep = Sweep(model, sequences, progress)
+    sweep = Sweep(model, sequences, progress, on_layer)
     own = None if check is None else own_forward(model, check, [sweep])
     if own is None:
         run_blocks(model, [sweep])
@@ -193,6 +201,8 @@ def read_requests(
 
     targets = [_targets(prepared[place.request], place) for place in captured.groups]
     special = model.tokenizer.special_ids
+    rows_of_lenses = [slice(at * n_rows, (at + 1) * n_rows) for at in range(len(blocks))]
+    follower = Follower([_followed(prepared[place.request], place) for place in captured.groups], rows_of_lenses)
     temperatures = tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))
     with torch.no_grad():
         readout = read_out(
@@ -204,6 +214,7 @@ def read_requests(
             mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.groups],
             temperatures=temperatures,
             base=[(len(blocks) - 1) * n_rows + row % n_rows for row in range(len(blocks) * n_rows)],
+            look=follower.look,
             progress=progress,
         )
     if not bool(readout.entropy_bits.isfinite().all() and readout.kl_from_final_bits.isfinite().all()):
@@ -212,8 +223,8 @@ def read_requests(
             "likely overflowed: run with --dtype float32 (float16 is too narrow for Gemma, for instance)."
         )
     by_name = {
-        lens.name: Reading(readout.rows(slice(at * n_rows, (at + 1) * n_rows)), captured.groups, targets)
-        for at, lens in enumerate(blocks)
+        lens.name: Reading(readout.rows(rows), captured.groups, targets, leaders)
+        for lens, rows, leaders in zip(blocks, rows_of_lenses, follower.by_lens, strict=True)
     }
     output = readout.rows(slice(-1, None))
     return Readings([by_name[lens.name] for lens in lenses], output, captured.groups, targets, temperatures)
@@ -222,6 +233,13 @@ def read_requests(
 def _so_far(item: Prepared, place: Place) -> set[int]:
     """Return the distinct ids at or before a place."""
     return set((item.ids + (place.forced or item.generated))[: place.position + 1])
+
+
+def _followed(item: Prepared, place: Place) -> list[int] | None:
+    """Return the tokens that are kept beside a place's leaders; None where not even those are wanted."""
+    if place.forced or not item.request.leaders:
+        return None
+    return [answer.deciding_token.id for answer in item.answers]
 
 
 def _targets(item: Prepared, place: Place) -> list[int]:

@@ -34,6 +34,8 @@ class Request:
     generate: int = 0
     """How many tokens the model goes on with, each traced too."""
     temperatures: tuple[float, ...] = ()
+    leaders: bool = False
+    """Keep the tokens that lead at any layer, at every layer: for pictures."""
 
     @classmethod
     def about(cls, question: Question, *, top_k: int = 5, temperatures: tuple[float, ...] = ()) -> "Request":

@@ -11,7 +11,7 @@ import numpy as np
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.questions.answers import Answer
-from layerwise.tracing.trace import MEASURES, AnswerTrace, Checks, TokenTrace, Trace
+from layerwise.tracing.trace import MEASURES, AnswerTrace, Checks, Leaders, TokenTrace, Trace
 from layerwise.types import ModelInfo, Token, TokenProb
 
 FORMAT = "layerwise trace 2"
@@ -35,6 +35,7 @@ def to_json(trace: Trace) -> dict[str, Any]:
         "answer": _set_json(trace.answer),
         "wrong": _set_json(trace.wrong),
         "milestones": asdict(trace.milestones),
+        "leaders": None if trace.leaders is None else [_leaders_json(trace, each) for each in trace.leaders],
         "layers": [_layer_json(trace, layer) for layer in range(trace.n_layers + 1)],
         "output": [asdict(token) for token in trace.output],
         "temperatures": [
@@ -59,6 +60,11 @@ def _answer_json(answer: Answer) -> dict[str, Any]:
         "tokens": [asdict(token) for token in answer.tokens],
         "deciding_index": answer.deciding_index,
     }
+
+
+def _leaders_json(trace: Trace, leaders: Leaders) -> list[dict[str, Any]]:
+    curves = leaders.logprobs.T.tolist()
+    return [{"id": i, "text": trace.texts[i], "logprobs": curve} for i, curve in zip(leaders.ids, curves, strict=True)]
 
 
 def _layer_json(trace: Trace, layer: int) -> dict[str, Any]:
@@ -96,6 +102,8 @@ def from_json(data: dict[str, Any]) -> Trace:
     layers = data["layers"]
     cells = [layer["positions"] for layer in layers]
     tracked = cells[0][0]["tracked"]
+    leaders = data.get("leaders")  # files written before there were any lack them
+    led = [token for each in leaders or () for token in each]
 
     def table(pick: Any, dtype: type = np.float32) -> np.ndarray:
         return np.array([[pick(cell) for cell in row] for row in cells], dtype=dtype)
@@ -109,7 +117,7 @@ def from_json(data: dict[str, Any]) -> Trace:
         positions=tuple(cell["position"] for cell in cells[0]),
         top_ids=table(lambda cell: [t["id"] for t in cell["top"]], np.int64),
         top_logprobs=table(lambda cell: [t["logprob"] for t in cell["top"]]),
-        texts={t["id"]: t["text"] for row in cells for cell in row for t in cell["top"]},
+        texts={t["id"]: t["text"] for t in (*(t for row in cells for cell in row for t in cell["top"]), *led)},
         **{name: table(lambda cell, name=name: cell[name]) for name in MEASURES},
         answer=_answer_trace(data, "answer"),
         wrong=_answer_trace(data, "wrong"),
@@ -121,6 +129,7 @@ def from_json(data: dict[str, Any]) -> Trace:
             )
             for i, token in enumerate(tracked)
         ),
+        leaders=None if leaders is None else tuple(_leaders(each) for each in leaders),
         output=tuple(TokenProb(**token) for token in data["output"]),
         temperatures=tuple(
             (entry["temperature"], tuple(TokenProb(**token) for token in entry["top"]))
@@ -130,6 +139,11 @@ def from_json(data: dict[str, Any]) -> Trace:
         checks=Checks(**data["checks"]),
         versions=data["provenance"]["versions"],
     )
+
+
+def _leaders(entries: list[dict[str, Any]]) -> Leaders:
+    curves = np.array([entry["logprobs"] for entry in entries], dtype=np.float32)
+    return Leaders(tuple(entry["id"] for entry in entries), curves.T)
 
 
 def _answer_trace(data: dict[str, Any], which: str) -> AnswerTrace | None:

@@ -100,6 +100,16 @@ class TokenTrace:
 
 
 @dataclass(frozen=True, eq=False)
+class Leaders:
+    """The tokens that lead at any layer behind one position, and the answer's deciding tokens."""
+
+    ids: tuple[int, ...]
+    """In the order in which they first lead."""
+    logprobs: FloatArray
+    """[layer, leader]"""
+
+
+@dataclass(frozen=True, eq=False)
 class Trace:
     """A model's prediction at every layer. Arrays: [layer, position], layers 0 to n (blocks done).
 
@@ -121,7 +131,7 @@ class Trace:
     top_logprobs: FloatArray
     """[layer, position, rank]"""
     texts: dict[int, str]
-    """Text of every id in `top_ids`."""
+    """Text of every id in `top_ids` and `leaders`."""
     entropy_bits: FloatArray
     kl_to_final_bits: FloatArray
     """KL(layer ‖ output)"""
@@ -141,6 +151,8 @@ class Trace:
     wrong: AnswerTrace | None
     """A wrong answer of the same type, read like the answer up to its deciding token."""
     tracked: tuple[TokenTrace, ...]
+    leaders: tuple[Leaders, ...] | None
+    """One per position; None where they were not asked for."""
     output: tuple[TokenProb, ...]
     """The model's own likeliest next tokens behind the prompt."""
     temperatures: tuple[tuple[float, tuple[TokenProb, ...]], ...]

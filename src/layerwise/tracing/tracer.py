@@ -14,6 +14,7 @@ from layerwise.readout.lenses import lens_named
 from layerwise.readout.statistics import Wanted, read_logits
 from layerwise.tracing.answer import join_answers
 from layerwise.tracing.checks import Checker
+from layerwise.tracing.early import EarlyReader, OnLayer
 from layerwise.tracing.identity import IdentityCheck
 from layerwise.tracing.reading import Geometry, Place, Reading, Readings, capture_requests, read_requests
 from layerwise.tracing.request import Prepared, Request, prepare
@@ -41,6 +42,7 @@ def trace_requests(
     checker: Checker,
     check_length_groups: bool = False,
     progress: Progress | None = None,
+    on_layer: OnLayer | None = None,
 ) -> list[list[Trace]]:
     """Return, per request, its trace through each lens.
 
@@ -54,6 +56,7 @@ def trace_requests(
         checker: remembers which checks this model has passed.
         check_length_groups: run the identity check once per length group instead of once per model.
         progress: told how far it is.
+        on_layer: shown each layer of the first request, through the first lens, as soon as it is computed.
 
     Raises:
         PromptError: a request cannot be turned into tokens.
@@ -63,7 +66,8 @@ def trace_requests(
     prepared = [prepare(model, request) for request in requests]
     checker.renew(model)
     due = checker.due(model, [item.ids for item in prepared])
-    captured = capture_requests(model, prepared, due, progress)
+    shown = None if on_layer is None else EarlyReader(model, prepared[0], chosen[0], on_layer).show
+    captured = capture_requests(model, prepared, due, progress, shown)
     checks = checker.check(model, prepared, captured, length_groups=check_length_groups)
     geometry = Geometry.of(captured)
     readings = read_requests(model, prepared, captured, chosen, progress)
@@ -133,6 +137,8 @@ def _join(
     places = [Place(index, position) for position in item.positions]
     top_ids = reading.table(readout.top_ids, places)[..., :k]
     said = Reading(readings.output, readings.groups, readings.targets)
+    leaders = tuple(reading.leaders[reading.groups[place]] for place in places) if item.request.leaders else None
+    led = {i for each in leaders or () for i in each.ids}
     return Trace(
         model=model.info,
         prompt=item.text,
@@ -142,7 +148,7 @@ def _join(
         positions=item.positions,
         top_ids=top_ids,
         top_logprobs=reading.table(readout.top_logprobs, places)[..., :k],
-        texts={i: tokenizer.text_of(i) for i in np.unique(top_ids).tolist()},
+        texts={i: tokenizer.text_of(i) for i in sorted({*np.unique(top_ids).tolist(), *led})},
         entropy_bits=reading.table(readout.entropy_bits, places),
         kl_to_final_bits=reading.table(readout.kl_to_final_bits, places),
         kl_from_final_bits=reading.table(readout.kl_from_final_bits, places),
@@ -161,6 +167,7 @@ def _join(
             )
             for token in item.tracked
         ),
+        leaders=leaders,
         output=output.top,
         temperatures=output.by_temperature,
         lse=readings.lse(reading, Place(index, item.last), item.request.temperatures),

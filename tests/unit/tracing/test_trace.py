@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from layerwise.errors import PromptError
+from layerwise.tracing.request import Request
 
 PROMPT = "The capital of Germany is"
 
@@ -128,3 +129,69 @@ def test_notebook_display_lets_no_markup_of_a_prompt_through(tiny):
     assert "<script" not in shown
     assert "\u202e" not in shown
     assert "Qwen3ForCausalLM" in shown
+
+
+def test_leaders_are_all_tokens_that_lead_somewhere_and_the_answers(trace):
+    answers = [answer.deciding_token.id for answer in trace.answer.answers]
+    assert len(trace.leaders) == len(trace.positions)
+    for place, leaders in enumerate(trace.leaders):
+        leading = list(dict.fromkeys(trace.top_ids[:, place, 0].tolist()))
+        assert list(leaders.ids) == list(dict.fromkeys([*leading, *answers]))
+        assert leaders.logprobs.shape == (5, len(leaders.ids))
+        assert set(leaders.ids) <= trace.texts.keys()
+        for layer in range(5):
+            column = leaders.ids.index(trace.top_ids[layer, place, 0])
+            assert leaders.logprobs[layer, column] == trace.top_logprobs[layer, place, 0]
+
+
+def test_a_leaders_curve_is_what_tracking_it_gives(tiny, trace):
+    place = trace.positions.index(2)
+    leaders = trace.leaders[place]
+    tracked = tiny.trace(PROMPT, track=(" Berlin", " Rome"), positions="2").tracked
+    for token in tracked:
+        column = leaders.ids.index(token.token.id)
+        np.testing.assert_allclose(leaders.logprobs[:, column], token.logprob[:, 0], atol=1e-6)
+
+
+def test_each_lens_has_its_own_leaders(tiny):
+    [[logit, raw]] = tiny.trace_all([Request(PROMPT, leaders=True)], lenses=("logit", "raw"))
+    for trace in (logit, raw):
+        assert set(trace.leaders[0].ids) == set(trace.top_ids[:, 0, 0].tolist())
+    assert logit.leaders[0].ids != raw.leaders[0].ids
+
+
+def test_leaders_are_kept_only_where_asked_for(tiny):
+    [[trace]] = tiny.trace_all([Request(PROMPT)])
+    assert trace.leaders is None
+
+
+@pytest.mark.parametrize("lens", ["logit", "raw"])
+def test_layers_are_shown_early_as_they_are_in_the_trace(tiny, lens):
+    shown = []
+    trace = tiny.trace(PROMPT, lens=lens, positions="1,-1", top_k=3, generate=2, on_layer=shown.append)
+    assert [read.layer for read in shown] == list(range(trace.n_layers + 1))
+    for read in shown:
+        assert read.n_layers == trace.n_layers
+        assert read.tokens == trace.tokens + trace.generated
+        assert read.positions == trace.positions
+        for position, top in zip(read.positions, read.top, strict=True):
+            late = trace.top(read.layer, position - len(trace.tokens) if position < len(trace.tokens) else position)
+            assert [t.id for t in top] == [t.id for t in late]
+            assert [t.logprob for t in top] == pytest.approx([t.logprob for t in late], abs=1e-5)
+
+
+def test_what_early_layers_are_shown_to_can_stop_the_work(tiny):
+    class Enough(Exception):
+        pass
+
+    seen = []
+
+    def stop(read):
+        seen.append(read.layer)
+        if read.layer == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        tiny.trace(PROMPT, on_layer=stop)
+    assert seen == [0, 1, 2]
+    assert tiny.trace(PROMPT).n_layers == 4, "the model is as it was"

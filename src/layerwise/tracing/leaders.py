@@ -1,0 +1,37 @@
+"""Tokens that lead at any layer, kept at every layer: what a chart of a prediction forming shows."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise.readout.statistics import Readout
+from layerwise.tracing.trace import Leaders
+
+
+class Follower:
+    """Keeps leaders' log-probabilities from logits that the readout is about to overwrite."""
+
+    def __init__(self, others: Sequence[Sequence[int] | None], lenses: Sequence[slice]):
+        """Follow leaders.
+
+        Args:
+            others: per group, tokens to keep beside its leaders; None where nothing is to be kept.
+            lenses: of a group's rows, those of each lens.
+        """
+        self._others, self._lenses = others, lenses
+        self.by_lens: list[dict[int, Leaders]] = [{} for _ in lenses]
+        """Per lens, by group."""
+
+    def look(self, groups: slice, logits: Float[Tensor, "group row token"], readout: Readout) -> None:
+        """Keep what is wanted of some groups (`layerwise.readout.kernel.Look`)."""
+        for at, group in enumerate(range(groups.start, groups.stop)):
+            others = self._others[group]
+            if others is None:
+                continue
+            for rows, kept in zip(self._lenses, self.by_lens, strict=True):
+                ids = tuple(dict.fromkeys([*readout.top_ids[at, rows, 0].tolist(), *others]))
+                chosen = logits[at, rows].index_select(1, torch.tensor(ids, device=logits.device)).double().cpu()
+                logprobs = (chosen - readout.lse[at, rows, :1]).float()
+                kept[group] = Leaders(ids, logprobs.numpy())
