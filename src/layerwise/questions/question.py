@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 ALTERNATIVES = 4
 """Wrong answers of the same type per question, where a set does not list its own."""
 
-_ARTICLE = " the "
+_ARTICLE = "the "
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,20 @@ def _chosen(own: tuple[str, ...], others: Iterable[tuple[str, ...]]) -> tuple[st
     possible = list(dict.fromkeys(forms[0] for forms in others if apart(*forms)))
     chosen = possible[:ALTERNATIVES]
     # An article decides nothing: where an answer begins with one, a wrong answer has to as well.
-    if any(form.startswith(_ARTICLE) for form in own) and not any(wrong.startswith(_ARTICLE) for wrong in chosen):
-        with_article = [wrong for wrong in possible if wrong.startswith(_ARTICLE)]
-        made_up = [made for wrong in chosen if apart(made := _ARTICLE + wrong.lstrip())]
+    if any(map(_has_article, own)) and not any(map(_has_article, chosen)):
+        with_article = [wrong for wrong in possible if _has_article(wrong)]
+        made_up = [made for wrong in chosen if apart(made := _with_article(wrong))]
         chosen += (with_article or made_up)[:1]
     return tuple(chosen)
+
+
+def _has_article(form: str) -> bool:
+    return form.lstrip().startswith(_ARTICLE)
+
+
+def _with_article(form: str) -> str:
+    word = form.lstrip()
+    return form.removesuffix(word) + _ARTICLE + word
 
 
 def _overlap(first: str, second: str) -> bool:

@@ -98,6 +98,8 @@ class SetFile(BaseModel):
     source: Annotated[str, Field(min_length=1)]
     items: Annotated[str, Field(min_length=1)]
     """The table's file, in the same folder or below."""
+    space: bool = True
+    """Whether one stands between prompt and answer. In Chinese, or behind an opening bracket, there is none."""
     directions: Annotated[dict[_Name, Direction], Field(min_length=1)]
 
     @field_validator("items")

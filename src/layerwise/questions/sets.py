@@ -23,7 +23,7 @@ DATA = Path(__file__).parent / "data"
 
 _FORMS = "|"
 """Between the acceptable forms of one table cell."""
-_KEYS = {"item", "prompt", "answer", "alternatives", "direction", "wording", "group"}
+_KEYS = {"item", "prompt", "answer", "alternatives", "direction", "wording", "group", "space"}
 """Of a file with one question in each row."""
 _MOST_QUESTIONS = 1_000_000
 
@@ -173,6 +173,7 @@ def _of_row(path: Path, described: SetFile, name: str, direction: Direction, row
     """Return one item's questions in one direction."""
     _expect(row, {"item", direction.answer})
     first = {column: forms[0] for column, value in row.cells.items() if (forms := _split(value))}
+    lead = " " if described.space else ""
     found = []
     for wording, template in direction.wordings.items():
         columns = _columns(path, template)
@@ -182,8 +183,8 @@ def _of_row(path: Path, described: SetFile, name: str, direction: Direction, row
         question = Question(
             id="/".join((described.name, row.get("item"), name, wording)),
             prompt=template.format_map(first),
-            answers=_answers(row, direction.answer),
-            alternatives=_alternatives(row),
+            answers=_answers(row, direction.answer, lead),
+            alternatives=_alternatives(row, lead),
             set=described.name,
             item=row.get("item"),
             direction=name,
@@ -211,12 +212,15 @@ def _of_question_row(path: Path, row: Row) -> Question:
     if unknown := sorted(row.cells.keys() - _KEYS):
         raise row.error(f"{one_line(repr(unknown[0]), 60)} is no column of questions; {', '.join(sorted(_KEYS))} are")
     _expect(row, {"prompt", "answer"})
+    if row.get("space") not in ("", "yes", "no"):
+        raise row.error("has something else than yes or no as its 'space' (whether one stands in front of the answer)")
+    lead = "" if row.get("space") == "no" else " "
     item, direction, wording = row.get("item") or row.name, row.get("direction"), row.get("wording")
     question = Question(
         id="/".join([path.stem, item, *(part for part in (direction, wording) if part)]),
         prompt=row.get("prompt"),
-        answers=_answers(row, "answer"),
-        alternatives=_alternatives(row),
+        answers=_answers(row, "answer", lead),
+        alternatives=_alternatives(row, lead),
         set=path.stem,
         item=item,
         direction=direction,
@@ -230,7 +234,7 @@ def _of_question_row(path: Path, row: Row) -> Question:
 def _refuse_unfit(question: Question, row: Row) -> None:
     if question.prompt.endswith(" "):
         prompt = one_line(repr(question.prompt), 80)
-        raise row.error(f"the prompt {prompt} ends in a space, and each answer begins with one. Leave the prompt's out")
+        raise row.error(f"the prompt {prompt} ends in a space, which belongs to the answer's token. Leave it out")
     if both := set(question.answers) & set(question.alternatives):
         raise row.error(f"has {one_line(sorted(both)[0].strip(), 60)!r} both as an answer and as a wrong one")
 
@@ -273,15 +277,15 @@ def _expect(row: Row, columns: Iterable[str]) -> None:
             raise row.error(f"has no {one_line(repr(column), 60)}")
 
 
-def _answers(row: Row, column: str) -> tuple[str, ...]:
+def _answers(row: Row, column: str, lead: str) -> tuple[str, ...]:
     forms = _split(row.get(column))
     if len(forms) != len(set(forms)):
         raise row.error(f"has a form of {column!r} twice")
-    return tuple(f" {form}" for form in forms)
+    return tuple(lead + form for form in forms)
 
 
-def _alternatives(row: Row) -> tuple[str, ...]:
-    return tuple(f" {form}" for form in dict.fromkeys(_split(row.get("alternatives"))))
+def _alternatives(row: Row, lead: str) -> tuple[str, ...]:
+    return tuple(lead + form for form in dict.fromkeys(_split(row.get("alternatives"))))
 
 
 def _split(text: str) -> list[str]:

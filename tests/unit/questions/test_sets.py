@@ -256,11 +256,32 @@ def test_prompt_and_answer_are_enough(opened):
         ("prompt,answer\nOne,a\nOne,b\n", "line 3 (One, b): asks 'One', and so does line 2"),
         ("prompt,answer,alternatives\nOne,a|b,c|b\n", "has 'b' both as an answer and as a wrong one"),
         ("prompt,answer\nAnswer: ,a\n", "line 2 (Answer: , a): the prompt 'Answer: ' ends in a space"),
+        (
+            "prompt,answer,space\nOne,a,maybe\n",
+            "has something else than yes or no as its 'space'",
+        ),
         ("item,prompt,answer\nx,One,a\nx,Two,b\n", "is question 'mine/x', which stands 2 times in its file"),
     ],
 )
 def test_a_row_that_cannot_be_asked_is_named_with_the_reason(refused, table, said):
     assert said in refused(mine_csv=table)
+
+
+def test_an_answer_stands_right_behind_the_prompt_where_a_row_says_so(opened):
+    rows = ["德国的首都是,柏林,巴黎,no", "The capital is,Berlin,Paris,", "Rome is,old,new,yes"]
+    table = "\n".join(["prompt,answer,alternatives,space", *rows])
+    chinese, english, rome = opened(mine_csv=table).questions
+    assert (chinese.answers, chinese.alternatives) == (("柏林",), ("巴黎",))
+    assert (english.answers, english.alternatives) == ((" Berlin",), (" Paris",))
+    assert (rome.answers, rome.alternatives) == ((" old",), (" new",))
+
+
+def test_a_set_without_spaces_says_so_once(opened):
+    toml = TOML.replace('items = "rivers.csv"', 'items = "rivers.csv"\nspace = false')
+    spaced, bare = opened(set_toml=TOML, rivers_csv=RIVERS), opened(set_toml=toml, rivers_csv=RIVERS)
+    for one, other in zip(spaced.questions, bare.questions, strict=True):
+        assert one.answers == tuple(f" {form}" for form in other.answers)
+        assert one.alternatives == tuple(f" {form}" for form in other.alternatives)
 
 
 def test_what_a_complaint_quotes_is_cut_and_cannot_steer_a_terminal(refused):
