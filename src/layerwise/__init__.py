@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from layerwise.display import register
+
 if TYPE_CHECKING:
     from layerwise.errors import LayerwiseError
     from layerwise.tracing.model import Model, load
@@ -22,6 +24,9 @@ _HOMES = {
     "Trace": "layerwise.tracing.trace",
     "load": "layerwise.tracing.model",
 }
+
+register("Trace", "layerwise.view.shown:shown_trace")
+register("Run", "layerwise.view.shown:shown_run")
 
 
 def __getattr__(name: str) -> Any:

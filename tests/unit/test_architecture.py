@@ -8,7 +8,7 @@ import pytest
 
 import layerwise
 
-LEAVES = {"types", "errors", "text", "files", "charts", "compiled"}
+LEAVES = {"types", "errors", "text", "files", "charts", "compiled", "display"}
 """Files that every room may import, and that import one another only."""
 
 ROOMS = [
@@ -22,6 +22,7 @@ ROOMS = [
     "store",
     "analysis",
     "report",
+    "view",
     "cli",
 ]
 """In order: each may import those before it."""

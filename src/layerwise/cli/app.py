@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from layerwise.cli import doctor, models, questions, reference, run, runs, trace
+from layerwise.cli import doctor, models, questions, reference, run, runs, trace, view
 from layerwise.cli.console import say_error
 from layerwise.errors import LayerwiseError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command("trace")(trace.trace)
 app.command("run")(run.run)
+app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")

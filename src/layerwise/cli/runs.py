@@ -64,6 +64,10 @@ def list_runs(
 def report(
     run: _RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default the run's.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the run's view as one HTML file; a report only with --out."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Write a run's report and figures again, from what is stored.
@@ -73,7 +77,12 @@ def report(
     from layerwise.report.markdown import write_report
     from layerwise.store.run import open_run
 
-    print(f"Report: {write_report(open_run(run), out or run)}")
+    stored = open_run(run)
+    if html:
+        stored.to_html(html)
+        print(f"View: {html}")
+    if out or not html:
+        print(f"Report: {write_report(stored, out or run)}")
 
 
 @app.command("verify")

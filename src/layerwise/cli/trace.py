@@ -50,6 +50,7 @@ def trace(
     system: Annotated[str | None, typer.Option(help="System message of the conversation.")] = None,
     generate: Annotated[int, typer.Option(min=0, help="Let the model go on, and trace each token.")] = 0,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the trace as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the view as one HTML file.")] = None,
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -92,12 +93,15 @@ def trace(
             generate=generate,
             progress=progress,
         )
+    if html is not None:
+        traced.to_html(html)
+        say_note(f"View written to {html}; open it in a browser.")
     if json == "-":
         sys.stdout.write(dumps(traced) + "\n")
     elif json is not None:
         traced.save(Path(json))
         say_note(f"Trace written to {json}")
-    else:
+    elif html is None:
         print_trace(traced)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layerwise.display import MimeBundle, display_of
 from layerwise.errors import StoreError
 from layerwise.files import sha256_of, write_text_whole, written_whole
 from layerwise.types import ModelInfo
@@ -97,6 +98,16 @@ class Run:
             return pa.concat_tables(parts)
         empty = QUESTIONS.empty_table()
         return empty.select(columns) if columns else empty
+
+    def to_html(self, path: str | Path) -> None:
+        """Write this run's view as one HTML file that needs nothing else. Raises StoreError if that fails."""
+        display_of(self).write_page(path)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
+        return display_of(self).mimebundle()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, study={self.name!r}, models={list(self.models)!r})"
 
     def whole_shards(self) -> dict[str, dict[str, Any]]:
         """Return the manifest's entries of shards that are what was written, by key."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from layerwise.display import MimeBundle, display_of
 from layerwise.errors import PromptError
 from layerwise.measures.milestones import Milestones, find_milestones
 from layerwise.questions.answers import Answer
@@ -257,10 +258,12 @@ class Trace:
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, and arrays can change
 
-    def _repr_html_(self) -> str:
-        from layerwise.tracing.html import html_table
+    def to_html(self, path: str | Path) -> None:
+        """Write this trace's view as one HTML file that needs nothing else. Raises StoreError if that fails."""
+        display_of(self).write_page(path)
 
-        return html_table(self)
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
+        return display_of(self).mimebundle()
 
     def __repr__(self) -> str:
         answer = f", answer={self.answer.answers[0].text!r}" if self.answer else ""

@@ -125,7 +125,7 @@ def test_frame_has_a_row_per_layer_and_position(trace):
 
 
 def test_notebook_display_lets_no_markup_of_a_prompt_through(tiny):
-    shown = tiny.trace("<script>alert(1)</script> \u202e", positions="all")._repr_html_()
+    shown = tiny.trace("<script>alert(1)</script> \u202e", positions="all")._repr_mimebundle_()[0]["text/html"]
     assert "<script" not in shown
     assert "\u202e" not in shown
     assert "Qwen3ForCausalLM" in shown

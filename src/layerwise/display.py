@@ -1,0 +1,37 @@
+"""How records show themselves where a room further on draws them.
+
+A trace is made in a room that knows nothing of views, and yet a notebook shows it as one. So the package says by name
+what shows which kind of record (`layerwise.__init__`), and the record asks here; nothing is imported before that.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+MimeBundle = tuple[dict[str, Any], dict[str, Any]]
+"""What a notebook shows, by MIME type, and metadata about it."""
+
+_HOMES: dict[str, str] = {}
+
+
+class Display(Protocol):
+    """A record, ready to be shown."""
+
+    def mimebundle(self) -> MimeBundle:
+        """Return what a notebook shows, by MIME type, and metadata about it."""
+        ...
+
+    def write_page(self, path: str | Path) -> None:
+        """Write one HTML file that needs nothing else."""
+        ...
+
+
+def register(kind: str, home: str) -> None:
+    """Say what shows records of a class, by its name: ``module:function``, given the record, returns its Display."""
+    _HOMES[kind] = home
+
+
+def display_of(record: object) -> Display:
+    """Return how a record is shown."""
+    module, name = _HOMES[type(record).__name__].split(":")
+    return getattr(import_module(module), name)(record)

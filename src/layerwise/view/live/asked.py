@@ -1,0 +1,114 @@
+"""What a page asks for, read from its JSON: nothing is taken on trust."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from layerwise.errors import LayerwiseError
+
+PROMPT_LIMIT = 20_000
+"""Characters of a prompt. How many tokens there may be is the model's to say."""
+
+TEXT_LIMIT = 500
+"""Characters of an answer, of a token to follow, of what says which positions."""
+
+TEXTS_LIMIT = 16
+"""Answers, alternatives, or tokens to follow."""
+
+TOP_LIMIT = 50
+"""Tokens to keep per layer and position."""
+
+
+class AskedError(LayerwiseError):
+    """A request says something that cannot be done."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt, and how to read it: arguments of `Model.trace`."""
+
+    model: str
+    prompt: str
+    lens: str = "logit"
+    positions: str = "last"
+    answer: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    track: tuple[str, ...] = ()
+    chat: bool = False
+    top_k: int = 5
+
+
+def read_asked(body: bytes) -> Asked:
+    """Return what to trace. Raises AskedError, with a message for the page, where a part is of another form."""
+    fields = dict(_object(body))
+    asked = Asked(
+        model=_text(fields, "model"),
+        prompt=_text(fields, "prompt", PROMPT_LIMIT),
+        lens=_text(fields, "lens", default="logit"),
+        positions=_text(fields, "positions", default="last"),
+        answer=_texts(fields, "answer"),
+        alternatives=_texts(fields, "alternatives"),
+        track=_texts(fields, "track"),
+        chat=_flag(fields, "chat"),
+        top_k=_count(fields, "top_k", 5, TOP_LIMIT),
+    )
+    _no_more(fields)
+    return asked
+
+
+def read_name(body: bytes, key: str) -> str:
+    """Return the one name that a request consists of."""
+    fields = dict(_object(body))
+    name = _text(fields, key)
+    _no_more(fields)
+    return name
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise AskedError("The request is not JSON.") from error
+    if not isinstance(value, dict):
+        raise AskedError("A request is a JSON object.")
+    return value
+
+
+def _text(fields: dict[str, Any], key: str, limit: int = TEXT_LIMIT, default: str | None = None) -> str:
+    return _checked(fields.pop(key, default), key, limit)
+
+
+def _texts(fields: dict[str, Any], key: str) -> tuple[str, ...]:
+    values = fields.pop(key, [])
+    if not isinstance(values, list) or len(values) > TEXTS_LIMIT:
+        raise AskedError(f"{key} is a list of at most {TEXTS_LIMIT} texts.")
+    return tuple(_checked(value, key, TEXT_LIMIT) for value in values)
+
+
+def _checked(value: Any, key: str, limit: int) -> str:
+    if not isinstance(value, str):
+        raise AskedError(f"{key} is missing or not a text.")
+    if len(value) > limit:
+        raise AskedError(f"{key} has {len(value):,} characters, and at most {limit:,} are taken here. Shorten it.")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise AskedError(f"{key} holds half of a character (a lone surrogate), which no tokenizer takes. Remove it.")
+    return value
+
+
+def _flag(fields: dict[str, Any], key: str) -> bool:
+    value = fields.pop(key, False)
+    if not isinstance(value, bool):
+        raise AskedError(f"{key} is true or false.")
+    return value
+
+
+def _count(fields: dict[str, Any], key: str, default: int, limit: int) -> int:
+    value = fields.pop(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limit:
+        raise AskedError(f"{key} is a whole number from 1 to {limit}.")
+    return value
+
+
+def _no_more(fields: dict[str, Any]) -> None:
+    if fields:
+        raise AskedError(f"A request has no {sorted(fields)[0][:40]!r}.")

@@ -1,0 +1,46 @@
+"""Traces and runs as they show themselves (`layerwise.display`): in a notebook, and as a file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from layerwise.display import MimeBundle
+from layerwise.errors import MissingDependencyError
+from layerwise.store.run import Run
+from layerwise.tracing.trace import Trace
+from layerwise.view.document import Json, view_document
+from layerwise.view.page import write_page
+from layerwise.view.still import still_html
+from layerwise.view.widget import widget
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A document, and the text that stands for it where there is nothing but text."""
+
+    document: Json
+    text: str
+
+    def mimebundle(self) -> MimeBundle:
+        """Return what a notebook shows by MIME type, and metadata: the view if anywidget is there, a table, text."""
+        try:
+            shown = widget(self.document)._repr_mimebundle_()
+        except MissingDependencyError:
+            shown = None
+        data, metadata = shown or ({}, {})  # none too where anywidget finds no notebook
+        return {**data, "text/html": still_html(self.document), "text/plain": self.text}, metadata
+
+    def write_page(self, path: str | Path) -> None:
+        """Write one HTML file that needs nothing else. Raises StoreError if it cannot be written."""
+        write_page(self.document, path)
+
+
+def shown_trace(trace: Trace) -> Shown:
+    """Return how a trace is shown."""
+    return Shown(view_document([trace]), repr(trace))
+
+
+def shown_run(run: Run) -> Shown:
+    """Return how a stored run is shown."""
+    from layerwise.view.study import study_of  # late: estimators and data frames, which a trace does not need
+
+    return Shown(view_document([], study=study_of(run)), repr(run))

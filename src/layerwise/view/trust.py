@@ -1,0 +1,122 @@
+"""How far a trace's numbers were checked, in sentences; and where a lens says nothing about the prediction."""
+
+from typing import Any
+
+import numpy as np
+
+from layerwise.text import one_line, visible
+from layerwise.tracing.trace import Checks, Trace
+from layerwise.types import ModelInfo
+
+_MOST = 0.5
+"""Of the positions read: what holds at more of them is said of the layer."""
+
+
+def trust(checks: Checks | None, model: ModelInfo, lens: str) -> dict[str, Any]:
+    """Return `level` and `sentences` of the badge that every view carries.
+
+    ``good``: the logit lens in float32, with layer n checked against the model's own forward pass, and on an
+    accelerator against the CPU too within the same limit. ``stated``: something is known to be off, or was not
+    checked; the sentences say what, and by how much.
+    """
+    sentences = [*_of_checks(checks, model), *_of_lens(lens)]
+    good = checks is not None and _agrees(checks, model) and model.dtype == "float32" and lens == "logit"
+    return {"level": "good" if good else "stated", "sentences": sentences}
+
+
+def _agrees(checks: Checks, model: ModelInfo) -> bool:
+    """Return whether what ran here is known to be what a CPU computes."""
+    if checks.device_error is None:
+        return model.device == "cpu"
+    return checks.device_error <= checks.identity_limit
+
+
+def _of_checks(checks: Checks | None, model: ModelInfo) -> list[str]:
+    ran = f"Weights ran in {model.dtype} on {model.device}."
+    if checks is None:
+        return [f"What was checked of this trace is not stored with it. {ran}"]
+    covers = "this prompt" if checks.output_from == "own forward" else f"“{one_line(checks.covered_by, limit=60)}”"
+    sentences = [
+        f"At the last layer the logit lens agrees with the model's own output to {checks.identity_error:.1e} in "
+        f"log-probability, checked on {covers} (limit {checks.identity_limit:.1e}).",
+        ran,
+    ]
+    if checks.device_error is not None:
+        sentences.append(f"The same prompt on the CPU in float32 differs by {checks.device_error:.1e}.")
+    elif model.device != "cpu":
+        sentences.append(f"Results on {model.device} were not compared with the CPU's.")
+    if checks.drift_variation is not None:
+        sentences.append(
+            f"Against float32 on the first prompt, {model.dtype} changes no layer's probabilities by more than "
+            f"{checks.drift_variation:.2g} in all and its entropy by {checks.drift_entropy_bits:.2g} bits; the "
+            f"likeliest token differs at {checks.drift_tops} of {model.n_layers + 1} layers."
+        )
+    elif model.dtype != "float32":
+        sentences.append(f"What {model.dtype} changes against float32 was not measured.")
+    return sentences
+
+
+def _of_lens(lens: str) -> list[str]:
+    if lens == "logit":
+        return []
+    return [f"This is the {lens} lens: its last layer is not the model's output."]
+
+
+def warnings(trace: Trace) -> list[str]:
+    """Return sentences about layers whose readout must not be taken for an early form of the prediction.
+
+    Two things are looked for, each at more than half of the positions that were read:
+
+    - *Worse than no knowledge.* Somebody who spreads probability evenly over the vocabulary is at KL(output ‖ uniform)
+      = log₂ V − H(output) from the output, hence never further than log₂ V bits. A layer with KL(output ‖ layer) beyond
+      that is sure of something that the model does not come to. With tied embeddings this is the rule in the first
+      layers, which read back the token that was put in.
+    - *The same token everywhere.* One token leads at most positions, at ones where the output has others, and so says
+      nothing about any of them. Asked only where eight positions or more were read: below, chance does it.
+    """
+    uniform = float(np.log2(trace.model.vocab_size))
+    worse = (trace.kl_from_final_bits > uniform).mean(axis=1) > _MOST
+    said = []
+    if worse.any():
+        where = "" if len(trace.positions) == 1 else ", at most positions,"
+        said.append(
+            f"At {_layers(worse)}{where} the {trace.lens} lens is further from the output than no knowledge at all "
+            f"would be ({uniform:.1f} bits, an even spread over the vocabulary){_echoes(trace, worse)}: its "
+            "probabilities there are no early form of the prediction."
+        )
+    return [*said, *_constant(trace)]
+
+
+def _echoes(trace: Trace, layers: np.ndarray) -> str:
+    """Say so where that is because the lens reads back the token that was put in."""
+    put_in = np.array([token.id for token in trace.tokens + trace.generated])[list(trace.positions)]
+    echoes = layers & ((trace.top_ids[:, :, 0] == put_in).mean(axis=1) > _MOST)
+    return f"; at {_layers(echoes)} it reads back the token that was put in" if echoes.any() else ""
+
+
+def _constant(trace: Trace) -> list[str]:
+    """Return a sentence on layers at which one token leads wherever one looks."""
+    if len(trace.positions) < 8:
+        return []
+    final, found = trace.top_ids[-1, :, 0], {}
+    for layer, leading in enumerate(trace.top_ids[:-1, :, 0]):
+        ids, counts = np.unique(leading, return_counts=True)
+        most = ids[counts.argmax()]
+        if ((leading == most) & (final != most)).mean() > _MOST:
+            found.setdefault(int(most), np.zeros(len(trace.top_ids), dtype=bool))[layer] = True
+    return [
+        f"At {_layers(layers)} the same token, “{visible(trace.texts[token], limit=24)}”, leads at most positions, "
+        "whatever the text: it says nothing about this one."
+        for token, layers in found.items()
+    ]
+
+
+def _layers(which: np.ndarray) -> str:
+    """Return layers as ranges, ``layers 0 to 3 and 7``, or where they are scattered as a count."""
+    at = np.flatnonzero(which)
+    runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    if len(runs) > 3:
+        return f"{len(at)} of the layers from {at[0]} to {at[-1]}"
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs]
+    listed = parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"{'layer' if len(at) == 1 else 'layers'} {listed}"

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from layerwise.view.live.asked import PROMPT_LIMIT, TEXTS_LIMIT, Asked, AskedError, read_asked, read_name
+
+LEAST = {"model": "m", "prompt": "p"}
+
+
+def read(**fields):
+    return read_asked(json.dumps(LEAST | fields).encode())
+
+
+def test_what_is_left_out_is_as_in_trace():
+    assert read() == Asked("m", "p", "logit", "last", (), (), (), chat=False, top_k=5)
+
+
+def test_everything_that_is_said_is_read():
+    asked = read(
+        lens="raw", positions="all", answer=[" Berlin"], alternatives=[" Paris"], track=[" a"], chat=True, top_k=3
+    )
+    assert asked == Asked("m", "p", "raw", "all", (" Berlin",), (" Paris",), (" a",), chat=True, top_k=3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"prompt": None}, "prompt"),
+        ({"prompt": 5}, "prompt"),
+        ({"prompt": "a" * (PROMPT_LIMIT + 1)}, "20,000"),
+        ({"prompt": "\ud800"}, "half of a character"),
+        ({"model": ["m"]}, "model"),
+        ({"answer": " Berlin"}, "answer"),
+        ({"answer": [" Berlin", 5]}, "answer"),
+        ({"track": ["a"] * (TEXTS_LIMIT + 1)}, "track"),
+        ({"chat": 1}, "chat"),
+        ({"top_k": True}, "top_k"),
+        ({"top_k": 0}, "top_k"),
+        ({"top_k": 10**9}, "top_k"),
+        ({"top_k": 5.0}, "top_k"),
+        ({"positions": "0," * 1000}, "positions"),
+        ({"generate": 5}, "generate"),
+    ],
+)
+def test_what_has_another_form_is_refused_by_name(fields, named):
+    with pytest.raises(AskedError, match=named):
+        read(**fields)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"null", b"\xff", b"[" * 100_000, b'{"model": NaN}'])
+def test_what_is_no_object_is_refused(body):
+    with pytest.raises(AskedError):
+        read_asked(body)
+
+
+def test_the_longest_prompt_is_taken():
+    assert len(read(prompt="ä" * PROMPT_LIMIT).prompt) == PROMPT_LIMIT
+
+
+def test_a_name_alone():
+    assert read_name(b'{"run": "001"}', "run") == "001"
+    for body in (b"{}", b'{"run": 1}', b'{"run": "001", "folder": "/"}'):
+        with pytest.raises(AskedError):
+            read_name(body, "run")

@@ -1,0 +1,131 @@
+"""What a session computes: layers as they come, one model at a time, a history; and how it stops."""
+
+import pytest
+
+from layerwise.errors import OfflineError, PromptError
+from layerwise.view.document import trace_part
+from layerwise.view.live.asked import Asked, AskedError
+from layerwise.view.live.session import Session
+
+PROMPT = "The capital of Germany is"
+
+
+class Ended(BaseException):
+    pass
+
+
+class Heard:
+    """A listener that goes after so many calls."""
+
+    def __init__(self, patience=None):
+        self.messages, self.patience = [], patience
+
+    def say(self, message):
+        self.check()
+        self.messages.append(message)
+
+    def check(self):
+        if self.patience is not None:
+            self.patience -= 1
+            if self.patience < 0:
+                raise Ended
+
+
+def session_of(*models):
+    named = {str(index): model for index, model in enumerate(models)}
+    return Session(models=list(named), load=lambda name, progress: named[name])
+
+
+def test_a_trace_is_what_the_model_gives(tiny):
+    asked = Asked("0", PROMPT, answer=(" Berlin",), positions="all", lens="raw")
+    told = session_of(tiny).trace(asked, Heard())
+    assert told == {"trace": trace_part(tiny.trace(PROMPT, " Berlin", positions="all", lens="raw"))}
+
+
+def test_layers_come_before_the_trace_each_once_and_in_order(tiny):
+    heard = Heard()
+    session_of(tiny).trace(Asked("0", PROMPT, positions="0,-1"), heard)
+    layers = [message["layer"] for message in heard.messages if "layer" in message]
+    trace = tiny.trace(PROMPT, positions="0,-1")
+    assert [layer["index"] for layer in layers] == list(range(tiny.n_layers + 1))
+    for index, layer in enumerate(layers):
+        assert layer["n_layers"] == tiny.n_layers
+        assert layer["positions"] == list(trace.positions)
+        assert layer["tokens"] == [[token.id, token.text] for token in trace.tokens]
+        for place, position in enumerate(trace.positions):
+            [top, *_] = trace.top(index, position)
+            told_id, told_text, told_prob = layer["top"][place][0]
+            assert (told_id, told_text) == (top.id, top.text)
+            assert told_prob == pytest.approx(top.prob, rel=1e-4)
+
+
+@pytest.mark.parametrize("patience", range(1, 8))
+def test_a_trace_that_was_stopped_leaves_the_model_as_it_was(fresh, patience):
+    """Wherever it is stopped: within the checked first pass, between layers, in the readout."""
+    model, untouched = fresh("gemma2"), fresh("gemma2")
+    session = session_of(model)
+    with pytest.raises(Ended):
+        session.trace(Asked("0", PROMPT), Heard(patience))
+    assert session.document["traces"] == []
+    told = session.trace(Asked("0", PROMPT, positions="all"), Heard())
+    assert told == {"trace": trace_part(untouched.trace(PROMPT, positions="all"))}
+
+
+def test_results_are_kept_for_a_page_that_is_opened_again(tiny):
+    session = session_of(tiny)
+    for prompt in ("One", "Two"):
+        session.trace(Asked("0", prompt), Heard())
+    assert [trace["prompt"] for trace in session.document["traces"]] == ["One", "Two"]
+
+
+def test_one_model_is_held_at_a_time_and_loaded_once_while_it_is(tiny):
+    loads = []
+    session = Session(models=["a", "b"], load=lambda name, progress: loads.append(name) or tiny)
+    for name in ("a", "a", "b", "b", "a"):
+        session.load(name, Heard())
+    assert loads == ["a", "b", "a"]
+
+
+def test_loading_tells_how_far_it_is(tiny):
+    def load(name, progress):
+        progress("Fetching", 1, 2)
+        progress("Fetching", 2, 2)
+        return tiny
+
+    heard = Heard()
+    told = Session(models=["a"], load=load).load("a", heard)
+    assert heard.messages == [{"progress": ["loading a", 0, None]}, *({"progress": ["Fetching", n, 2]} for n in (1, 2))]
+    assert told["loaded"]["n_layers"] == tiny.n_layers
+
+
+def test_a_model_that_fails_to_load_is_an_error_and_others_still_can(tiny):
+    def load(name, progress):
+        if name == "absent":
+            raise OfflineError("The hub could not be reached.")
+        return tiny
+
+    session = Session(models=["absent", "there"], load=load)
+    for _ in range(2):
+        with pytest.raises(OfflineError):
+            session.load("absent", Heard())
+    assert session.load("there", Heard())
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "said"),
+    [
+        ({"model": "/etc"}, AskedError, "no model of that name"),
+        ({"lens": "tuned"}, AskedError, "logit or raw"),
+        ({"prompt": ""}, PromptError, "empty"),
+        ({"prompt": "word " * 500}, PromptError, "Shorten the prompt"),
+        ({"positions": "0:x"}, PromptError, "Positions"),
+    ],
+)
+def test_what_cannot_be_traced_is_said(tiny, fields, error, said):
+    with pytest.raises(error, match=said):
+        session_of(tiny).trace(Asked(**({"model": "0", "prompt": PROMPT} | fields)), Heard())
+
+
+def test_without_live_controls_nothing_is_loaded():
+    with pytest.raises(AskedError, match="--live"):
+        Session().load("gemma-3-270m", Heard())

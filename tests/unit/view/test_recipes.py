@@ -1,0 +1,145 @@
+"""What a recipe gives is the trace that it came from: each is really run."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import layerwise as lw
+from layerwise.tracing.trace import Trace
+from layerwise.view.recipes import quoted, recipes
+
+PROMPT = "The capital of Germany is"
+
+HOSTILE = [
+    'it\'s "quoted" $(touch ran) `touch ran` $HOME \\',
+    "-n --model=x; touch ran",
+    "two\nlines\tand\x1b[201~\x03touch ran\r\u202ereversed\u2028",
+    "Größe 😀 “x” !! # ~ *",
+]
+
+
+def python(trace):
+    return str(recipes(trace)["python"])
+
+
+def cli(trace):
+    return str(recipes(trace)["cli"])
+
+
+def same_numbers(one, other):
+    assert one.tokens == other.tokens
+    assert one.generated == other.generated
+    assert one.positions == other.positions
+    assert np.array_equal(one.top_ids, other.top_ids)
+    assert np.array_equal(one.top_logprobs, other.top_logprobs)
+    assert [each.token for each in one.tracked] == [each.token for each in other.tracked]
+    assert (one.answer is None) == (other.answer is None)
+    if one.answer and other.answer:
+        assert one.answer.answers == other.answer.answers
+        assert np.array_equal(one.answer.prob, other.answer.prob)
+
+
+def run_python(text: str) -> Trace:
+    names: dict = {}
+    exec(text, names)
+    return names["trace"]
+
+
+def run_cli(text: str, folder: Path, shell: str = "bash") -> Trace:
+    """What the command writes with --json, put before the `--` that ends its options."""
+    command = text.replace("layerwise trace ", f"{sys.executable} -m layerwise trace --json out.json ", 1)
+    done = subprocess.run(
+        [shell, "-c", command], cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"HOME": "/"}
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["out.json"], "something else was run"
+    return Trace.open(folder / "out.json")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"answer": " Berlin"},
+        {"answer": (" Paris", " Berlin"), "track": (" the", " capital"), "positions": "all", "top_k": 3, "lens": "raw"},
+        {"answer": " Berlin Germany", "alternatives": (" Berlin Paris",), "positions": "0,2"},
+        {"generate": 3, "positions": "1"},
+        {"temperatures": (0.5, 2.0)},
+    ],
+)
+def test_the_python_makes_the_trace_again(load_family, asked):
+    trace = load_family("gemma2").trace(PROMPT, **asked)
+    same_numbers(run_python(python(trace)), trace)
+
+
+def test_a_wrong_answer_is_read_along_again(load_family):
+    request = lw.Request(PROMPT, answers=(" Berlin",), alternatives=(" Paris",), wrong=" Paris")
+    [[trace]] = load_family("qwen3").trace_all([request], lenses=("raw",))
+    again = run_python(python(trace))
+    same_numbers(again, trace)
+    assert again.lens == "raw"
+    assert again.wrong is not None
+    assert np.array_equal(again.wrong.prob, trace.wrong.prob)
+    assert recipes(trace)["cli"] is None
+
+
+def test_what_is_so_by_default_is_left_out(load_family):
+    trace = load_family("qwen3").trace(PROMPT)
+    assert f"trace = model.trace({PROMPT!r})" in python(trace)
+    assert cli(trace).endswith(f"--device=cpu --dtype=float32 -- '{PROMPT}'")
+
+
+def test_the_command_makes_the_trace_again(load_family, tmp_path):
+    trace = load_family("qwen3").trace(
+        PROMPT, answer=(" Berlin", "-5"), track=" the", positions="0,2", top_k=3, lens="raw", generate=2
+    )
+    same_numbers(run_cli(cli(trace), tmp_path), trace)
+
+
+def test_the_command_of_a_prompt_that_is_a_dash_or_an_option(load_family, tmp_path):
+    model = load_family("qwen3")
+    for prompt in ("-", "--help"):
+        same_numbers(run_cli(cli(model.trace(prompt)), tmp_path), model.trace(prompt))
+
+
+def test_no_text_becomes_code(load_family, tmp_path):
+    model = load_family("qwen3")
+    trace = model.trace("".join(HOSTILE[1:]), answer=HOSTILE[0])
+    text = cli(trace)
+    assert text.isprintable(), "control characters would be typed into the terminal it is pasted into"
+    same_numbers(run_cli(text, tmp_path), trace)
+    again = run_python(python(trace))
+    same_numbers(again, trace)
+    assert python(trace).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "", "plain", "\ue000"])
+def test_a_quoted_text_is_one_word_of_the_shell(text):
+    done = subprocess.run(["bash", "-c", f"printf %s {quoted(text)}"], capture_output=True, check=True)
+    assert done.stdout.decode() == text
+
+
+def test_what_no_command_can_say_has_none(tiny, load_family):
+    assert recipes(tiny.trace(PROMPT))["cli"] is None
+    assert "layerwise.load(hf_model, tokenizer=hf_tokenizer)" in python(tiny.trace(PROMPT))
+    trace = load_family("qwen3").trace(PROMPT)
+    assert recipes(replace(trace, prompt="a\0b"))["cli"] is None
+    assert recipes(load_family("qwen3").trace(PROMPT, temperatures=(0.5,)))["cli"] is None
+
+
+def test_a_model_of_the_hub_is_named_with_its_commit(load_family):
+    trace = load_family("qwen3").trace(PROMPT)
+    info = replace(trace.model, name="qwen3-8b", source="hub", location="Qwen/Qwen3-8B", revision="abc123")
+    there = replace(trace, model=info)
+    assert "layerwise.load('qwen3-8b', revision='abc123', device='cpu', dtype='float32')" in python(there)
+    assert cli(there).startswith("layerwise trace --model=qwen3-8b --revision=abc123 ")
+
+
+def test_recipes_are_plain_values(load_family):
+    assert json.loads(json.dumps(recipes(load_family("qwen3").trace(PROMPT)))).keys() == {"python", "cli"}
