@@ -7,7 +7,7 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-.PHONY: help setup demo test check bench bench-large bench-studies experiments clean
+.PHONY: help setup demo test check bench bench-large bench-studies docs experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -17,6 +17,7 @@ help:
 	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
 	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
 	@echo "bench-studies  studies beside a loop, whole runs, queries, killed runs: half an hour"
+	@echo "docs         build the documentation into dist/site; warnings fail"
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
 	@echo "clean        remove the environment and what was built"
 
@@ -37,13 +38,16 @@ $(MODELS): $(INSTALLED)
 
 demo: setup
 	$(BIN)/layerwise run $(STUDY)/study.toml --out runs/001_layers_and_logits --resume
+	$(BIN)/layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin" \
+		--positions all --quiet --html runs/berlin.html
+	@echo "One prompt, layer by layer: open runs/berlin.html in a browser"
 
 test: setup
 	$(BIN)/python -m pytest
 
 check: $(INSTALLED)
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/pyright
 	$(BIN)/python -m pytest -q tests/unit/test_architecture.py
 
@@ -58,6 +62,11 @@ bench-studies: setup
 	$(BIN)/python -m benchmarks.studies --refresh
 	$(BIN)/python -m benchmarks.query --refresh
 	$(BIN)/python -m benchmarks.killed
+
+docs: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open dist/site/index.html"
 
 experiments: demo
 	for each in $(EXPERIMENTS); do \
