@@ -2,6 +2,8 @@
 
 import contextlib
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_IN_FILES = 160
+
+_BETWEEN_LINES_SECONDS = 10
+_SAME_LINE_SECONDS = 60
+"""Between lines that say the same: the work goes on, and a log stays short."""
+_MOST_COUNTED = 1_000_000
+"""Beyond it are bytes, which a share says better."""
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
@@ -51,9 +59,13 @@ def say_note(message: str) -> None:
 
 @contextlib.contextmanager
 def progress_bar(quiet: bool) -> Iterator[Progress]:
-    """Yield a function that shows (what, done, total) on stderr, where there is a terminal and it may."""
-    if quiet or not sys.stderr.isatty():
+    """Yield a function that shows (what, done, total) on stderr: as a bar, or line by line where it is no terminal."""
+    if quiet:
         yield lambda what, done, total: None
+        return
+    if not sys.stderr.isatty():
+        with _progress_lines() as tell:
+            yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -73,3 +85,59 @@ def progress_bar(quiet: bool) -> Iterator[Progress]:
             bar.update(task, description=harmless(what), completed=done, total=total)
 
         yield show
+
+
+@contextlib.contextmanager
+def _progress_lines() -> Iterator[Progress]:
+    """Yield a function that notes (what, done, total); from time to time a line on stderr says it.
+
+    The lines have a thread of their own: long work may tell nothing for minutes.
+    """
+    lines, over = ProgressLines(time.monotonic()), threading.Event()
+
+    def say() -> None:
+        while not over.wait(1):
+            if line := lines.due(time.monotonic()):
+                say_note(line)
+
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield lines.tell
+    finally:
+        over.set()
+        thread.join()
+
+
+class ProgressLines:
+    """Progress as lines for a log, few enough to read: which one is due, and when."""
+
+    def __init__(self, start: float) -> None:
+        self._start = start
+        self._told: tuple[str, int, int | None] = ("", 0, None)
+        self._said: tuple[str, int, int | None] | None = None
+        self._said_at = start
+
+    def tell(self, what: str, done: int, total: int | None) -> None:
+        """Note where the work is."""
+        self._told = (what, done, total)
+
+    def due(self, now: float) -> str | None:
+        """Return the line to print at a time in seconds, or None."""
+        told = self._told
+        wait = _SAME_LINE_SECONDS if told == self._said else _BETWEEN_LINES_SECONDS
+        if not told[0] or now - self._said_at < wait:
+            return None
+        self._said, self._said_at = told, now
+        return f"{_told_in_words(*told)} ({_duration(now - self._start)})"
+
+
+def _told_in_words(what: str, done: int, total: int | None) -> str:
+    if not total:
+        return what
+    return f"{what}: {done / total:.0%}" if total > _MOST_COUNTED else f"{what}: {done:,} of {total:,}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -15,9 +15,13 @@ from layerwise.cli.console import (
     TrustRemoteCode,
     progress_bar,
     results_console,
+    say_note,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from layerwise.questions.question import Question
     from layerwise.questions.sets import QuestionSet
 
 _MOST_REFUSALS = 20
@@ -80,7 +84,7 @@ def show(
 
 @app.command("validate")
 def validate(
-    file: Annotated[str, typer.Argument(help="A .toml, .csv or .jsonl file, or a set that comes with layerwise.")],
+    file: Annotated[str, typer.Argument(help="A .toml, .csv or .jsonl file, a study's too, or a set's name.")],
     model: Annotated[
         str | None, typer.Option(help="Try every question with this model's tokenizer: name, hub id, folder or file.")
     ] = None,
@@ -92,24 +96,28 @@ def validate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Check a file of questions: every row, and with a model also every answer's tokens.
+    """Check a file of questions, or a study's: every row, and with a model also every answer's tokens.
+
+    What may be meant otherwise is hinted at on standard error.
 
     Example: layerwise questions validate mine.csv --model gemma-3-270m
     """
     from layerwise.errors import QuestionError
+    from layerwise.questions.question import hints
     from layerwise.questions.sets import open_set
+    from layerwise.studies.study import is_study, read_study
     from layerwise.text import harmless, one_line
 
-    opened = open_set(file)
-    print(
-        f"{harmless(file)}: {_count(len(opened.items), 'item')}, {_count(len(opened.questions), 'question')}, "
-        f"{_count(len(opened.directions), 'direction')}, {_count(_wordings(opened), 'wording')}"
-    )
-    if alone := sum(not question.alternatives for question in opened.questions):
+    path = Path(file)
+    questions = read_study(path).questions if is_study(path) else open_set(file).questions
+    print(f"{harmless(file)}: {_summary(questions)}")
+    if alone := sum(not question.alternatives for question in questions):
         print(
             f"{_count(alone, 'question')} without alternatives: there the first token of an answer decides, and no "
             "wrong answer is read as a control. A group, or a column of alternatives, gives them."
         )
+    for hint in hints(questions):
+        say_note(f"Hint: {hint}")
     if model is None:
         return
     from layerwise.tracing.model import load
@@ -127,8 +135,8 @@ def validate(
             progress=progress,
         )
         refused: list[tuple[str, str]] = []
-        for done, question in enumerate(opened.questions):
-            progress("trying every question", done, len(opened.questions))
+        for done, question in enumerate(questions):
+            progress("trying every question", done, len(questions))
             if reason := loaded.refusal(Request.about(question)):
                 refused.append((question.id, reason))
     for question_id, reason in refused[:_MOST_REFUSALS]:
@@ -137,10 +145,24 @@ def validate(
         print(f"  … and {len(refused) - _MOST_REFUSALS:,} more")
     if refused:
         raise QuestionError(
-            f"{model} would be asked {len(opened.questions) - len(refused):,} of {len(opened.questions):,} questions. "
+            f"{model} would be asked {len(questions) - len(refused):,} of {len(questions):,} questions. "
             "A run notes the others as refused, with the reason, and they are in none of its numbers."
         )
     print(f"{harmless(model)} can be asked all of them")
+
+
+def _summary(questions: "Sequence[Question]") -> str:
+    """Return how much there is; of directions and wordings what has a name, and how many questions have none."""
+    items = len({(question.set, question.item) for question in questions})
+    counts = [_count(items, "item"), _count(len(questions), "question")]
+    for what, names in (
+        ("direction", [question.direction for question in questions]),
+        ("wording", [(question.direction, question.wording) if question.wording else "" for question in questions]),
+    ):
+        named, without = len({*names} - {""}), names.count("")
+        if named:
+            counts.append(_count(named, what) + (f" ({_count(without, 'question')} without one)" if without else ""))
+    return ", ".join(counts)
 
 
 def _print_facts(opened: "QuestionSet") -> None:

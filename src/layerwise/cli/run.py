@@ -1,14 +1,15 @@
 """`layerwise run`: a study, from its file to a stored run and a report."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, TrustRemoteCode, progress_bar, say_note
-from layerwise.errors import StudyError
+from layerwise.errors import StoreError, StudyError
 
 if TYPE_CHECKING:
+    from layerwise.store.run import Run
     from layerwise.tracing.model import Model
 
 
@@ -32,6 +33,8 @@ def run(
 
     planned = read_study(study, models=model)
     folder = out or Path("runs") / planned.name
+    for hint in planned.hints:
+        say_note(f"Hint: {hint}")
 
     from layerwise.report.findings import findings
     from layerwise.report.markdown import write_report
@@ -39,6 +42,7 @@ def run(
     from layerwise.store.recording import record
     from layerwise.tracing.model import load
 
+    earlier = _earlier_shards(folder) if resume else {}
     with progress_bar(quiet) as progress:
 
         def load_quietly(name: str) -> "Model":
@@ -63,6 +67,8 @@ def run(
         if stored.manifest["shards"]:
             progress("writing the report", 1, 1)
             report = write_report(stored, folder)
+    if earlier and _was_complete(stored, earlier):
+        say_note(f"Nothing was missing in {folder}; the report was written again.")
     if report:
         for line in findings(stored):
             print(line.plain)
@@ -75,3 +81,18 @@ def run(
             f"{len(stored.failures)} of {len(planned.study.models)} models could not be read to the end; the others "
             f"are stored and in the report.\n{said}\nOnce that is mended, complete the run with --resume."
         )
+
+
+def _earlier_shards(folder: Path) -> dict[str, Any]:
+    """Return the shards that are stored and whole, by key; none where `record` will say that there is no run."""
+    from layerwise.store.run import open_run
+
+    try:
+        return open_run(folder).whole_shards()
+    except StoreError:
+        return {}
+
+
+def _was_complete(stored: "Run", earlier: dict[str, Any]) -> bool:
+    """Return whether a run has only what was there before."""
+    return stored.complete and all(earlier.get(shard["key"]) == shard for shard in stored.manifest["shards"])

@@ -1,13 +1,25 @@
 """A question: one prompt with what is asked of it, where it comes from, and wrong answers of the same type."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from layerwise.text import one_line
 
 ALTERNATIVES = 4
 """Wrong answers of the same type per question, where a set does not list its own."""
 
 _ARTICLE = "the "
+
+_MOST_HINTED = 3
+_SEVERAL_FORMS = re.compile(r"\S\s*;\s*\S|[^\W\d]{2,}\s*/\s*[^\W\d]{2,}")
+"""Of the slashes those between words: km/h and 1/2 are one form."""
+_BEFORE_A_SPACE = ".,:;!?…)]}%”»"
+"""What a word behind it is parted from. Not a straight quotation mark, which may be an opening one."""
+_WITHOUT_SPACES = re.compile("CJK|HIRAGANA|KATAKANA|BOPOMOFO|YI|THAI|LAO|KHMER|MYANMAR|TIBETAN|JAVANESE|BALINESE")
+"""Beginnings of the Unicode names of letters whose scripts put no space between words."""
 
 
 @dataclass(frozen=True)
@@ -91,3 +103,72 @@ def _overlap(first: str, second: str) -> bool:
 def mixed(*names: str) -> bytes:
     """Return what puts items in an order that has nothing to do with their names, and never changes."""
     return hashlib.sha256("\n".join(names).encode()).digest()
+
+
+def hints(questions: Sequence[Question]) -> list[str]:
+    """Return what is probably not meant: for each kind a sentence, the first questions it is about and their count.
+
+    All of them can be asked, and nothing here changes how.
+    """
+    return [
+        *_hint(
+            questions,
+            lambda question: question.prompt if question.prompt.rstrip().endswith(("?", "？")) else "",
+            "The prompt ends in a question mark. The answer is what comes right behind the prompt, and a model may go "
+            "on with anything there: write a sentence to be finished, or 'Question: … Answer:'.",
+        ),
+        *_hint(
+            questions,
+            lambda question: next(filter(_SEVERAL_FORMS.search, question.answers), ""),
+            "The answer looks like several forms, and counts as one. Separate acceptable forms with '|' "
+            "in a table; in a list each is a text of its own.",
+        ),
+        *missing_spaces(questions),
+    ]
+
+
+def missing_spaces(questions: Sequence[Question]) -> list[str]:
+    """Return a hint where a study's own answers lack the space in front that its prompt calls for.
+
+    Sets say for themselves whether there is one. Behind an opening bracket, a line break or half a number, and in
+    scripts without spaces, an answer may well begin without.
+    """
+    return _hint(
+        [question for question in questions if not question.set],
+        lambda question: next(
+            (form for form in question.answers + question.alternatives if _lacks_a_space(question.prompt, form)), ""
+        ),
+        "The answer stands right behind the prompt, without a space, and models write a word with the one in front of "
+        'it. Where it is a word of its own, begin it with a space, as in answers = [" Paris"]; the prompt ends '
+        "without one.",
+        lambda question, form: f"{question.prompt[-40:]}{form}",
+    )
+
+
+def _lacks_a_space(prompt: str, form: str) -> bool:
+    last, first = prompt[-1:], form[:1]
+    letters = [*filter(str.isalpha, prompt)][-1:] + [*filter(str.isalpha, form)][:1]
+    return (
+        first.isalnum()
+        and (last.isalnum() or last in _BEFORE_A_SPACE)
+        and not (first.isdigit() and re.search(r"\d[.,:]?$", prompt))
+        and not any(_WITHOUT_SPACES.match(unicodedata.name(letter, "")) for letter in letters)
+    )
+
+
+def _hint(
+    questions: Iterable[Question],
+    found_in: Callable[[Question], str],
+    sentence: str,
+    shown: Callable[[Question, str], str] = lambda question, text: text,
+) -> list[str]:
+    """Return one hint about the questions in which something is found, or none."""
+    found = [(question, text) for question in questions if (text := found_in(question))]
+    if not found:
+        return []
+    few = [
+        f"  {one_line(question.id, 80)}: {one_line(shown(question, text).strip(), 80)}"
+        for question, text in found[:_MOST_HINTED]
+    ]
+    more = [f"  … and {len(found) - _MOST_HINTED:,} more"] if len(found) > _MOST_HINTED else []
+    return ["\n".join([sentence, *few, *more])]

@@ -62,6 +62,8 @@ class Row:
     number: int
     """Of its first line, as an editor counts; the first is 1."""
     cells: dict[str, str]
+    header: int = 0
+    """The line of its table's header; 0 where there is none, as in JSON Lines."""
 
     @property
     def name(self) -> str:
@@ -152,14 +154,14 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> list[Row]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows: list[Row] = []
     header: list[str] | None = None
-    before = 0
+    before = top = 0
     try:
         for cells in reader:
             number, before = before + 1, reader.line_num
             if not any(cell.strip() for cell in cells):  # spreadsheets leave such rows at the end
                 continue
             if header is None:
-                header = _header(path, number, cells)
+                header, top = _header(path, number, cells), number
             elif len(cells) != len(header):
                 with problems.noted():
                     raise QuestionError(
@@ -168,7 +170,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> list[Row]:
                     )
             else:
                 named = {name: cell.strip("\n") for name, cell in zip(header, cells, strict=True)}
-                rows.append(Row(path, number, named))
+                rows.append(Row(path, number, named, top))
     except csv.Error as error:
         raise QuestionError(f"{path}, line {before + 1}: not CSV ({error}).") from error
     return rows
@@ -177,7 +179,12 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> list[Row]:
 def _header(path: Path, number: int, cells: list[str]) -> list[str]:
     header = [cell.strip() for cell in cells]
     if len(header) == 1 and (other := next((mark for mark in ";\t" if mark in header[0]), None)):
-        raise QuestionError(f"{path}, line {number}: cells are parted by commas in CSV, and here by {other!r}.")
+        raise QuestionError(
+            f"{path}, line {number}: cells are parted by commas in CSV, and here by {other!r}. Save the table again "
+            "with a comma as the field separator: LibreOffice asks for it under 'Edit filter settings', Excel takes it "
+            "from the system's list separator. Or replace each separator by a comma, and put cells that hold a comma "
+            "into quotation marks."
+        )
     if len(set(header)) != len(header) or not all(header):
         raise QuestionError(f"{path}, line {number}: the header names a column twice, or one has no name.")
     return header

@@ -4,10 +4,10 @@ A set is a TOML file with templates and a CSV table of items beside it, a CSV or
 question in each row, or computed (arithmetic).
 """
 
+import difflib
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ _FORMS = "|"
 _KEYS = {"item", "prompt", "answer", "alternatives", "direction", "wording", "group", "space"}
 """Of a file with one question in each row."""
 _MOST_QUESTIONS = 1_000_000
+_MOST_COLUMNS_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,14 @@ def _from_templates(path: Path) -> QuestionSet:
     described = read_set_file(path)
     problems = Problems()
     rows = read_rows(path.parent / described.items, problems)
+    named = {"item": None}  # in the order in which the file names them
     for direction in described.directions.values():
+        named[direction.answer] = None
         for template in direction.wordings.values():
             with problems.noted():
-                _columns(path, template)
+                named |= dict.fromkeys(_columns(path, template))
+    with problems.noted():
+        _expect_columns(path, rows, named)
     per_item = sum(len(direction.wordings) for direction in described.directions.values())
     with problems.noted():
         if per_item * len(rows) > _MOST_QUESTIONS:
@@ -157,7 +162,12 @@ def _from_templates(path: Path) -> QuestionSet:
         for row in rows:
             with problems.noted():
                 asked += _of_row(path, described, name, direction, row)
-    _note_repeated(problems, [(row.get("item"), row) for row in rows], "item")
+    _note_repeated(
+        problems,
+        [(row.get("item"), row) for row in rows],
+        "item",
+        "Give each item a name of its own, and the forms of one answer a cell, with '|' between them",
+    )
     problems.stop_if_any()
     return QuestionSet(
         described.name,
@@ -200,17 +210,22 @@ def _from_rows(path: Path) -> QuestionSet:
     """Return a set of which every row is a question."""
     problems = Problems()
     asked: list[_Asked] = []
-    for row in read_rows(path, problems):
+    rows = read_rows(path, problems)
+    _refuse_header(path, rows)
+    for row in rows:
         with problems.noted():
             asked.append(_Asked(_of_question_row(path, row), row))
-    _note_repeated(problems, [(one.question.id, one.row) for one in asked], "question")
+    _note_repeated(
+        problems,
+        [(one.question.id, one.row) for one in asked],
+        "question",
+        "Rows of one item and direction are told apart by their wording: give it another wording, or leave it out",
+    )
     problems.stop_if_any()
     return QuestionSet(path.stem, 1, path.stem, "", path.name, _checked(asked))
 
 
 def _of_question_row(path: Path, row: Row) -> Question:
-    if unknown := sorted(row.cells.keys() - _KEYS):
-        raise row.error(f"{one_line(repr(unknown[0]), 60)} is no column of questions; {', '.join(sorted(_KEYS))} are")
     _expect(row, {"prompt", "answer"})
     if row.get("space") not in ("", "yes", "no"):
         raise row.error("has something else than yes or no as its 'space' (whether one stands in front of the answer)")
@@ -229,6 +244,50 @@ def _of_question_row(path: Path, row: Row) -> Question:
     )
     _refuse_unfit(question, row)
     return question
+
+
+def _expect_columns(path: Path, rows: list[Row], named: Iterable[str]) -> None:
+    """Tell at once of all columns that a TOML file names and no row has."""
+    there = sorted({column for row in rows for column in row.cells})
+    if rows and (missing := [column for column in named if column not in there]):
+        where = f"{rows[0].path}, line {rows[0].header}" if rows[0].header else f"{rows[0].path}"
+        more = len(there) - _MOST_COLUMNS_NAMED
+        raise QuestionError(
+            f"{where}: has no {_with_near_names(missing, there)}, which {path} names. Its columns are "
+            f"{_listed(there[:_MOST_COLUMNS_NAMED])}{f' and {more:,} more' if more > 0 else ''}."
+        )
+
+
+def _refuse_header(path: Path, rows: list[Row]) -> None:
+    """Tell at once of all columns, or keys in JSON Lines, that questions do not have, and of those they need."""
+    at: dict[str, int] = {}
+    for row in rows:
+        for column in row.cells.keys() - _KEYS:
+            at.setdefault(column, row.header or row.number)
+    is_table = bool(rows and rows[0].header)  # in JSON Lines every line has keys of its own
+    there = {*rows[0].cells} if is_table else set()
+    said = []
+    if at:
+        are = "is no column" if len(at) == 1 else "are no columns"
+        said.append(f"{_with_near_names(sorted(at), sorted(_KEYS - there))} {are} of questions")
+    if is_table and (missing := sorted({"prompt", "answer"} - there)):
+        said.append(f"there is no {' and no '.join(map(repr, missing))}")
+    if said:
+        line = min(at.values(), default=rows[0].header)
+        raise QuestionError(
+            f"{path}, line {line}: {'; '.join(said)}. The columns are {', '.join(sorted(_KEYS))}, of which prompt and "
+            "answer are needed."
+        )
+
+
+def _with_near_names(names: list[str], known: Collection[str]) -> str:
+    """Return names in quotation marks, each with the known one that may have been meant."""
+    shown = []
+    for name in names[:_MOST_COLUMNS_NAMED]:
+        near = difflib.get_close_matches(name.strip().lower()[:100], known, n=1, cutoff=0.7)
+        shown.append(one_line(repr(name), 60) + (f" (did you mean {one_line(repr(near[0]), 60)}?)" if near else ""))
+    more = len(names) - _MOST_COLUMNS_NAMED
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _refuse_unfit(question: Question, row: Row) -> None:
@@ -292,12 +351,15 @@ def _split(text: str) -> list[str]:
     return [form.strip() for form in text.split(_FORMS) if form.strip()]
 
 
-def _note_repeated(problems: Problems, named: list[tuple[str, Row]], what: str) -> None:
-    counts = Counter(name for name, _ in named)
+def _note_repeated(problems: Problems, named: list[tuple[str, Row]], what: str, remedy: str) -> None:
+    """Note all but the first row of a name."""
+    first: dict[str, Row] = {}
     for name, row in named:
-        if counts[name] > 1:
-            with problems.noted():
-                raise row.error(f"is {what} {one_line(repr(name), 60)}, which stands {counts[name]} times in its file")
+        other = first.setdefault(name, row)
+        with problems.noted():
+            if other is not row:
+                shown = one_line(repr(name), 60)
+                raise row.error(f"is {what} {shown}, and so is line {other.number}. {remedy}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from layerwise.errors import StudyError
-from layerwise.questions.question import Question
+from layerwise.questions.question import Question, missing_spaces
 from layerwise.questions.sets import QuestionSet, open_set
 from layerwise.studies.claims import Claim, read_claims
 from layerwise.studies.toml import checked, read_toml
@@ -117,9 +117,22 @@ class PlannedStudy:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def hints(self) -> list[str]:
+        """What is probably not meant in the study's own questions; nothing depends on it."""
+        return missing_spaces(self.questions)
+
     def request(self, question: Question) -> Request:
         """Return what to trace for a question."""
         return Request.about(question, top_k=self.study.top_k, temperatures=tuple(self.study.temperatures))
+
+
+def is_study(path: Path) -> bool:
+    """Return whether a file is a study's: TOML that names models, which a question set does not."""
+    try:
+        return path.suffix.lower() == ".toml" and "models" in read_toml(path, "study")
+    except StudyError:  # whoever reads it says what is wrong with it
+        return False
 
 
 def read_study(path: Path, models: list[str] | None = None) -> PlannedStudy:

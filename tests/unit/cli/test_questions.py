@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,8 +39,9 @@ def plain(text: str) -> str:
 
 
 def test_the_documentation_has_files_and_calls():
-    assert {"mine.csv", "more.jsonl", "rivers.toml", "rivers.csv", "broken.csv", "study.toml"} == set(FILES)
-    assert len(CALLS) == sum(block.count("$ layerwise") for block in BLOCKS) == 6
+    tables = {"mine.csv", "more.jsonl", "bare.csv", "rivers.csv", "broken.csv", "header.csv"}
+    assert tables | {"rivers.toml", "study.toml"} == set(FILES)
+    assert len(CALLS) == sum(block.count("$ layerwise") for block in BLOCKS) == 8
 
 
 @pytest.mark.parametrize(("call", "said"), CALLS, ids=[call for call, _ in CALLS])
@@ -58,6 +61,15 @@ def test_the_study_in_the_documentation_can_be_planned(folder):
     planned = read_study(folder / "study.toml")
     assert list(planned.sets) == ["rivers.toml", "mine.csv", "capitals"]
     assert len(planned.questions) == 18 + 3 + 50 * 4
+
+
+def test_the_program_for_semicolons_makes_a_table_that_can_be_asked(layerwise, folder):
+    (folder / "mine.csv").write_text('\ufeffprompt;answer\n"Bread, butter and";"jam ""é"""\n', encoding="utf-8")
+    assert "parted by commas in CSV, and here by ';'" in layerwise("questions", "validate", "mine.csv")[2]
+    [program] = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+    subprocess.run([sys.executable, "-c", program], check=True)
+    [question] = open_set("commas.csv").questions
+    assert (question.prompt, question.answers) == ("Bread, butter and", (' jam "é"',))
 
 
 # The commands.
@@ -107,8 +119,46 @@ def test_validate_tells_of_questions_that_have_no_control(layerwise, folder):
     (folder / "mine.csv").write_text(CSV, encoding="utf-8")
     code, out, _ = layerwise("questions", "validate", "mine.csv")
     assert code == 0
-    assert out.splitlines()[0] == "mine.csv: 2 items, 2 questions, 1 direction, 1 wording"
+    assert out.splitlines()[0] == "mine.csv: 2 items, 2 questions"
     assert out.splitlines()[1].startswith("1 question without alternatives")
+
+
+def test_validate_counts_the_directions_and_wordings_that_have_a_name(layerwise, folder):
+    rows = ["A,a,there,one,x", "B,b,there,two,x", "C,c,back,one,x", "D,d,back,,y", "E,e,,,y"]
+    (folder / "mine.csv").write_text("\n".join(["prompt,answer,direction,wording,group", *rows]), encoding="utf-8")
+    assert layerwise("questions", "validate", "mine.csv")[1].splitlines()[0] == (
+        "mine.csv: 5 items, 5 questions, 2 directions (1 question without one), 3 wordings (2 questions without one)"
+    )
+
+
+def test_validate_hints_on_stderr_at_what_is_probably_not_meant(layerwise, folder):
+    rows = "".join(f"What is the capital of {name}?,{name} City;Town,x\n" for name in ("Peru", "Chad", "Cuba", "Mali"))
+    (folder / "mine.csv").write_text("prompt,answer,alternatives\n" + rows, encoding="utf-8")
+    code, out, err = layerwise("questions", "validate", "mine.csv")
+    assert (code, out) == (0, "mine.csv: 4 items, 4 questions\n")
+    first, *more = err.splitlines()
+    assert first.startswith("Hint: The prompt ends in a question mark.")
+    assert more[:4] == [
+        "  mine/row-2: What is the capital of Peru?",
+        "  mine/row-3: What is the capital of Chad?",
+        "  mine/row-4: What is the capital of Cuba?",
+        "  … and 1 more",
+    ]
+    assert more[4].startswith("Hint: The answer looks like several forms")
+    assert more[5] == "  mine/row-2: Peru City;Town"
+
+
+def test_validate_takes_a_study_and_hints_at_its_own_answers(layerwise, folder):
+    (folder / "mine.csv").write_text(CSV, encoding="utf-8")
+    (folder / "study.toml").write_text(
+        'name = "s"\ntitle = "S"\nmodels = ["m"]\n[[sets]]\nname = "mine.csv"\n'
+        '[[questions]]\nid = "germany"\nprompt = "The capital of Germany is"\nanswers = ["Berlin"]\n',
+        encoding="utf-8",
+    )
+    code, out, err = layerwise("questions", "validate", "study.toml")
+    assert (code, out.splitlines()[0]) == (0, "study.toml: 3 items, 3 questions")
+    assert err.startswith("Hint: The answer stands right behind the prompt, without a space")
+    assert err.endswith("  germany: The capital of Germany isBerlin\n")
 
 
 def test_validate_names_every_row_that_cannot_be_asked(layerwise, folder):

@@ -54,3 +54,23 @@ def test_a_model_that_fails_leaves_the_others_and_a_failing_exit_code(layerwise,
     assert manifest["status"] == "incomplete"
     assert list(manifest["failures"]) == [str(tmp_path / "gone")]
     assert {shard["model"] for shard in manifest["shards"]} == {folder}
+
+
+def test_an_own_answer_without_its_space_is_hinted_at(layerwise, family_folder, tmp_path):
+    own = '[[questions]]\nid = "q"\nprompt = "The capital of Germany is"\nanswers = ["Berlin"]\n'
+    (tmp_path / "study.toml").write_text(f'name = "s"\ntitle = "S"\nmodels = ["{family_folder("qwen3")}"]\n{own}')
+    code, _, said = layerwise("run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "run"), "--quiet")
+    assert code == 0
+    assert said.startswith("Hint: The answer stands right behind the prompt, without a space")
+    assert said.endswith("  q: The capital of Germany isBerlin\n")
+
+
+def test_a_resumed_run_that_lacks_nothing_says_so(layerwise, family_folder, study, tmp_path):
+    arguments = ("run", study(str(family_folder("qwen3"))), "--out", str(tmp_path / "run"), "--quiet")
+    assert layerwise(*arguments)[2] == ""
+    assert layerwise(*arguments, "--resume")[::2] == (
+        0,
+        f"Nothing was missing in {tmp_path / 'run'}; the report was written again.\n",
+    )
+    next((tmp_path / "run" / "shards").glob("*.parquet")).unlink()
+    assert layerwise(*arguments, "--resume")[::2] == (0, "")

@@ -71,9 +71,9 @@ def refused_toml(tmp_path):
 
 def test_rows_are_named_by_the_line_on_which_they_begin(read):
     rows = read('prompt,answer\n"two\nlines",a\n\none,b\n')
-    assert [(row.number, row.name, row.cells) for row in rows] == [
-        (2, "row-2", {"prompt": "two\nlines", "answer": "a"}),
-        (5, "row-5", {"prompt": "one", "answer": "b"}),
+    assert [(row.number, row.name, row.cells, row.header) for row in rows] == [
+        (2, "row-2", {"prompt": "two\nlines", "answer": "a"}, 1),
+        (5, "row-5", {"prompt": "one", "answer": "b"}, 1),
     ]
 
 
@@ -129,6 +129,13 @@ def test_what_is_no_table_is_refused_by_line_and_reason(refused, content, said):
     message = refused(content)
     assert said in message
     assert len(message) < 500
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_with_other_separators_says_how_to_get_one_with_commas(refused, mark):
+    message = refused(f"prompt{mark}answer\na{mark}b\n")
+    for remedy in ("Save the table again with a comma as the field separator", "Or replace each separator by a comma"):
+        assert remedy in message
 
 
 def test_every_damaged_row_is_told_in_one_message_up_to_a_limit(refused):

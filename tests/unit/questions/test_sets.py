@@ -156,13 +156,15 @@ def test_a_template_with_anything_but_names_in_its_braces_is_refused(refused, te
     assert "should name columns of the table in braces, as in 'The capital of {country} is', and nothing" in message
 
 
-def test_a_column_that_is_not_there_is_named(refused):
-    message = refused(rivers_toml=TOML.replace("The {river} rises", "The {rivre} rises"), rivers_csv=RIVERS)
-    assert message.startswith(
-        "rivers.csv, line 2 (elbe, Elbe|Labe, North Sea, Czechia|the Czech Republic, europe): has no"
+def test_columns_that_are_not_there_are_named_once_with_those_that_may_have_been_meant(refused):
+    toml = TOML.replace("The {river} rises", "The {rivre} rises").replace('answer = "source"', 'answer = "estuary"')
+    assert refused(rivers_toml=toml, rivers_csv=RIVERS).replace("\n", " ") == (
+        "rivers.csv, line 1: has no 'estuary', 'rivre' (did you mean 'river'?), which rivers.toml names. Its columns "
+        "are group, item, river, sea, source."
     )
-    assert "'rivre'" in message
-    assert "has no 'estuary'" in refused(rivers_toml=TOML.replace('"source"', '"estuary"'), rivers_csv=RIVERS)
+    lines = '{"item": "elbe", "river": "Elbe", "sea": "North Sea"}\n' * 3
+    message = refused(rivers_toml=TOML.replace("rivers.csv", "rivers.jsonl"), rivers_jsonl=lines)
+    assert message == "rivers.jsonl: has no 'source', which rivers.toml names. Its columns are item, river, sea."
 
 
 @pytest.mark.parametrize("cell", ["", " ", "|", " | "])
@@ -188,9 +190,9 @@ def test_a_problem_in_every_direction_is_told_once(refused):
 
 def test_an_item_stands_in_a_table_once(refused):
     message = refused(rivers_toml=TOML, rivers_csv=RIVERS.replace("rhone,", "elbe,"))
-    assert "rivers.csv, line 2" in message
-    assert "rivers.csv, line 5" in message
-    assert "is item 'elbe', which stands 2 times" in message
+    assert message.startswith("rivers.csv, line 5 (elbe, ")
+    assert "is item 'elbe', and so is line 2. Give each item a name of its own" in message
+    assert len(message.splitlines()) == 1
 
 
 def test_alternatives_of_a_row_serve_one_direction_only(refused, opened):
@@ -250,9 +252,7 @@ def test_prompt_and_answer_are_enough(opened):
     [
         ("prompt,answer\nOne,a\nTwo,\n", "mine.csv, line 3 (Two, ): has no 'answer'"),
         ("prompt,answer\nOne,a\n,b\n", "mine.csv, line 3 (, b): has no 'prompt'"),
-        ("prompt\nOne\n", "mine.csv, line 2 (One): has no 'answer'"),
         ("prompt,answer\nOne,a|a\n", "mine.csv, line 2 (One, a|a): has a form of 'answer' twice"),
-        ("prompt,answer,autor\nOne,a,b\n", "line 2 (One, a, b): 'autor' is no column of questions; alternatives, answ"),
         ("prompt,answer\nOne,a\nOne,b\n", "line 3 (One, b): asks 'One', and so does line 2"),
         ("prompt,answer,alternatives\nOne,a|b,c|b\n", "has 'b' both as an answer and as a wrong one"),
         ("prompt,answer\nAnswer: ,a\n", "line 2 (Answer: , a): the prompt 'Answer: ' ends in a space"),
@@ -260,11 +260,64 @@ def test_prompt_and_answer_are_enough(opened):
             "prompt,answer,space\nOne,a,maybe\n",
             "has something else than yes or no as its 'space'",
         ),
-        ("item,prompt,answer\nx,One,a\nx,Two,b\n", "is question 'mine/x', which stands 2 times in its file"),
+        (
+            "item,prompt,answer\nx,One,a\nx,Two,b\n",
+            "line 3 (x, Two, b): is question 'mine/x', and so is line 2. Rows of one item and direction are told apart "
+            "by their wording: give it another wording, or leave it out.",
+        ),
     ],
 )
 def test_a_row_that_cannot_be_asked_is_named_with_the_reason(refused, table, said):
     assert said in refused(mine_csv=table)
+
+
+COLUMNS = (
+    "The columns are alternatives, answer, direction, group, item, prompt, space, wording, of which prompt and answer "
+    "are needed."
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("prompt,answer,autor", "'autor' is no column of questions"),
+        ("prompt,answer,alternative", "'alternative' (did you mean 'alternatives'?) is no column of questions"),
+        (
+            "Item,Prompt,Answer",
+            "'Answer' (did you mean 'answer'?), 'Item' (did you mean 'item'?), 'Prompt' (did you mean 'prompt'?) are "
+            "no columns of questions; there is no 'answer' and no 'prompt'",
+        ),
+        ("prompt,answer,Prompt", "'Prompt' is no column of questions"),
+        ("prompt,item,group", "there is no 'answer'"),
+    ],
+)
+def test_a_wrong_header_is_told_once_with_all_its_columns(refused, header, said):
+    assert refused(mine_csv=f"{header}\n" + "One,a,b\n" * 30) == f"mine.csv, line 1: {said}. {COLUMNS}"
+
+
+def test_a_header_is_named_by_its_own_line(refused):
+    assert refused(mine_csv="\n\nprompt\nOne\n") == f"mine.csv, line 3: there is no 'answer'. {COLUMNS}"
+
+
+def test_wrong_keys_of_json_lines_are_told_once_with_the_first_line_that_has_one(refused):
+    fine, wrong = {"prompt": "One", "answer": "a"}, {"prompt": "Two", "answr": "b", "notes": "c"}
+    message = refused(mine_jsonl="\n".join(map(json.dumps, [fine, wrong, wrong])))
+    said = "'answr' (did you mean 'answer'?), 'notes' are no columns of questions"
+    assert message == f"mine.jsonl, line 2: {said}. {COLUMNS}"
+    assert refused(mine_jsonl='{"prompt": "One"}') == "mine.jsonl, line 1 (One): has no 'answer'."
+
+
+def test_a_header_of_many_wrong_columns_is_cut(refused):
+    message = refused(mine_csv="prompt,answer," + ",".join(f"x{n}" for n in range(40)) + "\n" + "a," * 41 + "a\n")
+    assert "'x0', 'x1', 'x10'" in message
+    assert " and 30 more are no columns" in message
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "rivers.csv"])
+def test_a_table_of_damaged_rows_alone_is_refused_as_that(refused, name):
+    table = "item,prompt,answer\n" + "a,b\0,c\n"
+    files = {"mine_csv": table} if name == "mine.csv" else {"rivers_toml": TOML, "rivers_csv": table}
+    assert "holds a character that is no text" in refused(**files)
 
 
 def test_an_answer_stands_right_behind_the_prompt_where_a_row_says_so(opened):

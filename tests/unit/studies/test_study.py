@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from layerwise.errors import StudyError
-from layerwise.studies.study import read_study
+from layerwise.studies.study import is_study, read_study
 
 GOOD = """
 name = "small"
@@ -92,3 +92,20 @@ def test_the_sum_changes_with_any_question(study_file):
     first = read_study(study_file(GOOD)).sum
     assert read_study(study_file(GOOD)).sum == first
     assert read_study(study_file(GOOD.replace("Germany", "France"))).sum != first
+
+
+def test_an_own_answer_without_its_space_is_hinted_at_and_asked_as_it_is(study_file):
+    planned = read_study(study_file(GOOD.replace('" Berlin"', '"Berlin"')))
+    assert planned.questions[0].answers == ("Berlin",)
+    [hint] = planned.hints
+    assert "begin it with a space" in hint
+    assert hint.endswith("  q1: The capital of Germany isBerlin")
+    assert read_study(study_file(GOOD)).hints == []
+
+
+def test_a_study_is_told_from_a_question_set_by_its_models(study_file, tmp_path):
+    assert is_study(study_file(GOOD))
+    assert not is_study(study_file('name = "rivers"\nitems = "rivers.csv"\n'))
+    assert not is_study(study_file("name = [unclosed"))
+    assert not is_study(tmp_path / "absent.toml")
+    assert not is_study(Path("capitals"))
