@@ -7,7 +7,7 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-.PHONY: help setup demo test check bench bench-large bench-studies docs experiments clean
+.PHONY: help setup demo test check bench bench-large bench-studies docs pictures experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -18,6 +18,7 @@ help:
 	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
 	@echo "bench-studies  studies beside a loop, whole runs, queries, killed runs: half an hour"
 	@echo "docs         build the documentation into dist/site; warnings fail"
+	@echo "pictures     take the viewer's pictures for README and docs again (needs chromium)"
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
 	@echo "clean        remove the environment and what was built"
 
@@ -42,8 +43,9 @@ demo: setup
 		--positions all --quiet --html runs/berlin.html
 	@echo "One prompt, layer by layer: open runs/berlin.html in a browser"
 
+# Two processes with a thread each: the toy models of most tests are too small to share out.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks docs
@@ -67,6 +69,9 @@ docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open dist/site/index.html"
+
+pictures: setup
+	$(BIN)/python docs/pictures.py
 
 experiments: demo
 	for each in $(EXPERIMENTS); do \
