@@ -1,6 +1,6 @@
 """What one model made of a run's question sets through one lens, as arrays to compute with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -56,6 +56,11 @@ _RANDOM = "random:"
 """In front of a model's name: the same architecture with random weights."""
 
 
+def is_random(model: str) -> bool:
+    """Return whether a name is that of a control, an architecture with random weights."""
+    return model.strip().casefold().startswith(_RANDOM)
+
+
 @dataclass(frozen=True, eq=False)
 class Cases:
     """The questions of a run's sets that one model answered, through one lens."""
@@ -64,7 +69,11 @@ class Cases:
     lens: str
     n_layers: int
     rows: "pd.DataFrame"
-    """One per question: where it comes from, its milestones, whether the answer is known. Its `item` is SET/ITEM."""
+    """One per question: where it comes from, its milestones, whether the answer is known. Its `item` is SET/ITEM.
+
+    `answers` holds all accepted forms with their tokens, `leads` is the text of the likeliest token behind the
+    prompt at the output, and `begins` says whether an accepted form begins with it.
+    """
     curves: dict[str, np.ndarray]
     """`CURVES` by name, [question, layer]."""
     top: np.ndarray
@@ -91,6 +100,11 @@ class Cases:
             mask &= (self.rows[column] == value).to_numpy()
         return self.where(mask)
 
+    def by(self, *columns: str) -> Iterator[tuple[tuple[str, ...], "Cases"]]:
+        """Yield the questions of each combination of values, in the run's order."""
+        for key in dict.fromkeys(self.rows[list(columns)].itertuples(index=False, name=None)):
+            yield key, self.of(**dict(zip(columns, key, strict=True)))
+
     @property
     def known(self) -> "Cases":
         """Those whose answer the model would write by itself."""
@@ -99,7 +113,7 @@ class Cases:
     @property
     def random(self) -> bool:
         """Whether these are of the control, the same architecture with random weights."""
-        return self.model.strip().casefold().startswith(_RANDOM)
+        return is_random(self.model)
 
     @property
     def items(self) -> Sequence[str]:
@@ -136,7 +150,7 @@ def cases_of(run: Run) -> list[Cases]:
     """
     import pyarrow as pa
 
-    wanted = [*_SCALARS, "model", "lens", "n_layers", "refused", "top", "lse", *CURVES]
+    wanted = [*_SCALARS, "model", "lens", "n_layers", "refused", "answers", "output", "top", "lse", *CURVES]
     table = run.table(wanted)
     places = list(zip(*(table[name].to_pylist() for name in ("set", "direction", "wording")), strict=True))
     rank = {place: at for at, place in enumerate(dict.fromkeys(places))}
@@ -163,6 +177,13 @@ def _cases(model: str, lens: str, table: "pa.Table", temperatures: tuple[float, 
     n_layers = int(table["n_layers"][0].as_py())
     rows = table.select(list(_SCALARS)).to_pandas()
     rows["item"] = rows["set"] + "/" + rows["item"]
+    rows["answers"] = answers = table["answers"].to_pylist()
+    leaders = [output[0] for output in table["output"].to_pylist()]
+    rows["leads"] = [leader["text"] for leader in leaders]
+    rows["begins"] = [
+        any(form["tokens"][0]["id"] == leader["id"] for form in forms)
+        for forms, leader in zip(answers, leaders, strict=True)
+    ]
 
     def stacked(name: str) -> np.ndarray:
         values = table[name].combine_chunks()

@@ -24,6 +24,8 @@ class Sample:
 
     values: PerItem
     statistic: Statistic
+    layers: tuple[int, ...] = ()
+    """The inner layers that were chosen on other items, where the estimator reads one."""
 
 
 class NotEstimableError(Exception):
@@ -45,13 +47,14 @@ def phases(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
     noise, settled = cases.layers("half_entropy"), cases.layers("settled_top1")
     falls = _inner_prob(cases) > cases.curves["answer_prob"][:, -1]
     holds = (noise < settled) & (settled < cases.n_layers) & falls
-    return Sample(per_item(holds, cases.items), "share")
+    return Sample(per_item(holds, cases.items), "share", _inner_layers(cases))
 
 
 def inner_minus_final(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
     """Probability of the deciding token at an inner layer (chosen on other items) minus that at the output."""
     cases = _logit(by_lens)
-    return Sample(per_item(_inner_prob(cases) - cases.curves["answer_prob"][:, -1], cases.items), "median")
+    gaps = per_item(_inner_prob(cases) - cases.curves["answer_prob"][:, -1], cases.items)
+    return Sample(gaps, "median", _inner_layers(cases))
 
 
 def direction_difference(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
@@ -82,7 +85,7 @@ def inner_top_is_output(by_lens: Mapping[str, Cases], directions: tuple[str, ...
     """Share of items whose likeliest token at the inner layer (chosen on other items) is the output's."""
     cases = _logit(by_lens)
     at_inner = np.take_along_axis(cases.top, _inner(cases).layer[:, None], axis=1)[:, 0]
-    return Sample(per_item(at_inner == cases.top[:, -1], cases.items), "share")
+    return Sample(per_item(at_inner == cases.top[:, -1], cases.items), "share", _inner_layers(cases))
 
 
 ESTIMATORS: dict[str, Callable[[Mapping[str, Cases], tuple[str, ...]], Sample]] = {
@@ -98,6 +101,22 @@ ESTIMATORS: dict[str, Callable[[Mapping[str, Cases], tuple[str, ...]], Sample]] 
     )
 }
 
+UNITS = {
+    "settled_depth": "median over items; depth from 0 to 1",
+    "phases": "share of items, 0 to 1",
+    "inner_minus_final": "median over items; probability",
+    "direction_difference": "median over items; probability",
+    "norm_matters": "median over items; bits",
+    "late_entropy_change": "median over items; bits",
+    "inner_top_is_output": "share of items, 0 to 1",
+}
+"""Of each estimator: how items are summed up, and the unit."""
+
+
+def definition(name: str) -> str:
+    """Return an estimator's definition, in a sentence or a short paragraph on one line."""
+    return " ".join((ESTIMATORS[name].__doc__ or "").split())
+
 
 def _logit(by_lens: Mapping[str, Cases]) -> Cases:
     if "logit" not in by_lens:
@@ -111,6 +130,10 @@ def _inner(cases: Cases) -> HeldOutInner:
     if cases.inner is None:
         raise NotEstimableError(f"too few items ({len(set(cases.items))}) to choose an inner layer on others")
     return cases.inner
+
+
+def _inner_layers(cases: Cases) -> tuple[int, ...]:
+    return tuple(sorted(set(_inner(cases).layer.tolist())))
 
 
 def _inner_prob(cases: Cases) -> np.ndarray:

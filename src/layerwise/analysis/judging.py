@@ -31,6 +31,8 @@ class Judgement:
     """Why nothing could be judged."""
     sets: tuple[str, ...]
     """Of which the questions are."""
+    inner_layers: tuple[int, ...] = ()
+    """Those that were chosen on other items, where the estimator reads an inner layer."""
 
     @property
     def plain(self) -> str:
@@ -50,8 +52,8 @@ def judge(claim: Claim, by_lens: Mapping[str, Cases]) -> Judgement:
         region = region.widened(claim.widened_by_layers / some.n_layers)
     sets = tuple(dict.fromkeys(some.rows["set"]))
 
-    def judged(found: Estimate | None, missing: str | None) -> Judgement:
-        return Judgement(claim, some.model, region, found, verdict(found, region), missing, sets)
+    def judged(found: Estimate | None, missing: str | None, layers: tuple[int, ...] = ()) -> Judgement:
+        return Judgement(claim, some.model, region, found, verdict(found, region), missing, sets, layers)
 
     if absent := _absent(claim, by_lens):
         return judged(None, absent)
@@ -64,7 +66,7 @@ def judge(claim: Claim, by_lens: Mapping[str, Cases]) -> Judgement:
         which = "known items" if claim.over == "known" else "items"
         which += " in both directions" if claim.estimator == "direction_difference" else ""
         return judged(None, f"{n} {which}, and at least {claim.least_items} are needed")
-    return judged(estimate(sample.values.values, sample.statistic, seed=SEED), None)
+    return judged(estimate(sample.values.values, sample.statistic, seed=SEED), None, sample.layers)
 
 
 def _absent(claim: Claim, by_lens: Mapping[str, Cases]) -> str | None:

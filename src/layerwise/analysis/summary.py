@@ -54,10 +54,7 @@ class Cell:
 
 def cells(cases: Cases, *, by_wording: bool) -> list[Cell]:
     """Return a cell for each set and direction, or for each of their wordings too."""
-    return [
-        _cell(some, *key)
-        for key, some in _groups(cases, ("set", "direction", "wording") if by_wording else ("set", "direction"))
-    ]
+    return [_cell(some, *key) for key, some in cases.by("set", "direction", *(["wording"] if by_wording else []))]
 
 
 def _cell(cases: Cases, set_name: str, direction: str, wording: str | None = None) -> Cell:
@@ -123,7 +120,7 @@ def _between_models(logit: list[Cases]) -> Iterator[Comparison]:
 
 
 def _between_directions(cases: Cases) -> Iterator[Comparison]:
-    for (set_name,), some in _groups(cases, ("set",)):
+    for (set_name,), some in cases.by("set"):
         names = list(dict.fromkeys(some.rows["direction"]))
         for at, first in enumerate(names):
             for second in names[at + 1 :]:
@@ -133,7 +130,7 @@ def _between_directions(cases: Cases) -> Iterator[Comparison]:
 
 def _between_wordings(cases: Cases) -> Iterator[Comparison]:
     """Compare each wording with the first of its direction."""
-    for (set_name, direction), some in _groups(cases, ("set", "direction")):
+    for (set_name, direction), some in cases.by("set", "direction"):
         names = list(dict.fromkeys(some.rows["wording"]))
         for second in names[1:]:
             probs = [_prob_per_item(some.of(wording=name)) for name in (names[0], second)]
@@ -146,7 +143,7 @@ def _swapped(cases: Cases) -> Iterator[Comparison]:
 
     Both questions are of the same direction, wording and group. An answer that two items share is left out.
     """
-    for (set_name,), some in _groups(cases, ("set",)):
+    for (set_name,), some in cases.by("set"):
         place = list(zip(*(some.rows[name] for name in ("direction", "wording", "group")), strict=True))
         owners: dict[tuple[Any, ...], list[int]] = {}
         for own, (where, answer) in enumerate(zip(place, some.rows["answer"], strict=True)):
@@ -194,7 +191,7 @@ class WrongAnswer:
 
 def wrong_answers(cases: Cases) -> list[WrongAnswer]:
     """Return, per set, how the right answer does beside a wrong one of the same type."""
-    return [_wrong(some, set_name) for (set_name,), some in _groups(cases, ("set",))]
+    return [_wrong(some, set_name) for (set_name,), some in cases.by("set")]
 
 
 def _wrong(cases: Cases, set_name: str) -> WrongAnswer:
@@ -229,21 +226,22 @@ class Gap:
     layer: tuple[int, ...]
     """The inner layers that the folds chose."""
     gap: Estimate | None
-    """Median over items of inner minus final probability of the deciding token."""
+    """Median over items of the deciding token's probability at the inner layer minus that at the model's output."""
 
 
-def calibration_gaps(cases: Cases) -> list[Gap]:
-    """Return the calibration gap of each set with known answers, the layer chosen on other items."""
+def calibration_gaps(cases: Cases, logit: Cases) -> list[Gap]:
+    """Return the calibration gap of each set with known answers, the layer chosen on other items.
+
+    Args:
+        cases: read at inner layers, through any lens.
+        logit: the same questions through the logit lens, whose layer n is the model's output. No other lens's is.
+    """
+    final = dict(zip(logit.rows["question"], logit.curves["answer_prob"][:, -1], strict=True))
     found = []
-    for (set_name,), some in _groups(cases.known, ("set",)):
+    for (set_name,), some in cases.known.by("set"):
         if some.inner:
-            gaps = per_item(some.inner.inner_prob - some.curves["answer_prob"][:, -1], some.items)
+            output = np.array([final[question] for question in some.rows["question"]])
+            gaps = per_item(some.inner.inner_prob - output, some.items)
             layers = tuple(sorted(set(some.inner.layer.tolist())))
             found.append(Gap(cases.model, cases.lens, set_name, layers, estimate(gaps.values, "median", seed=SEED)))
     return found
-
-
-def _groups(cases: Cases, columns: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Cases]]:
-    """Yield the questions of each combination of values, in the run's order."""
-    for key in dict.fromkeys(cases.rows[list(columns)].itertuples(index=False, name=None)):
-        yield key, cases.of(**dict(zip(columns, key, strict=True)))

@@ -1,6 +1,8 @@
 """What a run of a few prompts cannot show, said with the run's own numbers."""
 
+from layerwise.analysis.cases import is_random
 from layerwise.report.material import Case, Material
+from layerwise.report.rendering import counted
 from layerwise.text import for_markdown, probability
 
 
@@ -23,6 +25,18 @@ def _answered(material: Material) -> list[tuple[str, list[Case]]]:
     return [(model, [material.case(model, question) for question in asked]) for model in material.models]
 
 
+def _without_controls(material: Material) -> tuple[list[tuple[str, list[Case]]], str]:
+    """Return the models with their answered cases but for random weights, and a note where some were left out.
+
+    Where all have random weights, those are what the study is about.
+    """
+    answered = _answered(material)
+    trained = [(model, cases) for model, cases in answered if not is_random(model)]
+    if not trained or len(trained) == len(answered):
+        return answered, ""
+    return trained, " (controls with random weights left out)"
+
+
 def _from_prompt_to_prompt(model: str, cases: list[Case]) -> str:
     """Say how much the settled layer and the last layer's probability depend on the prompt."""
     settled = [(case, case.milestone("settled_top1")) for case in cases]
@@ -39,14 +53,15 @@ def _from_prompt_to_prompt(model: str, cases: list[Case]) -> str:
 
 def _inner_peak(material: Material) -> list[str]:
     """Say in how many cases an inner layer is surer than the last, and why that proves little."""
-    cases = [case for _, cases in _answered(material) for case in cases]
+    answered, note = _without_controls(material)
+    cases = [case for _, cases in answered for case in cases]
     if not cases:
         return []
     surer = sum(case.layers["answer_prob"].max() > case.layers["answer_prob"].iloc[-1] for case in cases)
     return [
-        f"**Inner confidence.** In {surer} of {len(cases)} cases some inner layer gives the answer more probability "
-        "than the last does. A maximum over layers is biased upward: it is shown, not tested. A test needs a layer "
-        "that was chosen on other questions."
+        f"**Inner confidence.** In {surer} of {counted(len(cases), 'case')}{note} some inner layer gives the answer "
+        "more probability than the last does. A maximum over layers is biased upward: it is shown, not tested. A test "
+        "needs a layer that was chosen on other questions."
     ]
 
 
@@ -69,7 +84,7 @@ def _never_seen(material: Material) -> list[str]:
     """Warn where the answer leads at the last layer only."""
     late = [
         f"{for_markdown(model)} ({for_markdown(str(case.row['prompt']))})"
-        for model, cases in _answered(material)
+        for model, cases in _without_controls(material)[0]
         for case in cases
         if case.milestone("first_top1") == case.n_layers
     ]

@@ -1,6 +1,6 @@
 """A stored run, arranged by model and question for reports. Nothing here loads a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -38,10 +38,7 @@ class Case:
     @property
     def answers(self) -> tuple[Answer, ...]:
         """The acceptable answers; none where none was declared."""
-        return tuple(
-            Answer(each["text"], tuple(Token(**token) for token in each["tokens"]), int(each["deciding_index"]))
-            for each in self.row["answers"]
-        )
+        return stored_answers(self.row["answers"])
 
     def answer(self, show: Callable[[str], str] = visible) -> str:
         """Return what the answer's rank and probability are about, ready to show."""
@@ -114,6 +111,14 @@ class Material:
         errors = ("identity_error", "identity_limit", "states_error", "device_error")
         names = (*errors, "drift_variation", "drift_entropy_bits", "drift_tops")
         return {name: mine[name].max() for name in names} | {"prompts": len(set(mine["covered_by"]))}
+
+
+def stored_answers(stored: Iterable[dict[str, Any]]) -> tuple[Answer, ...]:
+    """Return a question's accepted forms from the store's column `answers`."""
+    return tuple(
+        Answer(each["text"], tuple(Token(**token) for token in each["tokens"]), int(each["deciding_index"]))
+        for each in stored
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
-from layerwise.analysis import curves, summary
+from layerwise.analysis import curves, summary, wordings
 from layerwise.analysis.cases import Cases, cases_of
 from layerwise.analysis.judging import Judgement, judge
 from layerwise.store.run import Run
@@ -72,11 +72,14 @@ class Overview:
         return [cases.model for cases in self.main]
 
     @cached_property
+    def claims(self) -> list[Claim]:
+        return [Claim.model_validate(claim) for claim in self.run.manifest["claims"]]
+
+    @cached_property
     def judgements(self) -> list[Judgement]:
-        claims = [Claim.model_validate(claim) for claim in self.run.manifest["claims"]]
         return [
             judge(claim, {cases.lens: cases for cases in self.cases if cases.model == model})
-            for claim in claims
+            for claim in self.claims
             for model in self.models
         ]
 
@@ -96,6 +99,17 @@ class Overview:
         )
 
     @cached_property
+    def spreads(self) -> list[wordings.Spread]:
+        """Where a wording is known far more often than another."""
+        return wordings.spreads(self.by_wording)
+
+    @cached_property
+    def leading_instead(self) -> dict[tuple[str, str, str, str | None], wordings.Instead]:
+        """What leads most often where the answer is not known, by model, set, direction and wording."""
+        found = [each for cases in self.main for each in wordings.leading_instead(cases)]
+        return {(each.model, each.set, each.direction, each.wording): each for each in found}
+
+    @cached_property
     def comparisons(self) -> list[summary.Comparison]:
         return summary.comparisons(self.main)
 
@@ -110,7 +124,14 @@ class Overview:
 
     @cached_property
     def gaps(self) -> list[summary.Gap]:
-        gaps = [gap for cases in self.cases if cases.model in self.models for gap in summary.calibration_gaps(cases)]
+        """Against the model's output, which is the last layer of the logit lens; none without that lens."""
+        outputs = {cases.model: cases for cases in self.main if cases.lens == "logit"}
+        gaps = [
+            gap
+            for cases in self.cases
+            if cases.model in outputs
+            for gap in summary.calibration_gaps(cases, outputs[cases.model])
+        ]
         return _side_by_side(gaps, lambda gap: (gap.set, gap.lens))
 
     @cached_property

@@ -35,6 +35,7 @@ def environment() -> jinja2.Environment:
         "estimate": interval,
         "percent": percent,
         "depth": depth,
+        "counted": counted,
     }
     made.globals["is_missing"] = lambda value: value is None or bool(pd.isna(value))
     return made
@@ -67,6 +68,11 @@ def depth(found: Estimate | None) -> str:
         return "never"
     value, low, high = ("never" if each > 1 else f"{each:.2f}" for each in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]".replace(" ", _NO_BREAK)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 test``, ``1,200 tests``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def plain(text: str) -> str:

@@ -3,26 +3,30 @@
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from layerwise import charts
+from layerwise.analysis.estimators import UNITS, definition
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.files import write_text_whole
-from layerwise.measures.statistics import Estimate
 from layerwise.report.findings import Finding, findings
+from layerwise.report.material import stored_answers
 from layerwise.report.overview import OWN_TITLE, Overview
 from layerwise.report.rendering import environment, plain, prose
 from layerwise.report.statements import statements
+from layerwise.report.study_figures import study_charts
 from layerwise.report.web import web_page
 from layerwise.store.run import Run
-from layerwise.text import one_line
+from layerwise.text import for_markdown, one_line, visible
+from layerwise.tracing.summary import answer_label
 
 OWN = "own-questions"
 """The folder with the report of the study's own questions."""
 
 _MOST_IN_ONE_FILE = 4_000_000
 """Characters of pages that report.html takes in. A browser opens 20 000 rows in a second; larger pages stay files."""
+
+_MOST_FORMS = 4
+"""Accepted forms of an answer that a page of questions shows."""
 
 
 def write_study_report(run: Run, folder: Path) -> Path:
@@ -32,7 +36,7 @@ def write_study_report(run: Run, folder: Path) -> Path:
     the study's own get their own report, in the folder `OWN`.
     """
     overview = Overview(run)
-    drawn = _charts(overview)
+    drawn = study_charts(overview)
     for name, chart in drawn.items():
         write_png_and_svg(chart, folder / "figures" / name)
     paths = _page_paths(overview.sets)
@@ -67,80 +71,6 @@ def _page_paths(sets: list[str]) -> dict[str, str]:
     return paths
 
 
-def _charts(overview: Overview) -> dict[str, AnyChart]:
-    drawn: dict[str, AnyChart] = {}
-    if len(overview.by_depth):
-        drawn["answer-by-depth"] = charts.bands(
-            overview.by_depth.assign(**{name: overview.by_depth[name].map(one_line) for name in ("set", "model")}),
-            facet="set",
-            colour="model",
-            x_title="depth",
-            y_title="p(answer)",
-            title="Probability of known answers by depth: median over items, 95 % interval",
-        )
-    drawn |= _intervals(
-        "known",
-        [(_row_name(cell.set, cell.direction), cell.model, cell.known) for cell in overview.cells],
-        y="cell",
-        x_title="share of questions whose answer is known",
-        title="What the models know",
-        x_domain=(0, 1),
-    )
-    drawn |= _intervals(
-        "settled",
-        [(_row_name(cell.set, cell.direction), cell.model, cell.depths["settled_top1"]) for cell in overview.cells],
-        y="cell",
-        x_title="depth at which known answers settle",
-        title="Who settles when",
-        x_domain=(0, 1.1),
-    )
-    drawn |= _intervals(
-        "calibration-gap",
-        [(one_line(gap.set), gap.model, gap.gap) for gap in overview.gaps if gap.lens == overview.lens],
-        y="set",
-        x_title="inner minus final probability of the answer",
-        title="Is an inner layer surer than the output?",
-    )
-    if overview.fits:
-        fitted = pd.DataFrame([vars(fit) | {"model": one_line(fit.model)} for fit in overview.fits])
-        drawn["temperature"] = charts.lines(
-            fitted,
-            x="depth",
-            y="temperature",
-            colour="model",
-            x_title="depth",
-            y_title="temperature",
-            title="Temperature that best maps a layer to the output, fitted on other items",
-        )
-    return drawn
-
-
-def _intervals(
-    name: str,
-    rows: list[tuple[str, str, Estimate | None]],
-    *,
-    y: str,
-    x_title: str,
-    title: str,
-    x_domain: tuple[float, float] | None = None,
-) -> dict[str, AnyChart]:
-    """Return a chart by its name, of (row, model, estimate) that could be estimated; nothing where none could."""
-    ends = ("value", "low", "high")
-    shown = [
-        {y: row, "model": one_line(model), "n": found.n, **{end: getattr(found, end) for end in ends}}
-        for row, model, found in rows
-        if found
-    ]
-    if not shown:
-        return {}
-    chart = charts.intervals(pd.DataFrame(shown), y=y, colour="model", x_title=x_title, title=title, x_domain=x_domain)
-    return {name: chart}
-
-
-def _row_name(set_name: str, direction: str) -> str:
-    return one_line(f"{set_name}: {direction}" if direction else set_name)
-
-
 def _report(overview: Overview, drawn: dict[str, AnyChart], pages: dict[str, str], own: list[Finding]) -> str:
     run = overview.run
     return (
@@ -156,6 +86,8 @@ def _report(overview: Overview, drawn: dict[str, AnyChart], pages: dict[str, str
             infos=run.models,
             figures=drawn,
             pages=pages,
+            definition=definition,
+            units=UNITS,
             own=own,
             own_page=f"{OWN}/report.md",
             complete=run.complete,
@@ -167,7 +99,7 @@ def _questions(overview: Overview, name: str) -> str:
     described = overview.run.manifest["sets"]
     match = next((each for key, each in described.items() if name in (each.get("name"), Path(key).stem)), None)
     rows = [
-        row | {"model": cases.model, "n_layers": cases.n_layers, "final": float(prob), "whole": float(whole)}
+        row | _forms(row) | {"model": cases.model, "final": float(prob), "whole": float(whole)}
         for cases in overview.main
         if len(some := cases.of(set=name))
         for row, prob, whole in zip(
@@ -176,3 +108,18 @@ def _questions(overview: Overview, name: str) -> str:
     ]
     rows.sort(key=lambda row: (row["question"], overview.models.index(row["model"])))
     return environment().get_template("questions.md.j2").render(name=name, described=match, rows=rows)
+
+
+def _forms(row: dict[str, Any]) -> dict[str, str]:
+    """Return a question's accepted forms, and which token decides the main one where it has several, in Markdown."""
+    answers = stored_answers(row["answers"])
+    shown = [_token(answer.text) for answer in answers[:_MOST_FORMS]]
+    left_out = len(answers) - len(shown)
+    return {
+        "forms": " or ".join(shown) + (f" … ({left_out} more)" if left_out else ""),
+        "decided_by": answer_label(answers[:1], _token) if len(answers[0].tokens) > 1 else "",
+    }
+
+
+def _token(text: str) -> str:
+    return for_markdown(visible(text))

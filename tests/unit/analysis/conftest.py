@@ -22,7 +22,7 @@ def _make(rows, *, lens="logit", model="m", n_layers=4, temperatures=(), lse=Non
 
 def _question(at, row):
     plain = {"set": "s", "item": f"i{at:02}", "direction": "", "wording": "", "group": "", "prompt": "p"}
-    plain |= {"answer": " a", "known": True, "wrong": None} | dict.fromkeys(_MILESTONES)
+    plain |= {"answer": " a", "known": True, "wrong": None, "leads": " a", "begins": True} | dict.fromkeys(_MILESTONES)
     made = plain | row
     made["question"] = row.get(
         "question", "/".join(made[name] for name in ("set", "item", "direction", "wording") if made[name])

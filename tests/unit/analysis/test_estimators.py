@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from layerwise.analysis.estimators import ESTIMATORS, NotEstimableError
+from layerwise.analysis.estimators import ESTIMATORS, UNITS, NotEstimableError, definition
 from layerwise.measures.calibration import folds
 from layerwise.studies.claims import Estimator
 
@@ -159,3 +159,12 @@ def test_a_model_of_one_layer_has_no_inner_one(cases, name):
 def test_no_questions_are_no_items(cases, name):
     found = sample(name, cases([]), ("a", "b"), raw=cases([], lens="raw"))
     assert found.values.items == ()
+
+
+def test_each_estimator_says_what_it_is_and_its_unit(cases):
+    assert set(UNITS) == set(ESTIMATORS)
+    made = cases([{"direction": each} for each in "ab" for _ in ITEMS], top=np.zeros((12, 5)))
+    for name, unit in UNITS.items():
+        assert unit.startswith(sample(name, made, ("a", "b"), raw=made).statistic)
+        assert definition(name).endswith(".")
+        assert "\n" not in definition(name)

@@ -130,3 +130,10 @@ def test_the_order_of_questions_changes_no_judgement(cases):
         first, second = judge(asked, both(np.arange(60))), judge(asked, both(order))
         assert first.estimate is not None
         assert first == second
+
+
+def test_a_judgement_names_the_inner_layers_that_were_chosen(cases):
+    made = cases([{"settled_top1": 3} for _ in range(6)], answer_prob=np.tile([0, 0.1, 0.2, 0.6, 0.5], (6, 1)))
+    for name in ("inner_minus_final", "phases", "inner_top_is_output"):
+        assert judged(made, estimator=name, region="> 0").inner_layers == (3,)
+    assert judged(made).inner_layers == ()

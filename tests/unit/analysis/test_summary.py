@@ -112,14 +112,26 @@ def test_a_gap_is_measured_at_a_layer_that_other_items_chose(cases):
     probs[0] = [0, 1, 0.2, 0.3, 0.5]
     probs[5] = [0, 1, 1, 1, 0]
     rows = [{} for _ in range(5)] + [{"known": False}]
-    [gap] = calibration_gaps(cases(rows, answer_prob=probs))
+    made = cases(rows, answer_prob=probs)
+    [gap] = calibration_gaps(made, made)
     assert (gap.set, gap.lens, gap.layer) == ("s", "logit", (3,))
     assert ends(gap.gap) == pytest.approx(interval_by_scipy([-0.2, 0.1, 0.1, 0.1, 0.1], np.median))
 
 
 def test_a_gap_needs_known_answers_of_several_items(cases):
-    assert calibration_gaps(cases([{"known": False} for _ in range(9)])) == []
-    assert calibration_gaps(cases([{}])) == []
+    for made in (cases([{"known": False} for _ in range(9)]), cases([{}])):
+        assert calibration_gaps(made, made) == []
+
+
+def test_the_gap_of_any_lens_is_to_the_models_output_and_not_to_that_lenss_last_layer(cases):
+    """The raw lens's last layer says 0.1; the model itself says 0.5, its questions in another order."""
+    rows = [{"item": f"i{at}"} for at in range(6)]
+    raw = cases(rows, lens="raw", answer_prob=np.tile([0, 0.1, 0.2, 0.3, 0.1], (6, 1)))
+    output = [0.5, 0.5, 0.5, 0.5, 0.5, 0.9]
+    logit = cases(rows[::-1], answer_prob=[[0, 0, 0, 0, each] for each in output[::-1]])
+    [gap] = calibration_gaps(raw, logit)
+    assert (gap.lens, gap.layer) == ("raw", (3,))
+    assert ends(gap.gap) == pytest.approx(interval_by_scipy([0.3 - each for each in output], np.median))
 
 
 def test_directions_are_tested_on_the_items_that_both_have(cases):
@@ -248,7 +260,7 @@ def test_the_order_of_questions_changes_no_result(cases):
             found[each.set, each.direction, each.wording] = each
         for each in wrong_answers(made):
             found["wrong", each.set] = each
-        for each in calibration_gaps(made):
+        for each in calibration_gaps(made, made):
             found["gap", each.set] = each
         return found
 

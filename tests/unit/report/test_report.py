@@ -4,8 +4,10 @@ import re
 
 import pytest
 
+import layerwise as lw
 from layerwise.errors import StoreError
 from layerwise.report.findings import findings, sentence
+from layerwise.report.limits import limits
 from layerwise.report.markdown import slug, write_report
 from layerwise.report.material import Material
 from layerwise.store.recording import record
@@ -153,6 +155,23 @@ def _report_of(load_family, folder, questions, **changes):
     )
     run = record(study, folder / "run", load=lambda name: model)
     return run, write_report(run, folder / "report").read_text()
+
+
+def test_inner_confidence_is_not_counted_of_controls(load_family, family_folder, tmp_path):
+    question = {"id": "q", "prompt": "The capital of Germany is", "answers": [" Berlin"]}
+    control = f"random:{family_folder('qwen3')}"
+    model = load_family("qwen3")
+    loaded = {model.info.name: model, control: lw.load(control, device="cpu")}
+
+    def counted_of(models):
+        study = plan_study({"name": "toy", "title": "Toy", "models": models, "questions": [question]}, "test")
+        run = record(study, tmp_path / str(len(models)) / str(control in models), load=loaded.__getitem__)
+        [said] = [limit for limit in limits(Material(run)) if "Inner confidence" in limit]
+        return re.findall(r"of (\d+ cases?)( \(controls with random weights left out\))? some", said)
+
+    assert counted_of([*loaded]) == [("1 case", " (controls with random weights left out)")]
+    assert counted_of([model.info.name]) == [("1 case", "")]
+    assert counted_of([control]) == [("1 case", "")], "where all are controls, they are what the study is about"
 
 
 def test_an_answer_that_is_decided_later_is_told_as_such(load_family, tmp_path):

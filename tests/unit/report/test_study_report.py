@@ -5,9 +5,11 @@ import html
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
@@ -15,16 +17,19 @@ import layerwise as lw
 from layerwise.analysis import summary
 from layerwise.analysis.cases import cases_of
 from layerwise.analysis.judging import judge
+from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
 from layerwise.measures.statistics import Estimate
 from layerwise.report import study as study_report
+from layerwise.report import study_figures
 from layerwise.report.markdown import write_report
 from layerwise.report.overview import Overview
-from layerwise.report.rendering import depth, interval, percent
-from layerwise.report.statements import statements
+from layerwise.report.rendering import counted, depth, interval, percent
+from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
 from layerwise.store.recording import record
 from layerwise.studies.claims import Claim
 from layerwise.studies.study import plan_study
+from layerwise.text import visible
 
 PLACES = ["Germany", "France", "Italy", "the city", "the river", "New York", "the castle", "Rome", "Paris", "a king"]
 WORDINGS = {"statement": "The capital of {} is a", "question": "Question: What is the capital of {}? Answer:"}
@@ -250,7 +255,8 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
         for each in found
     }  # fmt: skip
     assert f"all {len(found)} tests" in text
-    gaps = [gap for cases in cases_of(run) for gap in summary.calibration_gaps(cases)]
+    by_model = {cases.model: cases for cases in logit}
+    gaps = [gap for cases in cases_of(run) for gap in summary.calibration_gaps(cases, by_model[cases.model])]
     assert {(row["set"], row["lens"], row["model"], row["gap"]) for row in table(text, "gap")} == {
         (gap.set, gap.lens, gap.model, interval(gap.gap)) for gap in gaps
     }
@@ -286,6 +292,125 @@ def test_a_page_lists_every_question_of_its_set(run, report):
         assert row["known"] == ("yes" if asked["known"] else "")
         expected = asked["settled_top1"]
         assert row["settled top-1"] == ("never" if np.isnan(expected) else str(int(expected)))
+
+
+def test_a_page_shows_what_leads_where_the_answer_is_not_known(run, report):
+    rows = table((report.parent / "questions" / "places.md").read_text(), "leads at the output")
+    stored = run.questions().query("lens == 'logit' and set == 'places'")
+    by_key = {(row["question"], row["model"]): row for row in stored.to_dict("records")}
+    for row in rows:
+        asked = by_key["places/" + row["question"], row["model"]]
+        leader = visible(asked["output"][0]["text"])
+        assert row["leads at the output"] == ("" if asked["known"] else leader)
+
+
+def test_a_page_shows_all_accepted_forms_and_the_token_that_decides():
+    tokens = [{"id": 1, "text": " "}, {"id": 2, "text": "4"}]
+    row = {"answers": [{"text": f" {n}", "tokens": tokens, "deciding_index": 1} for n in range(4, 10)]}
+    assert study_report._forms(row) == {
+        "forms": " or ".join(f"<code>␣{n}</code>" for n in range(4, 8)) + " … (2 more)",
+        "decided_by": "<code>4</code> after <code>␣</code>",
+    }
+    single = {"answers": [{"text": " Rome", "tokens": [{"id": 1, "text": " Rome"}], "deciding_index": 0}]}
+    assert study_report._forms(single) == {"forms": "<code>␣Rome</code>", "decided_by": ""}
+
+
+def test_each_wording_says_what_leads_instead_of_the_answer(run, report):
+    """Counted from the stored table, not by any code of the report."""
+    stored = run.questions().query("lens == 'logit' and set != '' and known == False")
+    seen = 0
+    for row in table(report.read_text(), "leads instead"):
+        mine = stored[(stored["model"] == row["model"]) & (stored["set"] == row["set"])]
+        mine = mine[(mine["direction"] == row["direction"]) & (mine["wording"] == row["wording"])]
+        others = [
+            visible(output[0]["text"])
+            for output, answers in zip(mine["output"], mine["answers"], strict=True)
+            if output[0]["id"] not in {each["tokens"][0]["id"] for each in answers}
+        ]
+        if row["leads instead"]:
+            token, _, counts = row["leads instead"].rpartition(" in ")
+            assert counts == f"{others.count(token)} of {len(mine)}"
+            assert others.count(token) == max(map(others.count, others))
+            seen += 1
+        else:
+            assert not others
+    assert seen
+
+
+def test_claims_stand_with_their_null_and_what_is_estimated(run, report):
+    rows = table(report.read_text(), "if it said nothing")
+    assert [row["claim"] for row in rows] == [claim["sentence"] for claim in run.manifest["claims"]]
+    assert [row["if it said nothing"] for row in rows] == ["No."] * 4
+    assert rows[0]["over items; unit"] == "median over items; bits"
+    assert rows[0]["per item"].startswith("Median over layers of KL")
+
+
+def test_a_claim_about_an_inner_layer_names_the_layers(run):
+    claims = [{**run.manifest["claims"][2], "estimator": "inner_minus_final", "over": "all", "least_items": 2}]
+    overview = Overview(type(run)(run.path, run.manifest | {"claims": claims}))
+    text = study_report._report(overview, {}, study_report._page_paths(overview.sets), [])
+    for row in table(text, "verdict"):
+        assert re.fullmatch(
+            r"inner_minus_final, all questions; inner layers? [1-3](, [1-3])*", row["what is estimated"]
+        )
+
+
+def cell(name, share, wording=None, model="m"):
+    known = Estimate(share, max(0, share - 0.1), min(1, share + 0.1), 27, 0.95, 0)
+    return summary.Cell(model, name, "d", wording, 27, known, None, {"settled_top1": None}, 1 - share)
+
+
+def test_a_single_set_is_not_said_to_be_known_best_of_several():
+    assert "knows the answers about <code>a</code> <code>d</code> (56" in _about_known([cell("a", 0.56)])
+    assert "knows most about <code>b</code>" in _about_known([cell("a", 0.1), cell("b", 0.5)])
+    assert "as much about each of the 2" in _about_known([cell("a", 0.5), cell("b", 0.5)])
+
+
+def test_best_and_worst_wording_are_named_where_they_are_far_apart():
+    cells = [cell("a", 0.56, "record"), cell("a", 0.0, "question"), cell("b", 0.5, "x"), cell("b", 0.45, "y")]
+    told: Any = SimpleNamespace(by_wording=cells, spreads=spreads(cells))
+    [sentence] = _about_wordings(told, "m")
+    plain = html.unescape(re.sub(r"</?code>", "", sentence)).replace("\u00a0", " ")
+    assert plain == (
+        "knows far more in one wording than in another, in 1 of 2 combinations of set and direction with several "
+        "wordings (intervals of the best and the worst do not overlap): in a d (56 % [46, 66] in record, "
+        "0 % [0, 10] in question)."
+    )
+    assert _about_wordings(told, "other") == []
+
+
+def test_a_token_that_leads_in_most_unknown_questions_is_told():
+    found = {
+        ("m", "a", "d", wording): Instead("m", "a", "d", wording, "\n", count, unknown)
+        for wording, count, unknown in (("x", 20, 27), ("y", 13, 27), ("z", 5, 5))
+    }
+    told: Any = SimpleNamespace(leading_instead=found)
+    [sentence] = _about_other_leaders(told, "m")
+    plain = html.unescape(re.sub(r"</?code>", "", sentence))
+    assert plain == "says mostly one and the same other token where it does not know the answer: ↵ in 20 of 27 (a d x)."
+
+
+def test_the_axis_of_gaps_holds_zero_and_shows_it():
+    below = [Estimate(-0.5, -0.71, -0.41, 9, 0.95, 0)]
+    assert study_figures._around_zero(below) == (-0.8, 0.2)
+    assert study_figures._around_zero([]) == (-0.2, 0.2)
+    [chart] = study_figures._intervals(
+        "g", [("s", "m", below[0])], y="set", x_title="x", title="t", x_domain=(-0.8, 0.1)
+    ).values()
+    spec = study_figures._with_zero(chart).to_dict()
+    assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rule", "point", "rule"]
+    assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [-0.8, 0.1]
+
+
+@pytest.mark.parametrize(("panels", "width"), [(1, 640), (2, 320), (4, 200)])
+def test_few_panels_take_the_room_of_many(panels, width):
+    point = {"model": "m", "depth": 0.5, "value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
+    frame = pd.DataFrame([point | {"set": f"s{at}"} for at in range(panels)])
+    assert study_figures._by_depth(frame).to_dict()["spec"]["width"] == width
+
+
+def test_nouns_have_their_number():
+    assert [counted(number, "test") for number in (0, 1, 1200)] == ["0 tests", "1 test", "1,200 tests"]
 
 
 def test_questions_of_the_studys_own_have_a_report_of_their_own(run, report):
@@ -525,6 +650,7 @@ def test_a_study_of_the_raw_lens_alone_is_told_from_it_and_says_so(load_family, 
     planned = small(tmp_path, [model.info.name], lenses=["raw"], claims="claims.toml")
     text = write_report(record(planned, tmp_path / "run", load=lambda name: model), tmp_path / "report").read_text()
     assert "read through the raw lens" in text
+    assert "Not measured: it compares inner layers with the model's output" in text
     assert len(table(text, "items known")) == 1
     assert "the run has no logit lens" in text
 
