@@ -233,8 +233,8 @@ def test_a_sum_with_a_bounded_part_is_a_range(modules):
         const [trace] = m.decodeDocument(whole).traces;
         return m.pinnedSeries(trace, 4, [0], true)[0].sides[0];
         """,
-        "decode",
-        "pins",
+        "data/decode",
+        "detail/pins",
         whole=whole,
     )
     logprobs = tell(top_k=3).logprobs[:, LAST]
@@ -250,13 +250,13 @@ def test_a_pin_keeps_its_colour_when_others_go(modules):
         const read = (ids) => Object.fromEntries(slots(ids));
         return [read([5, 6, 7]), read([5, 7]), read([5, 7, 8, 9])];
         """,
-        "pins",
+        "detail/pins",
     )
     assert found == [{"5": 0, "6": 1, "7": 2}, {"5": 0, "7": 2}, {"5": 0, "7": 2, "8": 1, "9": 3}]
 
 
 def test_no_two_pins_look_alike(modules):
-    looks = modules.call("return Array.from({ length: 32 }, (_, slot) => m.pinLook(slot));", "svg")
+    looks = modules.call("return Array.from({ length: 32 }, (_, slot) => m.pinLook(slot));", "shared/svg")
     assert len({(look["class"], look["marker"]) for look in looks}) == 32
     assert len({look["marker"] for look in looks[:8]}) == 8, "eight differ by more than their colour"
 

@@ -25,7 +25,7 @@ def sequence(texts, generated=0, positions=None):
 
 
 def pairs_of(modules, first, second, function="alignTokens"):
-    found = modules.call(f"return m.{function}(first, second);", "align", first=first, second=second)
+    found = modules.call(f"return m.{function}(first, second);", "data/align", first=first, second=second)
     return [(pair["first"], pair["second"], pair["same"]) for pair in found]
 
 
@@ -77,7 +77,7 @@ def test_as_many_tokens_are_aligned_as_can_be(modules):
         for i, one in enumerate(first):
             for j, other in enumerate(second):
                 longest[i + 1, j + 1] = longest[i, j] + 1 if one == other else max(longest[i, j + 1], longest[i + 1, j])
-        found = modules.call("return m.alignTexts(first, second);", "align", first=first, second=second)
+        found = modules.call("return m.alignTexts(first, second);", "data/align", first=first, second=second)
         assert len(found) == longest[-1, -1]
         assert all(first[i] == second[j] for i, j in found)
         assert found == sorted(found)
@@ -100,7 +100,7 @@ def difference(modules, first, second, code):
     """Return what `code` makes of the difference `d` of two stories."""
     both = document(first, second)
     start = "const [first, second] = m.decodeDocument(both).traces; const d = m.differenceOf(first, second);"
-    return modules.call(start + code, "decode", "difference", both=both)
+    return modules.call(start + code, "data/decode", "data/difference", both=both)
 
 
 def test_a_trace_does_not_differ_from_itself(modules):
@@ -270,8 +270,8 @@ def test_where_nothing_can_be_compared_the_first_stays_and_it_is_said(modules):
         const shown = m.createShown(m.decodeDocument(both)).traceOf({ trace: 0, against: 1, question: null });
         return [shown.trace.kind, shown.problem];
         """,
-        "decode",
-        "shown",
+        "data/decode",
+        "data/shown",
         both=both,
     )
     assert kind == "trace"

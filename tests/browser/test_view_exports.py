@@ -139,7 +139,7 @@ def test_no_field_of_the_table_is_a_formula(open_view):
     ],
 )
 def test_a_field_of_the_table(modules, value, field):
-    assert modules.call("return m.csvField(value);", "csv", value=value) == field
+    assert modules.call("return m.csvField(value);", "exports/csv", value=value) == field
 
 
 def test_the_drawing_holds_the_whole_window(open_view):

@@ -3,12 +3,13 @@
 They are joined, and not bundled: local imports and the word `export` go, everything else stays as it is written. So
 each file must keep to a convention, and one that does not is refused:
 
-- imports are named ones, on one line, from a file beside it: `import { visible } from "./text.js";`
+- imports are named ones, on one line, by relative path: `import { visible } from "../shared/text.js";`
 - what begins a line without indentation declares a function, a class or a constant, and does nothing by itself
 - no two files declare the same name
 - no file holds what would end the `<script>` element around it
 """
 
+import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ WEB = Path(__file__).parent / "web"
 
 _ENTRY = "app.js"
 
-_IMPORT = re.compile(r'import \{ (?P<names>[\w$]+(?:, [\w$]+)*) \} from "\./(?P<file>\w+\.js)";')
+_IMPORT = re.compile(r'import \{ (?P<names>[\w$]+(?:, [\w$]+)*) \} from "(?P<file>\.{1,2}/[\w./]+\.js)";')
 _DECLARED = re.compile(r"(?P<export>export )?(?:async )?(?:function\*?|class|const|let) (?P<name>[\w$]+)")
 _ENDS_THE_ELEMENT = re.compile(r"</script|<!--", re.IGNORECASE)
 _GOES_ON = ("}", "]", ")", "//", "/*", "`")
@@ -29,13 +30,13 @@ _IMPORTS_LATER = re.compile(r"\bimport\s*\(")
 @cache
 def module_text() -> str:
     """Return all that draws a view, as one ES module; its default export is anywidget's `{ render }`."""
-    return joined({file.name: file.read_text(encoding="utf-8") for file in WEB.glob("*.js")})
+    return joined({file.relative_to(WEB).as_posix(): file.read_text(encoding="utf-8") for file in WEB.rglob("*.js")})
 
 
 @cache
 def style_text() -> str:
     """Return the view's style sheet: `view.css` with the variables, then each part's by name."""
-    files = sorted(WEB.glob("*.css"), key=lambda file: (file.name != "view.css", file.name))
+    files = sorted(WEB.rglob("*.css"), key=lambda file: (file.name != "view.css", file.as_posix()))
     text = "\n".join(file.read_text(encoding="utf-8").strip() for file in files) + "\n"
     if re.search("</style", text, re.IGNORECASE):
         raise ValueError("A style sheet of the view holds '</style', which would end the element around it.")
@@ -103,7 +104,8 @@ def _taken_apart(name: str, source: str, *, is_entry: bool) -> _File:
             raise ValueError(f"{place}: import() would fetch something, and a view fetches no code.")
         imported, declared = _IMPORT.fullmatch(line.rstrip()), _DECLARED.match(line)
         if imported:
-            file.imported += [(place, wanted, imported["file"]) for wanted in imported["names"].split(", ")]
+            home = posixpath.normpath(posixpath.join(posixpath.dirname(name), imported["file"]))
+            file.imported += [(place, wanted, home) for wanted in imported["names"].split(", ")]
             continue
         if declared:
             file.declared.append(declared["name"])

@@ -78,11 +78,11 @@ def test_the_views_own_files_are_one_module_with_the_entrys_default_export():
 
 def test_every_file_of_the_view_is_in_the_module():
     text = module_text()
-    for file in WEB.glob("*.js"):
+    for file in WEB.rglob("*.js"):
         declared = re.findall(
             r"^export (?:async )?(?:function|class|const) (\w+)", file.read_text("utf-8"), re.MULTILINE
         )
-        assert declared, f"{file.name} exports nothing"
+        assert declared, f"{file} exports nothing"
         assert all(
             re.search(rf"^(?:async )?(?:function|class|const) {name}\b", text, re.MULTILINE) for name in declared
         )
@@ -93,7 +93,7 @@ def test_no_file_makes_markup_or_code_of_text():
     ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|DOMParser|srcdoc|cssText"
     found = [
         f"{file.name}: {line.strip()}"
-        for file in sorted(WEB.glob("*.js"))
+        for file in sorted(WEB.rglob("*.js"))
         for line in file.read_text("utf-8").splitlines()
         if re.search(ways, line)
     ]
@@ -118,9 +118,8 @@ def test_a_javascript_engine_takes_the_joined_module_and_each_file_by_itself(tmp
     """Loading a file runs nothing that needs a page: what is on top of a file only declares."""
     (tmp_path / "joined.mjs").write_text(module_text(), "utf-8")
     (tmp_path / "package.json").write_text('{"type": "module"}')
-    for file in WEB.glob("*.js"):
-        shutil.copy(file, tmp_path)
-    names = ["joined.mjs", *sorted(file.name for file in WEB.glob("*.js"))]
+    shutil.copytree(WEB, tmp_path, dirs_exist_ok=True)
+    names = ["joined.mjs", *sorted(file.relative_to(WEB).as_posix() for file in WEB.rglob("*.js"))]
     loads = "\n".join(f'await import("./{name}");' for name in names)
     (tmp_path / "load.mjs").write_text(loads)
     done = subprocess.run([str(NODE), "load.mjs"], cwd=tmp_path, capture_output=True, text=True, check=False)

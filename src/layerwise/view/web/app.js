@@ -1,21 +1,21 @@
 // The view: a document drawn into an element. The same for notebooks, files and the live server.
 
-import { createBadge } from "./badge.js";
-import { createChart } from "./chart.js";
-import { decodeDocument, ViewError } from "./decode.js";
-import { createDetail } from "./detail.js";
-import { createExports } from "./exports.js";
-import { createGrid } from "./grid.js";
-import { createLegend } from "./legend.js";
-import { createLive } from "./live.js";
-import { pinsToggled, shownPins } from "./pins.js";
-import { createShown } from "./shown.js";
-import { createState } from "./state.js";
-import { createStudy } from "./study.js";
-import { element, oneLine, shortened } from "./text.js";
-import { createTheme } from "./theme.js";
-import { createToolbar } from "./toolbar.js";
-import { headline } from "./words.js";
+import { createBadge } from "./detail/badge.js";
+import { createChart } from "./detail/chart.js";
+import { decodeDocument, ViewError } from "./data/decode.js";
+import { createDetail } from "./detail/detail.js";
+import { createExports } from "./exports/exports.js";
+import { createGrid } from "./grid/grid.js";
+import { createLegend } from "./grid/legend.js";
+import { createLive } from "./live/live.js";
+import { pinsToggled, shownPins } from "./detail/pins.js";
+import { createShown } from "./data/shown.js";
+import { createState } from "./shared/state.js";
+import { createStudy } from "./study/study.js";
+import { element, oneLine, shortened } from "./shared/text.js";
+import { createTheme } from "./shared/theme.js";
+import { createToolbar } from "./grid/toolbar.js";
+import { headline } from "./grid/words.js";
 
 /**
  * Draws a document (its JSON text or object) into `root`. A document that cannot be read becomes a message.
