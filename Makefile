@@ -40,7 +40,7 @@ $(MODELS): $(INSTALLED)
 demo: setup
 	$(BIN)/layerwise run $(STUDY)/study.toml --out runs/001_layers_and_logits --resume
 	$(BIN)/layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin" \
-		--positions all --quiet --html runs/berlin.html
+		--positions all --lens logit --lens raw --quiet --html runs/berlin.html
 	@echo "One prompt, layer by layer: open runs/berlin.html in a browser"
 
 # Two processes with a thread each: the toy models of most tests are too small to share out.

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from layerwise.tracing.request import Request
     from layerwise.tracing.trace import Trace
     from layerwise.types import ModelInfo, Token, TokenProb
+    from layerwise.view.shown import show
 
-__all__ = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load"]
+__all__ = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load", "show"]
 
 _HOMES = {
     "LayerwiseError": "layerwise.errors",
@@ -23,6 +24,7 @@ _HOMES = {
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
     "load": "layerwise.tracing.model",
+    "show": "layerwise.view.shown",
 }
 
 register("Trace", "layerwise.view.shown:shown_trace")

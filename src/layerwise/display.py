@@ -17,12 +17,12 @@ _HOMES: dict[str, str] = {}
 class Display(Protocol):
     """A record, ready to be shown."""
 
-    def mimebundle(self) -> MimeBundle:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
         """Return what a notebook shows, by MIME type, and metadata about it."""
         ...
 
-    def write_page(self, path: str | Path) -> None:
-        """Write one HTML file that needs nothing else."""
+    def to_html(self, path: str | Path) -> None:
+        """Write one HTML file that needs nothing else. Raises StoreError if it cannot be written."""
         ...
 
 

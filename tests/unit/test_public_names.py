@@ -5,7 +5,7 @@ import pytest
 
 import layerwise
 
-PUBLIC = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load"]
+PUBLIC = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load", "show"]
 
 
 def test_public_names_are_exactly_these():

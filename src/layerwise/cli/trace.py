@@ -19,6 +19,7 @@ from layerwise.cli.console import (
     results_console,
     say_note,
 )
+from layerwise.errors import PromptError
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -43,7 +44,10 @@ def trace(
         list[str] | None, typer.Option(help="A wrong answer of the same type; settles which token decides.")
     ] = None,
     track: Annotated[list[str] | None, typer.Option(help="A token to follow at every layer.")] = None,
-    lens: Annotated[str, typer.Option(help="logit (final norm and head) or raw (head alone).")] = "logit",
+    lens: Annotated[
+        list[str] | None,
+        typer.Option(help="logit (final norm and head; the default) or raw (head alone); repeat to set side by side."),
+    ] = None,
     positions: Annotated[str, typer.Option(help="last, all, or indices and slices: 0,3:5,-1.")] = "last",
     top_k: Annotated[int, typer.Option(min=1, help="How many of the likeliest tokens to show.")] = 5,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the model's chat template.")] = False,
@@ -64,8 +68,12 @@ def trace(
     Example: layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin"
     """
     from layerwise.tracing.model import load
+    from layerwise.tracing.request import Request
     from layerwise.tracing.serial import dumps
 
+    lenses = list(dict.fromkeys(lens or ["logit"]))
+    if json is not None and len(lenses) > 1:
+        raise PromptError(f"A JSON file holds one lens's trace, and {len(lenses)} were asked for. Write one at a time.")
     if prompt == "-":
         prompt = sys.stdin.read().removesuffix("\n")
     with progress_bar(quiet) as progress:
@@ -80,29 +88,32 @@ def trace(
             progress=progress,
         )
         progress("reading every layer", 0, None)
-        traced = loaded.trace(
+        request = Request(
             prompt,
-            answer=answer or (),
-            alternatives=alternative or (),
-            track=track or (),
-            lens=lens,
+            answers=tuple(answer or ()),
+            alternatives=tuple(alternative or ()),
+            track=tuple(track or ()),
             positions=positions,
             top_k=top_k,
             chat=chat,
             system=system,
             generate=generate,
-            progress=progress,
+            leaders=True,
         )
+        [traces] = loaded.trace_all([request], lenses=lenses, progress=progress)
     if html is not None:
-        traced.to_html(html)
+        from layerwise.view.shown import show
+
+        show(*traces).to_html(html)
         say_note(f"View written to {html}; open it in a browser.")
     if json == "-":
-        sys.stdout.write(dumps(traced) + "\n")
+        sys.stdout.write(dumps(traces[0]) + "\n")
     elif json is not None:
-        traced.save(Path(json))
+        traces[0].save(Path(json))
         say_note(f"Trace written to {json}")
     elif html is None:
-        print_trace(traced)
+        for each in traces:
+            print_trace(each)
 
 
 def print_trace(trace: "Trace") -> None:

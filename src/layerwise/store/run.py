@@ -101,10 +101,10 @@ class Run:
 
     def to_html(self, path: str | Path) -> None:
         """Write this run's view as one HTML file that needs nothing else. Raises StoreError if that fails."""
-        display_of(self).write_page(path)
+        display_of(self).to_html(path)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
-        return display_of(self).mimebundle()
+        return display_of(self)._repr_mimebundle_()
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, study={self.name!r}, models={list(self.models)!r})"

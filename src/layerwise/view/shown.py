@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layerwise.display import MimeBundle
-from layerwise.errors import MissingDependencyError
+from layerwise.errors import MissingDependencyError, PromptError
 from layerwise.store.run import Run
 from layerwise.tracing.trace import Trace
 from layerwise.view.document import Json, view_document
@@ -15,12 +15,12 @@ from layerwise.view.widget import widget
 
 @dataclass(frozen=True)
 class Shown:
-    """A document, and the text that stands for it where there is nothing but text."""
+    """A view: a document, and the text that stands for it where there is nothing but text."""
 
     document: Json
     text: str
 
-    def mimebundle(self) -> MimeBundle:
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
         """Return what a notebook shows by MIME type, and metadata: the view if anywidget is there, a table, text."""
         try:
             shown = widget(self.document)._repr_mimebundle_()
@@ -29,9 +29,23 @@ class Shown:
         data, metadata = shown or ({}, {})  # none too where anywidget finds no notebook
         return {**data, "text/html": still_html(self.document), "text/plain": self.text}, metadata
 
-    def write_page(self, path: str | Path) -> None:
+    def to_html(self, path: str | Path) -> None:
         """Write one HTML file that needs nothing else. Raises StoreError if it cannot be written."""
         write_page(self.document, path)
+
+
+def show(*traces: Trace, title: str | None = None) -> Shown:
+    """Return one view of several traces, to choose between and to set against each other.
+
+    They may differ in model, lens, prompt or anything else; the view aligns their tokens and layers. In a notebook
+    the view draws itself, and `to_html` writes it as one file.
+
+    Raises:
+        PromptError: there is no trace.
+    """
+    if not traces:
+        raise PromptError("There is nothing to show: give one trace or more, as in show(first, second).")
+    return Shown(view_document(traces, title=title), "\n".join(map(repr, traces)))
 
 
 def shown_trace(trace: Trace) -> Shown:

@@ -216,3 +216,23 @@ def test_models_shows_a_folder(layerwise, folder):
     code, out, _ = layerwise("models", "show", folder)
     assert code == 0
     assert "Qwen3ForCausalLM" in out
+
+
+def test_lenses_are_printed_one_below_the_other_and_share_a_view(layerwise, folder, tmp_path):
+    both = ("trace", PROMPT, "--model", folder, "--lens", "logit", "--lens", "raw", "--quiet")
+    code, out, _ = layerwise(*both)
+    assert code == 0
+    assert [line.rsplit(" · ", 1)[1] for line in out.splitlines() if line.endswith(" lens")] == [
+        "logit lens",
+        "raw lens",
+    ]
+    code, out, _ = layerwise(*both, "--html", str(tmp_path / "both.html"))
+    assert (code, out) == (0, "")
+    document = (tmp_path / "both.html").read_text("utf-8").rpartition('id="lw-document">')[2].partition("</script>")[0]
+    assert [trace["lens"] for trace in json.loads(document)["traces"]] == ["logit", "raw"]
+
+
+def test_a_json_file_holds_one_lens(layerwise, folder):
+    code, _, err = layerwise("trace", PROMPT, "--model", folder, "--lens", "logit", "--lens", "raw", "--json", "-")
+    assert code == 1
+    assert "A JSON file holds one lens's trace, and 2 were asked for" in err

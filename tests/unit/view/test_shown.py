@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from layerwise.errors import MissingDependencyError
+from layerwise.errors import MissingDependencyError, PromptError
 from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.text import visible
 from layerwise.view import widget as widgets
 from layerwise.view.document import view_document
 from layerwise.view.module import module_text, style_text
-from layerwise.view.shown import shown_run, shown_trace
+from layerwise.view.shown import show, shown_run, shown_trace
 
 PROMPT = "The capital of Germany is"
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -99,7 +99,7 @@ def test_a_run_is_shown_as_its_study(run):
 
 def test_the_table_is_of_the_prompts_last_position(tiny):
     trace = tiny.trace(PROMPT, answer=" Berlin", positions="all", generate=2)
-    text = shown_trace(trace).mimebundle()[0]["text/html"]
+    text = shown_trace(trace)._repr_mimebundle_()[0]["text/html"]
     assert text.count("<tr>") == trace.n_layers + 2
     for token in trace.top(2):
         assert f">{escape(visible(token.text))}</bdi>" in text
@@ -120,3 +120,18 @@ def test_opening_a_trace_imports_nothing_of_the_view(trace, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_traces_are_one_view(tiny, trace, tmp_path):
+    other = tiny.trace("The capital of France is")
+    shown = show(trace, other, title="Two capitals")
+    assert [part["prompt"] for part in shown.document["traces"]] == [trace.prompt, other.prompt]
+    assert shown.document["title"] == "Two capitals"
+    shown.to_html(tmp_path / "two.html")
+    assert "The capital of France is" in (tmp_path / "two.html").read_text("utf-8")
+    assert "text/html" in shown._repr_mimebundle_()[0]
+
+
+def test_nothing_to_show_is_said():
+    with pytest.raises(PromptError, match="nothing to show"):
+        show()
