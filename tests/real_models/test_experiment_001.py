@@ -49,13 +49,13 @@ def test_the_committed_report_is_what_a_run_gives_today(run, tmp_path):
         assert (EXPERIMENT / figure).is_file()
 
 
-def test_every_prompt_was_checked_by_one_of_its_length(run):
+def test_every_prompt_was_checked_by_one_of_its_length_group(run):
     questions = run.questions()
     for _, mine in questions.groupby("model"):
         rows = mine.to_dict("records")
         lengths = {row["prompt"]: len(row["tokens"]) for row in rows}
         for row in rows:
-            assert lengths[row["covered_by"]] == len(row["tokens"])
+            assert lengths[row["covered_by"]].bit_length() == len(row["tokens"]).bit_length()
             assert row["identity_error"] <= row["identity_limit"] == 1e-3
 
 
