@@ -174,6 +174,8 @@ def _rows_of(table: "pa.Table", model: str, lens: str) -> "pa.Table":
 
 
 def _cases(model: str, lens: str, table: "pa.Table", temperatures: tuple[float, ...]) -> Cases:
+    from layerwise.store.tables import stacked
+
     n_layers = int(table["n_layers"][0].as_py())
     rows = table.select(list(_SCALARS)).to_pandas()
     rows["item"] = rows["set"] + "/" + rows["item"]
@@ -184,15 +186,6 @@ def _cases(model: str, lens: str, table: "pa.Table", temperatures: tuple[float, 
         any(form["tokens"][0]["id"] == leader["id"] for form in forms)
         for forms, leader in zip(answers, leaders, strict=True)
     ]
-
-    def stacked(name: str) -> np.ndarray:
-        values = table[name].combine_chunks()
-        there = values.is_valid().to_numpy(zero_copy_only=False)
-        flat = values.flatten().to_numpy(zero_copy_only=False)
-        full = np.full((len(there), n_layers + 1), np.nan, dtype=np.float32 if flat.dtype == np.float32 else np.float64)
-        full[there] = flat.reshape(-1, n_layers + 1)
-        return full
-
     tops = table["top"].combine_chunks().flatten()  # one list of tokens per layer
     first = tops.offsets.to_numpy()[:-1]
     ids = tops.values.field("id").to_numpy(zero_copy_only=False)[first]
@@ -200,5 +193,5 @@ def _cases(model: str, lens: str, table: "pa.Table", temperatures: tuple[float, 
     if temperatures:
         per_layer = table["lse"].combine_chunks().flatten()
         lse = per_layer.flatten().to_numpy().reshape(len(rows), n_layers + 1, len(temperatures))
-    curves = {name: stacked(name) for name in CURVES}
+    curves = {name: stacked(table[name], n_layers + 1) for name in CURVES}
     return Cases(model, lens, n_layers, rows, curves, ids.reshape(len(rows), n_layers + 1), lse, temperatures)

@@ -28,14 +28,15 @@ class Point:
 
 def answer_prob_by_depth(cases: Cases) -> Iterator[Point]:
     """Yield, per set and layer, the median over items of the deciding token's probability, of known answers."""
-    known = cases.known
-    for set_name in dict.fromkeys(known.rows["set"]):
-        some = known.of(set=set_name)
+    return by_depth(cases, "answer_prob")
+
+
+def by_depth(cases: Cases, measure: str) -> Iterator[Point]:
+    """Yield, per set and layer, the median over items of one of the cases' curves, of known answers."""
+    for (set_name,), some in cases.known.by("set"):
         for layer in range(cases.n_layers + 1):
-            found = estimate(
-                per_item(some.curves["answer_prob"][:, layer], some.items).values, "median", seed=SEED, resamples=500
-            )
-            if found:
+            values = per_item(some.curves[measure][:, layer], some.items).values
+            if found := estimate(values, "median", seed=SEED, resamples=500):
                 depth = layer / cases.n_layers
                 yield Point(cases.model, set_name, layer, depth, found.value, found.low, found.high, found.n)
 

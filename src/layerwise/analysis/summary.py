@@ -1,7 +1,7 @@
 """A run's question sets in numbers: what is known, where it settles, and how sure that is."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from layerwise.measures.statistics import (
     Estimate,
     PairedTest,
     PerItem,
+    Statistic,
     estimate,
     holm,
     paired,
@@ -102,11 +103,7 @@ def comparisons(logit: list[Cases]) -> list[Comparison]:
     if not found:
         return []
     adjusted = holm(np.array([each.test.p_value for each in found]))
-    return [_with_p(each, float(p)) for each, p in zip(found, adjusted, strict=True)]
-
-
-def _with_p(comparison: Comparison, p: float) -> Comparison:
-    return Comparison(**{**comparison.__dict__, "adjusted_p": p})
+    return [replace(each, adjusted_p=float(p)) for each, p in zip(found, adjusted, strict=True)]
 
 
 def _between_models(logit: list[Cases]) -> Iterator[Comparison]:
@@ -197,22 +194,16 @@ def wrong_answers(cases: Cases) -> list[WrongAnswer]:
 def _wrong(cases: Cases, set_name: str) -> WrongAnswer:
     there = cases.where(cases.rows["wrong"].notna())
 
-    def over_items(values: np.ndarray, statistic: Callable[..., Estimate | None]) -> Estimate | None:
-        return statistic(per_item(values.astype(float), there.items).values)
-
-    def share(values: np.ndarray) -> Estimate | None:
-        return over_items(values, lambda each: estimate(each, "share", seed=SEED))
-
-    def median(values: np.ndarray) -> Estimate | None:
-        return over_items(values, lambda each: estimate(each, "median", seed=SEED))
+    def over_items(values: np.ndarray, statistic: Statistic) -> Estimate | None:
+        return estimate(per_item(values.astype(float), there.items).values, statistic, seed=SEED)
 
     return WrongAnswer(
         cases.model,
         set_name,
-        share(there.curves["answer_rank"][:, -1] == 1),
-        share(there.curves["wrong_rank"][:, -1] == 1),
-        median(there.whole_prob),
-        median(np.exp(there.curves["wrong_logprob"][:, -1].astype(float))),
+        over_items(there.curves["answer_rank"][:, -1] == 1, "share"),
+        over_items(there.curves["wrong_rank"][:, -1] == 1, "share"),
+        over_items(there.whole_prob, "median"),
+        over_items(np.exp(there.curves["wrong_logprob"][:, -1].astype(float)), "median"),
     )
 
 

@@ -147,6 +147,19 @@ def without_curves(table: pa.Table) -> "pd.DataFrame":
     return table.select(kept).to_pandas(ignore_metadata=True)
 
 
+def stacked(column: pa.ChunkedArray, layers: int) -> np.ndarray:
+    """Return a curve of every question of one model, [question, layer]; NaN where a question has none.
+
+    float32 stays, everything else comes in float64.
+    """
+    curves = column.combine_chunks()
+    there = curves.is_valid().to_numpy(zero_copy_only=False)
+    flat = curves.flatten().to_numpy(zero_copy_only=False)
+    full = np.full((len(there), layers), np.nan, dtype=np.float32 if flat.dtype == np.float32 else np.float64)
+    full[there] = flat.reshape(-1, layers)
+    return full
+
+
 def by_layer(table: pa.Table) -> "pd.DataFrame":
     """Return one row per model, lens, question and layer, of the questions that were not refused."""
     import pandas as pd

@@ -52,7 +52,6 @@ def study_of(run: Run) -> dict[str, Any]:
 def _claim(judged: Judgement) -> dict[str, Any]:
     claim, found = judged.claim, judged.estimate
     widened = claim.widened_by_layers
-    described = ESTIMATORS[claim.estimator].__doc__ or ""
     return {
         "id": claim.id,
         "sentence": claim.sentence,
@@ -65,7 +64,7 @@ def _claim(judged: Judgement) -> dict[str, Any]:
         "n": found.n if found else None,
         "region": [end if math.isfinite(end) else None for end in (judged.region.low, judged.region.high)],
         "claimed": claim.region + (f" ± {widened} layer{'s' if widened > 1 else ''}" if widened else ""),
-        "estimated": described.split("\n", 1)[0].rstrip("."),
+        "estimated": (ESTIMATORS[claim.estimator].__doc__ or "").split("\n", 1)[0].rstrip("."),
         "over": "known answers" if claim.over == "known" else "all questions",
     }
 

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.questions.answers import Answer
+from layerwise.report.material import stored_answers
 from layerwise.tracing.trace import Checks
-from layerwise.types import Token
 from layerwise.view.document import packed
 from layerwise.view.study_asked import ANSWER_CURVES, CHECKS, MEASURES, Asked
 from layerwise.view.trust import trust
@@ -113,23 +112,19 @@ def _top(table: "pa.Table", layers: int, ranks: int) -> tuple[np.ndarray, np.nda
 
 def _stacked(table: "pa.Table", name: str, layers: int) -> np.ndarray:
     """Return a curve of every question, [question, layer]; NaN where there is none, 0 for ranks."""
-    values = table[name].combine_chunks()
-    there = values.is_valid().to_numpy(zero_copy_only=False)
-    flat = values.flatten().to_numpy(zero_copy_only=False)
-    whole = np.issubdtype(flat.dtype, np.integer)
-    full = np.full((len(there), layers), 0 if whole else np.nan, dtype=np.int32 if whole else np.float32)
-    full[there] = flat.reshape(-1, layers)
-    return full
+    from pyarrow.types import is_integer
+
+    from layerwise.store.tables import stacked
+
+    full = stacked(table[name], layers)
+    return np.nan_to_num(full).astype(np.int32) if is_integer(table[name].type.value_type) else full
 
 
 def _answers(table: "pa.Table") -> dict[str, list[Any]]:
     """Return what each question's answer is: one entry per question, null or empty where there is none."""
     found: dict[str, list[Any]] = {"texts": [], "ids": [], "deciding": []}
     for stored in table["answers"].to_pylist():
-        answers = [
-            Answer(each["text"], tuple(Token(**token) for token in each["tokens"]), each["deciding_index"])
-            for each in stored
-        ]
+        answers = stored_answers(stored)
         decided = [answer.deciding_token for answer in answers]
         found["texts"].append([answer.text for answer in answers])
         found["ids"].append(
