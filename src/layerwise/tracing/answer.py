@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from layerwise.questions.answers import Answer
+from layerwise.tracing.prepared import Prepared
 from layerwise.tracing.reading import Place, Reading
-from layerwise.tracing.request import Prepared
 from layerwise.tracing.trace import AnswerTrace
 
 

@@ -10,8 +10,8 @@ from layerwise.models.loading import LoadedModel
 from layerwise.models.residency import Resident
 from layerwise.tracing.float32 import Float32Check, check_against_float32
 from layerwise.tracing.identity import IdentityCheck, check_identity
+from layerwise.tracing.prepared import Prepared
 from layerwise.tracing.reading import Captured, Place
-from layerwise.tracing.request import Prepared
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch import Tensor
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
-from layerwise.tracing.request import Prepared
+from layerwise.tracing.prepared import Prepared
 from layerwise.types import Token, TokenProb
 
 

@@ -9,7 +9,8 @@ from layerwise.models.loading import LoadedModel, load_model
 from layerwise.readout.kernel import warm_up
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
-from layerwise.tracing.request import Request, prepare
+from layerwise.tracing.prepared import prepare
+from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.types import ModelInfo, Progress

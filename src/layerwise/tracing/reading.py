@@ -17,7 +17,7 @@ from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
 from layerwise.readout.statistics import Readout
 from layerwise.tracing.leaders import Follower
-from layerwise.tracing.request import Prepared
+from layerwise.tracing.prepared import Prepared
 from layerwise.tracing.trace import Leaders
 from layerwise.types import Progress
 

@@ -11,6 +11,7 @@ import numpy as np
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.questions.answers import Answer
+from layerwise.tracing.request import Request
 from layerwise.tracing.trace import MEASURES, AnswerTrace, Checks, Leaders, TokenTrace, Trace
 from layerwise.types import ModelInfo, Token, TokenProb
 
@@ -26,6 +27,7 @@ def to_json(trace: Trace) -> dict[str, Any]:
         "format": FORMAT,
         "model": trace.model.name,
         "prompt": trace.prompt,
+        "request": asdict(trace.request) if trace.request else None,
         "tokens": [asdict(token) for token in trace.tokens],
         "generated": [asdict(token) for token in trace.generated],
         "n_layers": trace.n_layers,
@@ -110,6 +112,7 @@ def from_json(data: dict[str, Any]) -> Trace:
 
     return Trace(
         model=ModelInfo(**data["provenance"]["model"]),
+        request=_request(data.get("request")),  # as with leaders
         prompt=data["prompt"],
         tokens=_tokens(data["tokens"]),
         generated=_tokens(data["generated"]),
@@ -139,6 +142,14 @@ def from_json(data: dict[str, Any]) -> Trace:
         checks=Checks(**data["checks"]),
         versions=data["provenance"]["versions"],
     )
+
+
+def _request(entry: dict[str, Any] | None) -> Request | None:
+    """Return what was asked for; texts that JSON holds as lists are tuples again."""
+    if entry is None:
+        return None
+    fields: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in entry.items()}
+    return Request(**fields)
 
 
 def _leaders(entries: list[dict[str, Any]]) -> Leaders:

@@ -12,6 +12,7 @@ from layerwise.errors import PromptError
 from layerwise.measures.milestones import Milestones, find_milestones
 from layerwise.questions.answers import Answer
 from layerwise.text import one_line
+from layerwise.tracing.request import Request
 from layerwise.types import ModelInfo, Token, TokenProb
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class Trace:
     """
 
     model: ModelInfo
+    request: Request | None
+    """What was asked for; None in files that were written before traces kept it."""
     prompt: str
     """As it was tokenised: with --chat, the whole rendered conversation."""
     tokens: tuple[Token, ...]

@@ -16,8 +16,9 @@ from layerwise.tracing.answer import join_answers
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.early import EarlyReader, OnLayer
 from layerwise.tracing.identity import IdentityCheck
+from layerwise.tracing.prepared import Prepared, prepare
 from layerwise.tracing.reading import Geometry, Place, Reading, Readings, capture_requests, read_requests
-from layerwise.tracing.request import Prepared, Request, prepare
+from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
 
@@ -141,6 +142,7 @@ def _join(
     led = {i for each in leaders or () for i in each.ids}
     return Trace(
         model=model.info,
+        request=item.request,
         prompt=item.text,
         tokens=tokenizer.tokens(item.ids),
         generated=tokenizer.tokens(item.generated),

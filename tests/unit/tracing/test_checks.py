@@ -14,8 +14,9 @@ from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.float32 import Float32Check, check_device, float32_states
 from layerwise.tracing.model import Model
+from layerwise.tracing.prepared import prepare
 from layerwise.tracing.reading import capture_requests
-from layerwise.tracing.request import Request, prepare
+from layerwise.tracing.request import Request
 
 PROMPT = "The capital of Germany is"
 

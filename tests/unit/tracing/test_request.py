@@ -1,7 +1,8 @@
 import pytest
 
 from layerwise.errors import PromptError
-from layerwise.tracing.request import Request, prepare
+from layerwise.tracing.prepared import prepare
+from layerwise.tracing.request import Request
 
 
 @pytest.fixture(scope="module")

@@ -70,6 +70,7 @@ def run_cli(text: str, folder: Path, shell: str = "bash") -> Trace:
         {"answer": (" Paris", " Berlin"), "track": (" the", " capital"), "positions": "all", "top_k": 3, "lens": "raw"},
         {"answer": " Berlin Germany", "alternatives": (" Berlin Paris",), "positions": "0,2"},
         {"generate": 3, "positions": "1"},
+        {"answer": " Berlin", "alternatives": (" Paris", " Rome"), "positions": "1:-1"},
         {"temperatures": (0.5, 2.0)},
     ],
 )
@@ -129,8 +130,13 @@ def test_what_no_command_can_say_has_none(tiny, load_family):
     assert recipes(tiny.trace(PROMPT))["cli"] is None
     assert "layerwise.load(hf_model, tokenizer=hf_tokenizer)" in python(tiny.trace(PROMPT))
     trace = load_family("qwen3").trace(PROMPT)
-    assert recipes(replace(trace, prompt="a\0b"))["cli"] is None
+    assert recipes(replace(trace, request=lw.Request("a\0b")))["cli"] is None
     assert recipes(load_family("qwen3").trace(PROMPT, temperatures=(0.5,)))["cli"] is None
+
+
+def test_of_a_trace_that_does_not_say_what_was_asked_for_there_is_none(load_family):
+    trace = replace(load_family("qwen3").trace(PROMPT), request=None)
+    assert recipes(trace) == {"python": None, "cli": None}
 
 
 def test_a_model_of_the_hub_is_named_with_its_commit(load_family):
