@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from .view_modules import viewer_modules
-from .view_pages import WORDS, changed, document, needs_chromium, tell
+from .view_pages import WORDS, changed, document, needs_chromium, tell, wait_for_state
 
 pytestmark = needs_chromium
 
@@ -320,6 +320,8 @@ def test_the_axis_can_be_logarithmic(open_view):
     page.get_by_role("button", name="Logarithmic axis").click()
     after = page.locator(".lw-curve-answer .lw-curve").get_attribute("d")
     assert before != after and "NaN" not in after
+    wait_for_state(page, log=True)
+    page.reload()
     page.get_by_role("button", name="Linear axis").click()
     assert page.locator(".lw-curve-answer .lw-curve").get_attribute("d") == before
 

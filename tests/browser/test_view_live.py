@@ -129,6 +129,7 @@ def test_layers_are_on_the_screen_while_later_ones_are_not_yet_computed(server, 
         expect(rows).to_have_count(layer + 1)
         expect(rows.first.locator("th")).to_have_text(str(layer))
         expect(rows.first.locator("td")).to_have_count(5)
+        assert rows.first.locator("td").first.evaluate("cell => cell.style.background").startswith("rgb(")
         stepped.go_on(1)
     assert page.locator(".lw-grid canvas").count() == 0 or not page.locator(".lw-grid canvas").is_visible()
     stepped.go_on()

@@ -1,9 +1,7 @@
 """The dataset view in a real browser: it shows what the document says, and a question's grid is one click away."""
 
 import copy
-import json
 import re
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from layerwise.view.document import FORMAT, packed, unpacked
 
-from .view_pages import needs_chromium, write_as_it_is
+from .view_pages import needs_chromium, state_of, wait_for_state, write_as_it_is
 
 pytestmark = needs_chromium
 
@@ -153,20 +151,6 @@ def part(page, name):
 
 def rows_of(page):
     return part(page, "Every question").locator("tbody tr")
-
-
-def state_of(page):
-    return json.loads(unquote(page.url.partition("#")[2]) or "{}")
-
-
-def wait_for_state(page, **wanted):
-    """The address follows what is chosen a moment later."""
-    for _ in range(100):
-        state = state_of(page)
-        if all(state.get(name) == value for name, value in wanted.items()):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"expected {wanted}, got {state_of(page)}")
 
 
 def test_claims_come_first_each_with_its_verdict_in_a_word(open_view, document):
@@ -336,8 +320,33 @@ def test_what_was_chosen_survives_a_reload(open_view, document):
     assert part(page, "Every question").get_by_label("known").input_value() == "yes"
 
 
+def test_what_the_charts_show_survives_a_reload(open_view, document):
+    page = open_view(document)
+    strips, curves = part(page, "Milestones by depth"), part(page, "Curves by depth")
+    strips.get_by_label("milestone").select_option(index=1)
+    curves.get_by_label("measure").select_option(label="entropy")
+    part(page, "Directions and wordings").get_by_label("shown").select_option(value="depth")
+    wait_for_state(page, curve="entropy_bits", matrix="depth")
+    before = [page.locator("h2").all_inner_texts(), part(page, "Directions and wordings").inner_text()]
+    page.reload()
+    page.wait_for_selector(".lw-study-table")
+    assert [page.locator("h2").all_inner_texts(), part(page, "Directions and wordings").inner_text()] == before
+    assert strips.get_by_label("milestone").evaluate("chooser => chooser.selectedIndex") == 1
+    assert curves.get_by_label("measure").input_value() == "entropy_bits"
+
+
 def test_a_state_of_another_study_does_no_harm(open_view, document):
-    page = open_view(document, state={"set": "gone", "sort": "-gone", "filter": 'known:" ("', "question": 10_000})
+    page = open_view(
+        document,
+        state={
+            "set": "gone",
+            "sort": "-gone",
+            "filter": 'known:" ("',
+            "question": 10_000,
+            "curve": "gone",
+            "milestone": "",
+        },
+    )
     assert page.locator(".lw-study-table").is_visible()
     assert page.get_by_label("set", exact=True).input_value() == ""
 
@@ -393,7 +402,6 @@ def test_a_question_without_layers_says_so(open_view, document):
     dot = page.locator('[data-row="3"]')
     dot.click(force=True)
     assert "its layers are not in this view" in page.locator(".lw-study-tip").inner_text()
-    page.wait_for_timeout(300)
     assert state_of(page) == {}
 
 

@@ -119,6 +119,16 @@ def state_of(page):
     return json.loads(unquote(page.evaluate("location.hash.slice(1)")) or "{}")
 
 
+def wait_for_state(page, **wanted):
+    """The address follows what is chosen a moment later."""
+    for _ in range(100):
+        state = state_of(page)
+        if all(state.get(name) == value for name, value in wanted.items()):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"expected {wanted}, got {state_of(page)}")
+
+
 def focused(page):
     return page.locator(FOCUSED).text_content()
 

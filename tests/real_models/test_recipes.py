@@ -17,9 +17,9 @@ def test_a_conversation_is_had_again(smollm, tmp_path, monkeypatch):
     )
     told = recipes(trace)
     names: dict = {}
-    exec(told["python"], names)
+    exec(str(told["python"]), names)
     assert names["trace"] == trace
-    [name, *arguments] = shlex.split(told["cli"])
+    [name, *arguments] = shlex.split(str(told["cli"]))
     assert name == "layerwise"
     app([*arguments[:1], "--json", str(tmp_path / "trace.json"), *arguments[1:]], standalone_mode=False)
     again = Trace.open(tmp_path / "trace.json")

@@ -8,7 +8,7 @@ import { element, tokenElement } from "../shared/text.js";
 
 /** The chart with its legend: `element` and `update()`. A click or an arrow key chooses a layer. */
 export function createChart(context) {
-  const chart = { context, slotsOf: createPinSlots(), log: false, drawn: "", width: 0, trace: null };
+  const chart = { context, slotsOf: createPinSlots(), drawn: "", width: 0, trace: null };
   chartBuild(chart);
   new ResizeObserver(([entry]) => {
     chart.width = Math.round(entry.contentRect.width);
@@ -23,12 +23,7 @@ function chartBuild(chart) {
   chart.scale = element("button", {
     class: "lw-chart-scale",
     attrs: { type: "button" },
-    on: {
-      click() {
-        chart.log = !chart.log;
-        chartUpdate(chart);
-      },
-    },
+    on: { click: () => chart.context.state.set({ log: !chart.context.state.get().log }) },
   });
   chart.reset = element("button", {
     text: "Default pins",
@@ -71,9 +66,9 @@ function chartBuild(chart) {
 
 function chartUpdate(chart) {
   const trace = chart.context.trace();
-  const { layer, place, pins, variants } = chart.context.state.get();
+  const { layer, place, pins, variants, log } = chart.context.state.get();
   if (!trace || !chart.width) return;
-  const wanted = JSON.stringify([place, pins, variants, chart.log, chart.width]);
+  const wanted = JSON.stringify([place, pins, variants, log, chart.width]);
   if (trace !== chart.trace || wanted !== chart.drawn) {
     chart.trace = trace;
     chart.drawn = wanted;
@@ -98,7 +93,7 @@ function chartDraw(chart, place, variants) {
     height,
     nLayers: trace.nLayers,
     series: chart.series,
-    log: chart.log,
+    log: state.log,
   });
   const reached = place === trace.promptPlace ? reachedMilestones(trace) : [];
   const drawing = drawCurves(chart.frame, chart.series, chart.slots, reached);
@@ -113,7 +108,7 @@ function chartDraw(chart, place, variants) {
     tokenElement(trace.tokens[position].text),
     ` (position ${position}), layer by layer`,
   );
-  chart.scale.textContent = chart.log ? "Linear axis" : "Logarithmic axis";
+  chart.scale.textContent = state.log ? "Linear axis" : "Logarithmic axis";
   chart.reset.hidden = state.pins === null;
   chartLegend(chart, place);
   chart.milestones.replaceChildren(...reached.map((one) => chartMilestone(chart, one)));

@@ -25,7 +25,7 @@ export function createLive(context, { base, token, choices }) {
   const server = liveServer({ base, token });
   const alert = element("p", { class: "lw-live-alert", attrs: { role: "alert" } });
   const progress = createLiveProgress();
-  const preview = createLivePreview();
+  const preview = createLivePreview(context);
   const past = createLiveHistory(context);
   let running = null;
 

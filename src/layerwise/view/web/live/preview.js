@@ -1,9 +1,10 @@
 // The layers that have arrived so far, before there is a whole trace to show: a small table that grows upwards.
 
+import { colourScale } from "../shared/scale.js";
 import { element, probability, tokenElement } from "../shared/text.js";
 
-/** A growing table of layers; `add(layer)` takes a message of the stream, `clear()` empties it. */
-export function createLivePreview() {
+/** A growing table of layers, in the grid's colours; `add(layer)` takes a message of the stream, `clear()` empties it. */
+export function createLivePreview(context) {
   const body = element("tbody");
   const caption = element("caption");
   const head = element("tr");
@@ -26,6 +27,7 @@ export function createLivePreview() {
 
   function add(layer) {
     const places = livePlaces(layer.positions.length);
+    const scale = colourScale({ low: 0, high: 1 }, context.dark());
     if (box.hidden || layer.index === 0) begin(layer, places);
     if (layer.index === 0) body.replaceChildren();
     caption.textContent = `Layer ${layer.index} of ${layer.n_layers} has arrived`;
@@ -34,7 +36,7 @@ export function createLivePreview() {
         "tr",
         {},
         element("th", { text: layer.index, attrs: { scope: "row" } }),
-        ...places.map((place) => liveCell(layer.top[place][0])),
+        ...places.map((place) => liveCell(layer.top[place][0], scale)),
       ),
     );
   }
@@ -55,13 +57,14 @@ function livePlaces(count) {
   return Array.from({ length: count - first }, (_, at) => first + at);
 }
 
-function liveCell(token) {
-  if (!token) return element("td");
+function liveCell(token, scale) {
+  const cell = element("td");
+  if (!token) return cell;
   const [, text, prob] = token;
-  return element(
-    "td",
-    {},
+  cell.append(
     tokenElement(text, { limit: 14 }),
-    element("span", { class: "lw-live-prob", text: ` ${probability(prob)}` }),
+    element("span", { text: ` ${probability(prob)}` }),
   );
+  if (prob !== null) Object.assign(cell.style, { background: scale.fill(prob), color: scale.ink(prob) });
+  return cell;
 }

@@ -50,10 +50,7 @@ class StudyParts {
   constructor(context, data, root) {
     this.context = context;
     this.data = data;
-    this.milestone = data.milestones[0];
     this.measures = studyMeasures(data);
-    this.measure = this.measures[0];
-    this.matrixOf = "known";
     this.tip = element("div", { class: "lw-tip lw-study-tip", attrs: { "aria-hidden": "true", hidden: true } });
     const show = (lines, at) => this.showTip(lines, at);
     this.strips = studyStrips({ open: (row) => this.open(row, this.strips), tip: show, announce: context.announce });
@@ -96,31 +93,22 @@ class StudyParts {
   }
 
   stripSection() {
-    const milestones = this.chooser("milestone", this.data.milestones.map(({ key, title }) => [key, title]), (value) => {
-      this.milestone = this.data.milestones.find(({ key }) => key === value);
-      this.update();
-    });
+    this.milestone = this.chooser("milestone", this.data.milestones.map(({ key, title }) => [key, title]), (milestone) => this.context.state.set({ milestone }));
     this.stripHint = element("p", { class: "lw-study-hint" });
-    return this.section("Milestones by depth", [milestones.field], this.stripHint, this.strips.element);
+    return this.section("Milestones by depth", [this.milestone.field], this.stripHint, this.strips.element);
   }
 
   curveSection() {
     if (!this.data.curves.length) return null;
-    const measures = this.chooser("measure", this.measures.map(({ key, title }) => [key, title]), (value) => {
-      this.measure = this.measures.find(({ key }) => key === value);
-      this.update();
-    });
+    this.curve = this.chooser("measure", this.measures.map(({ key, title }) => [key, title]), (curve) => this.context.state.set({ curve }));
     const hint = "Median over items with a known answer, with its 95 % interval, layer by layer.";
-    return this.section("Curves by depth", [measures.field], element("p", { class: "lw-study-hint", text: hint }), this.curves);
+    return this.section("Curves by depth", [this.curve.field], element("p", { class: "lw-study-hint", text: hint }), this.curves);
   }
 
   matrixSection() {
-    const shown = this.chooser("shown", [["known", "share known"], ["depth", "depth of the milestone chosen above"]], (value) => {
-      this.matrixOf = value;
-      this.update();
-    });
+    this.shown = this.chooser("shown", [["known", "share known"], ["depth", "depth of the milestone chosen above"]], (matrix) => this.context.state.set({ matrix }));
     const hint = "The same facts, asked in other directions and wordings. A number leads to its questions.";
-    return this.section("Directions and wordings", [shown.field], element("p", { class: "lw-study-hint", text: hint }), this.matrix);
+    return this.section("Directions and wordings", [this.shown.field], element("p", { class: "lw-study-hint", text: hint }), this.matrix);
   }
 
   tableSection() {
@@ -149,32 +137,41 @@ class StudyParts {
   }
 
   update() {
-    const { set, filter, sort, question } = this.context.state.get();
-    const known = this.data.sets.includes(set) ? set : null;
-    const drawn = JSON.stringify([known, this.milestone?.key, this.measure?.key, this.matrixOf, question]);
-    this.set.select.value = known === null ? "" : String(this.data.sets.indexOf(known) + 1);
+    const { set, filter, sort, question, milestone, curve, matrix } = this.context.state.get();
+    const shown = {
+      set: this.data.sets.includes(set) ? set : null,
+      milestone: this.data.milestones.find(({ key }) => key === milestone) ?? this.data.milestones[0],
+      measure: this.measures.find(({ key }) => key === curve) ?? this.measures[0],
+      of: matrix,
+      question,
+    };
+    const drawn = JSON.stringify(shown);
     if (drawn !== this.drawn) {
       this.drawn = drawn;
-      this.drawCharts(known, question);
+      this.set.select.value = shown.set === null ? "" : String(this.data.sets.indexOf(shown.set) + 1);
+      this.milestone.select.value = shown.milestone?.key;
+      if (this.curve) this.curve.select.value = shown.measure?.key;
+      this.shown.select.value = matrix;
+      this.drawCharts(shown);
     }
-    this.table.draw({ set: known, filter, sort, chosen: question });
+    this.table.draw({ set: shown.set, filter, sort, chosen: question });
     if (this.words.value !== filter) this.words.value = filter;
     this.known.select.value = studyTermOf(filter, "known") ?? "";
     this.model.select.value = this.data.models.find((model) => model === studyTermOf(filter, "model")) ?? "";
     if (this.left) this.comeBack();
   }
 
-  drawCharts(set, question) {
-    if (this.milestone) {
-      studyHeading(this.strips.element, `Where in depth ${this.milestone.title}`);
-      this.stripHint.textContent = `${studyCapital(this.milestone.help)}. Each dot is a question, filled where its answer is known: click it for its layers. Line and band: median over items with a known answer, and its 95 % interval.`;
-      this.strips.draw({ data: this.data, milestone: this.milestone, set, chosen: question });
+  drawCharts({ set, milestone, measure, of, question }) {
+    if (milestone) {
+      studyHeading(this.strips.element, `Where in depth ${milestone.title}`);
+      this.stripHint.textContent = `${studyCapital(milestone.help)}. Each dot is a question, filled where its answer is known: click it for its layers. Line and band: median over items with a known answer, and its 95 % interval.`;
+      this.strips.draw({ data: this.data, milestone, set, chosen: question });
     }
-    if (this.measure) {
-      studyHeading(this.curves, `${studyCapital(this.measure.title)} by depth`);
-      this.curves.replaceChildren(studyCurves(this.data, this.measure, set, (lines, at) => this.showTip(lines, at)));
+    if (measure) {
+      studyHeading(this.curves, `${studyCapital(measure.title)} by depth`);
+      this.curves.replaceChildren(studyCurves(this.data, measure, set, (lines, at) => this.showTip(lines, at)));
     }
-    const matrix = studyMatrix(this.data, { set, milestone: this.milestone, of: this.matrixOf, choose: (cell) => this.choose(cell) });
+    const matrix = studyMatrix(this.data, { set, milestone, of, choose: (cell) => this.choose(cell) });
     this.matrixPart.hidden = matrix === null;
     this.matrix.replaceChildren(...(matrix ? [matrix] : []));
   }
