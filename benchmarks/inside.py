@@ -15,7 +15,7 @@ from layerwise.models import compiled_product, product
 from layerwise.models.weights.stored import StoredTensor
 from layerwise.readout import compiled_statistics, statistics
 from layerwise.readout.kernel import read_out
-from layerwise.readout.statistics import Readout, Wanted
+from layerwise.readout.wanted import Readout, Wanted
 
 
 def hf_model(model: lw.Model) -> Any:

@@ -11,19 +11,16 @@ import io
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
+from layerwise.errors import UnsupportedModelError
 from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
 from layerwise.models.quiet import quiet_transformers
-from layerwise.models.weights.gguf_header import GgufHeader, read_gguf_header
-from layerwise.models.weights.stored import StoredTensor
-from layerwise.text import harmless, one_line
+from layerwise.models.weights.gguf_files import GgufModel, alone
+from layerwise.text import harmless
 from layerwise.types import Progress
 
 FORMAT = 3
@@ -32,75 +29,6 @@ FORMAT = 3
 _RECORD = "layerwise.json"
 
 _TOKENIZER_SETTINGS = ("bos_token", "eos_token", "unk_token", "pad_token", "mask_token", "model_max_length")
-
-_PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
-
-
-@dataclass(frozen=True)
-class GgufModel:
-    """One GGUF file, or all parts of a split one."""
-
-    files: tuple[Path, ...]
-    """The first has the metadata."""
-    header: GgufHeader
-    """The first file's."""
-    tensors: dict[str, StoredTensor]
-    """Of all files, by ggml's name."""
-
-
-def open_gguf(gguf_file: Path) -> GgufModel:
-    """Return what a GGUF file, or any part of a split one, says about the model.
-
-    Raises:
-        CorruptFileError: a file is not GGUF, damaged or cut short, or a part is missing.
-        ModelError: a file cannot be read.
-    """
-    try:
-        header = read_gguf_header(gguf_file)
-        count = header.metadata.get("split.count", 1)
-        if count == 1:
-            _expect_architecture(gguf_file, header)
-            return GgufModel((gguf_file,), header, {tensor.name: tensor for tensor in header.tensors})
-        files = _parts(gguf_file, count)
-        headers = [read_gguf_header(file) for file in files]
-    except OSError as error:
-        raise ModelError(f"{harmless(str(gguf_file))} cannot be read: {error.strerror}.") from error
-    _expect_architecture(files[0], headers[0])
-    tensors = {tensor.name: tensor for each in headers for tensor in each.tensors}
-    promised = headers[0].metadata.get("split.tensors.count", len(tensors))
-    if len(tensors) != promised:
-        raise CorruptFileError(
-            f"The {count} parts of {harmless(gguf_file.name)} hold {len(tensors)} tensors, and "
-            f"{one_line(str(promised))} were promised: they don't belong together. Download all parts again."
-        )
-    return GgufModel(files, headers[0], tensors)
-
-
-def _expect_architecture(gguf_file: Path, header: GgufHeader) -> None:
-    if not isinstance(header.metadata.get("general.architecture"), str):
-        raise CorruptFileError(
-            f"{harmless(str(gguf_file))} is not a whole GGUF model: it doesn't name its general.architecture. Download "
-            "it again."
-        )
-
-
-def _parts(gguf_file: Path, count: Any) -> tuple[Path, ...]:
-    """Return the files of a split model, which llama.cpp names NAME-00001-of-00003.gguf and so on."""
-    named = _PART.fullmatch(gguf_file.name)
-    if not isinstance(count, int) or count < 1 or not named or int(named["count"]) != count:
-        raise CorruptFileError(
-            f"{harmless(gguf_file.name)} is one of {one_line(str(count))} parts of a model, and its name does not say "
-            "which: expected NAME-00001-of-0000N.gguf. Give the parts the names that they were published under."
-        )
-    files = tuple(
-        gguf_file.with_name(f"{named['stem']}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)
-    )
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise CorruptFileError(
-            f"{harmless(missing[0])} is missing: the model is split into {count} parts, and {len(missing)} of them are "
-            f"not in {harmless(str(gguf_file.parent))}. Put all parts into one folder."
-        )
-    return files
 
 
 def prepare(gguf: GgufModel, progress: Progress | None = None) -> Path:
@@ -213,15 +141,6 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
         with _system_errors():
             tokenizer.save_pretrained(folder)
         return json.loads(json.dumps(settings, default=str))
-
-
-@contextlib.contextmanager
-def alone(gguf_file: Path) -> Iterator[Path]:
-    """Yield a link to a GGUF file in a folder of its own: transformers prefers what else lies beside one."""
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "model.gguf"
-        link.symlink_to(gguf_file.resolve())
-        yield link
 
 
 @contextlib.contextmanager

@@ -40,6 +40,7 @@ from layerwise.models.random_weights import draw_model, round_and_move
 from layerwise.models.residency import Residency, Resident
 from layerwise.models.tokens import Tokenizer
 from layerwise.models.weights.gguf import GgufWeights, only_transformers_reads, read_by_transformers
+from layerwise.models.weights.gguf_files import GgufModel
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.weights import Weights
 from layerwise.text import harmless
@@ -328,7 +329,7 @@ def _model_of(checkpoint: Checkpoint, make: Callable[..., Any], dtype: torch.dty
         return make(config, dtype, trust_remote_code=trust)
 
 
-def _gguf_weights(checkpoint: Checkpoint, opened: gguf.GgufModel, hf_model: Any) -> GgufWeights:
+def _gguf_weights(checkpoint: Checkpoint, opened: GgufModel, hf_model: Any) -> GgufWeights:
     """Return what reads a GGUF checkpoint's weights for a model, whose positions are stretched as the file says."""
     settings = gguf.settings_of(checkpoint.folder)
     weights = GgufWeights(checkpoint.facts.tensors, opened.header, settings, hf_model)

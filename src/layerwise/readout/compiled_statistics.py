@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from layerwise.compiled import REASSOCIATED, run_in_threads
-from layerwise.readout.statistics import BITS, Readout, Wanted
+from layerwise.readout.wanted import BITS, Readout, Wanted
 
 _BLOCK = 64
 """Width of the blocks whose maxima tell where large logits are."""

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from layerwise.models.device import free_memory
 from layerwise.models.head import Head
-from layerwise.readout.statistics import Readout, Wanted, read_logits
+from layerwise.readout.statistics import read_logits
+from layerwise.readout.wanted import Readout, Wanted
 from layerwise.types import Progress
 
 Look = Callable[[slice, Float[Tensor, "some_groups row token"], Readout], None]

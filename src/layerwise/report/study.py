@@ -11,6 +11,7 @@ from layerwise.files import write_text_whole
 from layerwise.report.findings import Finding, findings
 from layerwise.report.material import stored_answers
 from layerwise.report.overview import OWN_TITLE, Overview
+from layerwise.report.prompts import write_prompt_report
 from layerwise.report.rendering import environment, plain, prose
 from layerwise.report.statements import statements
 from layerwise.report.study_figures import study_charts
@@ -46,9 +47,7 @@ def write_study_report(run: Run, folder: Path) -> Path:
         write_text_whole(folder / path, text)
     own = findings(overview.own) if overview.own else []
     if overview.own and own:
-        from layerwise.report.markdown import write_report  # late: it imports this file
-
-        text = write_report(overview.own, folder / OWN).read_text(encoding="utf-8")
+        text = write_prompt_report(overview.own, folder / OWN).read_text(encoding="utf-8")
         pages[f"{OWN}/report.md"] = (OWN_TITLE, text)
     report = folder / "report.md"
     text = _report(overview, drawn, paths, own)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.readout.statistics import Readout
+from layerwise.readout.wanted import Readout
 from layerwise.tracing.trace import Leaders
 
 

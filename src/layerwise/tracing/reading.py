@@ -15,7 +15,7 @@ from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
-from layerwise.readout.statistics import Readout
+from layerwise.readout.wanted import Readout
 from layerwise.tracing.leaders import Follower
 from layerwise.tracing.prepared import Prepared
 from layerwise.tracing.trace import Leaders

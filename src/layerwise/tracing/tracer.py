@@ -11,7 +11,8 @@ import numpy as np
 from layerwise import compiled
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.lenses import lens_named
-from layerwise.readout.statistics import Wanted, read_logits
+from layerwise.readout.statistics import read_logits
+from layerwise.readout.wanted import Wanted
 from layerwise.tracing.answer import join_answers
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.early import EarlyReader, OnLayer

@@ -16,9 +16,10 @@ from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
 from layerwise.files import sha256_of
 from layerwise.models import device, gguf, loading
 from layerwise.models.checkpoint import locate
-from layerwise.models.gguf import open_gguf, prepare
+from layerwise.models.gguf import prepare
 from layerwise.models.names import resolve
 from layerwise.models.weights.gguf import only_transformers_reads, read_by_transformers
+from layerwise.models.weights.gguf_files import open_gguf
 from layerwise.models.weights.gguf_header import read_gguf_header
 
 try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from layerwise.readout.statistics import Readout, Wanted
+from layerwise.readout.wanted import Readout, Wanted
 
 pytest.importorskip("numba", reason="numba is not installed here")
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from layerwise.readout.statistics import Readout, Wanted, exact_top_k, log_sum_exp, read_logits
+from layerwise.readout.statistics import exact_top_k, log_sum_exp, read_logits
+from layerwise.readout.wanted import Readout, Wanted
 
 INF, NAN = math.inf, math.nan
 LEAST, MOST = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max

@@ -8,8 +8,9 @@ import layerwise as lw
 from layerwise.errors import StoreError
 from layerwise.report.findings import findings, sentence
 from layerwise.report.limits import limits
-from layerwise.report.markdown import slug, write_report
+from layerwise.report.markdown import write_report
 from layerwise.report.material import Material
+from layerwise.report.prompts import slug
 from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.text import probability, visible
