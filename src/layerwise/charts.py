@@ -132,11 +132,19 @@ def _styled(chart: AnyChart) -> AnyChart:
 
 
 def bands(
-    frame: pd.DataFrame, *, facet: str, colour: str, x_title: str, y_title: str, title: str, columns: int = 3
+    frame: pd.DataFrame,
+    *,
+    facet: str,
+    colour: str,
+    x_title: str,
+    y_title: str,
+    title: str,
+    columns: int = 3,
+    size: tuple[int, int] = (200, 130),
 ) -> AnyChart:
     """Return small multiples, one per value of `facet`: a line per value of `colour` with its interval as a band.
 
-    Columns: depth, value, low, high, and those two.
+    Columns: depth, value, low, high, and those two. `size` is a panel's width and height, in pixels.
     """
     base = alt.Chart(frame).encode(
         x=alt.X("depth:Q", title=x_title, axis=alt.Axis(format="~g")),
@@ -155,13 +163,20 @@ def bands(
         y=alt.Y("value:Q", title=y_title),
         tooltip=[colour, facet, alt.Tooltip("depth:Q", format=".2f"), alt.Tooltip("value:Q", format=".3f"), "n"],
     )
-    layered: Any = alt.layer(band, line).properties(width=200, height=130)
+    layered: Any = alt.layer(band, line).properties(width=size[0], height=size[1])
     chart = layered.facet(facet=alt.Facet(f"{facet}:N", title=None, sort=None), columns=columns)
     return _styled(chart.properties(title=alt.TitleParams(title, anchor="start")))
 
 
 def intervals(
-    frame: pd.DataFrame, *, y: str, colour: str, x_title: str, title: str, x_domain: tuple[float, float] | None = None
+    frame: pd.DataFrame,
+    *,
+    y: str,
+    colour: str,
+    x_title: str,
+    title: str,
+    x_domain: tuple[float, float] | None = None,
+    zero_line: bool = False,
 ) -> AnyChart:
     """Return a point with its interval for each value of `y` and `colour`. Columns: value, low, high, and those two."""
     scale = alt.Scale(domain=x_domain) if x_domain else alt.Scale(zero=False)
@@ -175,5 +190,7 @@ def intervals(
         x=alt.X("value:Q", title=x_title, scale=scale),
         tooltip=[y, colour, *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("value", "low", "high")), "n"],
     )
-    chart: Any = alt.layer(rule, point).properties(width=420, height=alt.Step(16))
+    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color="#444444", strokeDash=[4, 3]).encode(x="zero:Q")
+    layers = (rule, point, zero) if zero_line else (rule, point)
+    chart: Any = alt.layer(*layers).properties(width=420, height=alt.Step(16))
     return _styled(chart.properties(title=alt.TitleParams(title, anchor="start")))

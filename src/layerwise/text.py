@@ -49,6 +49,11 @@ def probability(value: float) -> str:
     return "<0.001" if 0 < value < 0.0005 else f"{value:.3f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 test``, ``1,200 tests``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _shown(text: str, limit: int, substitutes: dict[str, str]) -> str:
     shown = "".join(_printable(character, substitutes) for character in text[: limit + 1])
     return shown if len(text) <= limit else shown[:limit] + "…"

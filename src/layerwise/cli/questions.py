@@ -17,6 +17,7 @@ from layerwise.cli.console import (
     results_console,
     say_note,
 )
+from layerwise.text import counted, harmless, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,14 +107,13 @@ def validate(
     from layerwise.questions.question import hints
     from layerwise.questions.sets import open_set
     from layerwise.studies.study import is_study, read_study
-    from layerwise.text import harmless, one_line
 
     path = Path(file)
     questions = read_study(path).questions if is_study(path) else open_set(file).questions
     print(f"{harmless(file)}: {_summary(questions)}")
     if alone := sum(not question.alternatives for question in questions):
         print(
-            f"{_count(alone, 'question')} without alternatives: there the first token of an answer decides, and no "
+            f"{counted(alone, 'question')} without alternatives: there the first token of an answer decides, and no "
             "wrong answer is read as a control. A group, or a column of alternatives, gives them."
         )
     for hint in hints(questions):
@@ -154,26 +154,24 @@ def validate(
 def _summary(questions: "Sequence[Question]") -> str:
     """Return how much there is; of directions and wordings what has a name, and how many questions have none."""
     items = len({(question.set, question.item) for question in questions})
-    counts = [_count(items, "item"), _count(len(questions), "question")]
+    counts = [counted(items, "item"), counted(len(questions), "question")]
     for what, names in (
         ("direction", [question.direction for question in questions]),
         ("wording", [(question.direction, question.wording) if question.wording else "" for question in questions]),
     ):
         named, without = len({*names} - {""}), names.count("")
         if named:
-            counts.append(_count(named, what) + (f" ({_count(without, 'question')} without one)" if without else ""))
+            counts.append(counted(named, what) + (f" ({counted(without, 'question')} without one)" if without else ""))
     return ", ".join(counts)
 
 
 def _print_facts(opened: "QuestionSet") -> None:
     from rich.text import Text
 
-    from layerwise.text import harmless, one_line
-
     console = results_console()
     console.print(Text(one_line(f"{opened.name}, version {opened.version}: {opened.title}"), "bold"))
     console.print(
-        f"{_count(len(opened.items), 'item')}, {_count(len(opened.questions), 'question')}, sum {opened.sum[:12]}"
+        f"{counted(len(opened.items), 'item')}, {counted(len(opened.questions), 'question')}, sum {opened.sum[:12]}"
     )
     for text in (opened.description, f"Source: {opened.source}"):
         if text:
@@ -184,8 +182,6 @@ def _print_facts(opened: "QuestionSet") -> None:
 def _print_wordings(opened: "QuestionSet") -> None:
     """Print a wording as its first question has it."""
     from rich.text import Text
-
-    from layerwise.text import one_line
 
     console = results_console()
     first = {}
@@ -203,8 +199,6 @@ def _print_examples(opened: "QuestionSet", items: int) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
-
-    from layerwise.text import one_line
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("item", "group", "prompt", "answers", "alternatives"):
@@ -236,10 +230,6 @@ def _as_json(opened: "QuestionSet") -> str:
 def _wordings(opened: "QuestionSet") -> int:
     """Return how many wordings there are, over all directions."""
     return len({(question.direction, question.wording) for question in opened.questions})
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _forms(texts: tuple[str, ...]) -> str:

@@ -6,7 +6,7 @@ import jinja2
 import pandas as pd
 
 from layerwise.measures.statistics import Estimate
-from layerwise.text import for_markdown, harmless, probability, visible
+from layerwise.text import counted, for_markdown, harmless, probability, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -68,11 +68,6 @@ def depth(found: Estimate | None) -> str:
         return "never"
     value, low, high = ("never" if each > 1 else f"{each:.2f}" for each in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]".replace(" ", _NO_BREAK)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 test``, ``1,200 tests``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def plain(text: str) -> str:

@@ -1,9 +1,7 @@
 """The figures of a report about question sets, from the run's numbers."""
 
 import math
-from typing import Any
 
-import altair as alt
 import pandas as pd
 
 from layerwise import charts
@@ -41,17 +39,15 @@ def study_charts(overview: Overview) -> dict[str, AnyChart]:
         x_domain=(0, 1.1),
     )
     gaps = [(one_line(gap.set), gap.model, gap.gap) for gap in overview.gaps if gap.lens == overview.lens]
-    drawn |= {
-        name: _with_zero(chart)
-        for name, chart in _intervals(
-            "calibration-gap",
-            gaps,
-            y="set",
-            x_title="inner minus final probability of the answer",
-            title="Is an inner layer surer than the output?",
-            x_domain=_around_zero([found for *_, found in gaps if found]),
-        ).items()
-    }
+    drawn |= _intervals(
+        "calibration-gap",
+        gaps,
+        y="set",
+        x_title="inner minus final probability of the answer",
+        title="Is an inner layer surer than the output?",
+        x_domain=_around_zero([found for *_, found in gaps if found]),
+        zero_line=True,
+    )
     if overview.fits:
         fitted = pd.DataFrame([vars(fit) | {"model": one_line(fit.model)} for fit in overview.fits])
         drawn["temperature"] = charts.lines(
@@ -74,6 +70,7 @@ def _intervals(
     x_title: str,
     title: str,
     x_domain: tuple[float, float],
+    zero_line: bool = False,
 ) -> dict[str, AnyChart]:
     """Return a chart by its name, of (row, model, estimate) that could be estimated; nothing where none could."""
     ends = ("value", "low", "high")
@@ -84,7 +81,15 @@ def _intervals(
     ]
     if not shown:
         return {}
-    chart = charts.intervals(pd.DataFrame(shown), y=y, colour="model", x_title=x_title, title=title, x_domain=x_domain)
+    chart = charts.intervals(
+        pd.DataFrame(shown),
+        y=y,
+        colour="model",
+        x_title=x_title,
+        title=title,
+        x_domain=x_domain,
+        zero_line=zero_line,
+    )
     return {name: chart}
 
 
@@ -96,7 +101,8 @@ def _by_depth(points: pd.DataFrame) -> AnyChart:
     """Return the answer's probability by depth, a panel per set; few panels take the room of many."""
     named = points.assign(**{name: points[name].map(one_line) for name in ("set", "model")})
     panels = min(_COLUMNS, len(set(named["set"])))
-    chart: Any = charts.bands(
+    room = {} if panels == _COLUMNS else {"size": (_ROOM // panels, 220)}
+    return charts.bands(
         named,
         facet="set",
         colour="model",
@@ -104,21 +110,11 @@ def _by_depth(points: pd.DataFrame) -> AnyChart:
         y_title="p(answer)",
         title="Probability of known answers by depth: median over items, 95 % interval",
         columns=panels,
+        **room,
     )
-    if panels < _COLUMNS:
-        chart.spec.width = _ROOM // panels
-        chart.spec.height = 220
-    return chart
 
 
 def _around_zero(found: list[Estimate]) -> tuple[float, float]:
     """Return a range in whole fifths, at which the axis has its labels, that holds all intervals and 0."""
     low, high = min([0.0, *(each.low for each in found)]), max([0.0, *(each.high for each in found)])
     return min(-0.2, math.floor(5 * low) / 5), max(0.2, math.ceil(5 * high) / 5)
-
-
-def _with_zero(chart: AnyChart) -> AnyChart:
-    """Return a chart of intervals with a line at 0."""
-    line = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color="#444444", strokeDash=[4, 3]).encode(x="zero:Q")
-    layered: Any = chart
-    return layered + line

@@ -1,7 +1,6 @@
 """A report as one HTML file: its Markdown, with its pictures as charts that answer the mouse, offline."""
 
 import base64
-import hashlib
 import html
 import json
 import re
@@ -9,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from layerwise.charts import AnyChart
+from layerwise.policy import only_script
 
 _PICTURE = re.compile(r'<img src="(?P<path>[^"]+)" alt="(?P<alt>[^"]*)" />')
 _PAGE_LINK = re.compile(r'href="(?P<path>[^"#:]+\.md)"')
@@ -68,12 +68,11 @@ def web_page(
 
     body = _PICTURE.sub(place, body)
     script = _script(drawn)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
         # Nothing is fetched, and no script runs but the one below.
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY} script-src \'sha256-{digest}\'">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY} {only_script(script)}">\n'
         f"<style>{_STYLE}</style></head><body>\n{body}\n"
         f'<script type="module">{script}</script>\n</body></html>\n'
     )

@@ -1,13 +1,12 @@
 """A view as one HTML file: nothing is fetched, and no script runs but the view's own."""
 
-import base64
-import hashlib
 from functools import cache
 from html import escape
 from pathlib import Path
 
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
+from layerwise.policy import only_script
 from layerwise.view.document import Json, document_json
 from layerwise.view.module import module_text, style_text
 from layerwise.view.still import still_html
@@ -68,8 +67,7 @@ def _script() -> str:
 @cache
 def _policy() -> str:
     """Return the content-security policy: the page's own script by its hash, pictures that it draws, nothing else."""
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; {only_script(_script())}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )

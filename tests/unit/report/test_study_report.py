@@ -24,12 +24,12 @@ from layerwise.report import study as study_report
 from layerwise.report import study_figures
 from layerwise.report.markdown import write_report
 from layerwise.report.overview import Overview
-from layerwise.report.rendering import counted, depth, interval, percent
+from layerwise.report.rendering import depth, interval, percent
 from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
 from layerwise.store.recording import record
 from layerwise.studies.claims import Claim
 from layerwise.studies.study import plan_study
-from layerwise.text import visible
+from layerwise.text import counted, visible
 
 PLACES = ["Germany", "France", "Italy", "the city", "the river", "New York", "the castle", "Rome", "Paris", "a king"]
 WORDINGS = {"statement": "The capital of {} is a", "question": "Question: What is the capital of {}? Answer:"}
@@ -395,9 +395,9 @@ def test_the_axis_of_gaps_holds_zero_and_shows_it():
     assert study_figures._around_zero(below) == (-0.8, 0.2)
     assert study_figures._around_zero([]) == (-0.2, 0.2)
     [chart] = study_figures._intervals(
-        "g", [("s", "m", below[0])], y="set", x_title="x", title="t", x_domain=(-0.8, 0.1)
+        "g", [("s", "m", below[0])], y="set", x_title="x", title="t", x_domain=(-0.8, 0.1), zero_line=True
     ).values()
-    spec = study_figures._with_zero(chart).to_dict()
+    spec = chart.to_dict()
     assert [layer["mark"]["type"] for layer in spec["layer"]] == ["rule", "point", "rule"]
     assert spec["layer"][0]["encoding"]["x"]["scale"]["domain"] == [-0.8, 0.1]
 

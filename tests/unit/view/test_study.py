@@ -15,10 +15,10 @@ from layerwise.report.overview import Overview
 from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.tracing.trace import MEASURES
-from layerwise.view import study_details
 from layerwise.view.document import document_json, unpacked, view_document
-from layerwise.view.study import study_of
-from layerwise.view.study_asked import MILESTONES
+from layerwise.view.study import details
+from layerwise.view.study.asked import MILESTONES
+from layerwise.view.study.document import study_of
 
 PLACES = ["Germany", "France", "Italy", "the city", "Rome", "Paris"]
 WORDINGS = {"statement": "The capital of {} is a", "question": "Question: What is the capital of {}? Answer:"}
@@ -261,7 +261,7 @@ def test_what_does_not_fit_is_left_out_and_said(run, study, share, monkeypatch):
         )
 
     room = int(share * size(study))
-    monkeypatch.setattr(study_details, "ROOM", room)
+    monkeypatch.setattr(details, "ROOM", room)
     less = study_of(run)
     assert less["notes"]
     questions = len(study["questions"]["id"])

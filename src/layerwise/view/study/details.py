@@ -9,7 +9,7 @@ import numpy as np
 from layerwise.report.material import stored_answers
 from layerwise.tracing.trace import Checks
 from layerwise.view.document import packed
-from layerwise.view.study_asked import ANSWER_CURVES, CHECKS, MEASURES, Asked
+from layerwise.view.study.asked import ANSWER_CURVES, CHECKS, MEASURES, Asked
 from layerwise.view.trust import trust
 
 if TYPE_CHECKING:

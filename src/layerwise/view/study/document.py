@@ -9,9 +9,9 @@ from layerwise.analysis.summary import Cell
 from layerwise.measures.statistics import Estimate
 from layerwise.report.overview import Overview
 from layerwise.store.run import Run
-from layerwise.view.study_asked import Asked, asked_of, question_columns
-from layerwise.view.study_curves import curves_of
-from layerwise.view.study_details import details_of
+from layerwise.view.study.asked import Asked, asked_of, question_columns
+from layerwise.view.study.curves import curves_of
+from layerwise.view.study.details import details_of
 
 _BECAUSE = {
     "supported": "the whole 95 % interval lies among the values claimed",
@@ -28,7 +28,7 @@ def study_of(run: Run) -> dict[str, Any]:
     controls are left out where there is another model. Questions of the study's own, which are in no set, have
     their rows and their layers too, and no part in any estimate.
 
-    The layers of a large run do not all fit: `study_details` says what is left out, and so do `notes`.
+    The layers of a large run do not all fit: `view.study.details` says what is left out, and so do `notes`.
     """
     overview = Overview(run)
     asked = asked_of(overview)
