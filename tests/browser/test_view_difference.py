@@ -182,6 +182,14 @@ def test_the_answers_are_compared_only_behind_both_prompts(modules, open_view):
     assert "answer" not in page.locator(".lw-detail-table", has_text="Followed").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(-0.3, "−30 %"), (-0.99999, "<−99.9 %"), (-0.00001, ">−0.01 %"), (0.99999, ">99.9 %"), (0, "0 %")],
+)
+def test_a_negative_probability_keeps_the_sense_of_its_bound(modules, value, said):
+    assert modules.call("return m.quantity(value, 'probability');", "shared/text", value=value) == said
+
+
 def test_layers_are_matched_by_number_or_else_by_depth(modules):
     layers = "return Array.from({ length: d.nLayers + 1 }, (_, layer) => d.otherLayer(layer));"
     assert difference(modules, tell(12), tell(12, seed=3), layers) == list(range(13))

@@ -9,7 +9,8 @@ from axe_playwright_python.sync_playwright import Axe
 
 from layerwise.view.document import FORMAT, packed, unpacked
 
-from .view_pages import needs_chromium, state_of, wait_for_state, write_as_it_is
+from .view_pages import document as document_of
+from .view_pages import needs_chromium, state_of, tell, wait_for_state, write_as_it_is
 
 pytestmark = needs_chromium
 
@@ -287,6 +288,33 @@ def test_a_row_opens_its_question_with_the_mouse_and_with_the_keyboard(open_view
     page.keyboard.press("Enter")
     wait_for_state(page, question=2)
     assert page.locator(".lw-headline").is_visible()
+
+
+def test_an_answer_beyond_the_stored_list_is_drawn_as_it_was_read(open_view):
+    """Its curve is stored by itself; only other tokens are bounded by the last of the list."""
+    whole = study_document()
+    for detail in whole["study"]["details"]:
+        for name in ("top_ids", "top_logprobs"):
+            detail[name] = packed(unpacked(detail[name])[..., :1])
+    page = open_view(whole, state={"question": 3, "tab": "trace"})
+    assert page.locator(".lw-curve-answer .lw-limit-line").get_attribute("d") == ""
+    assert page.locator(".lw-limit-line").count() > 1, "others are there"
+
+
+def test_a_depth_beyond_the_last_layer_is_never(open_view):
+    whole = study_document()
+    whole["study"]["claims"][0] |= {"in_depths": True, "value": 0.8, "high": 1.05}
+    page = open_view(whole)
+    assert "0.80 [0.75, never]" in page.locator(".lw-study-verdict").first.inner_text()
+
+
+def test_a_question_has_no_trace_to_choose(open_view):
+    whole = study_document() | {"traces": document_of(tell(), tell(seed=3))["traces"]}
+    page = open_view(whole, state={"question": 3, "tab": "trace"})
+    assert not page.get_by_label("Trace", exact=True).is_visible()
+    assert not page.get_by_label("Compare with").is_visible()
+    page = open_view(whole, state={"tab": "trace"})
+    assert page.get_by_label("Compare with").is_visible()
 
 
 def test_a_matrix_cell_leads_to_its_questions(open_view, document):

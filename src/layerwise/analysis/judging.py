@@ -39,8 +39,17 @@ class Judgement:
         """The verdict in a line, for the terminal."""
         found = self.missing
         if (e := self.estimate) is not None:
-            found = f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}], {e.n} items"
+            value, low, high = (self._shown(end) for end in (e.value, e.low, e.high))
+            found = f"{value} [{low}, {high}], {e.n} items"
         return f"{one_line(self.model)}, “{one_line(self.claim.sentence)}”: {self.verdict} ({found})"
+
+    @property
+    def in_depths(self) -> bool:
+        """Whether values of the estimate are depths, of which one beyond 1 is never reached."""
+        return self.claim.estimator in _DEPTHS
+
+    def _shown(self, value: float) -> str:
+        return "never" if self.in_depths and value > 1 else f"{value:.3f}"
 
 
 def judge(claim: Claim, by_lens: Mapping[str, Cases]) -> Judgement:

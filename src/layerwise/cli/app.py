@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -11,8 +12,6 @@ from layerwise.errors import LayerwiseError
 
 app = typer.Typer(
     name="layerwise",
-    help="See how a language model's prediction forms, layer by layer.\n\n"
-    'Example: layerwise trace "The capital of Germany is" --answer " Berlin"',
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +25,26 @@ app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
 app.add_typer(questions.app, name="questions")
 app.add_typer(reference.app, name="reference")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"layerwise {version('layerwise')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """See how a language model's prediction forms, layer by layer.
+
+    Example: layerwise trace "The capital of Germany is" --answer " Berlin"
+    """
 
 
 def run_app() -> None:

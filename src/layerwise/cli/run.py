@@ -1,5 +1,7 @@
 """`layerwise run`: a study, from its file to a stored run and a report."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,15 +37,13 @@ def run(
     folder = out or Path("runs") / planned.name
     for hint in planned.hints:
         say_note(f"Hint: {hint}")
-
-    from layerwise.report.findings import findings
-    from layerwise.report.markdown import write_report
-    from layerwise.report.overview import Overview
-    from layerwise.store.recording import record
-    from layerwise.tracing.model import load
-
-    earlier = _earlier_shards(folder) if resume else {}
-    with progress_bar(quiet) as progress:
+    earlier = _shards(folder) if resume else {}
+    with _interruption_told(study, folder), progress_bar(quiet) as progress:
+        from layerwise.report.findings import findings
+        from layerwise.report.markdown import write_report
+        from layerwise.report.overview import Overview
+        from layerwise.store.recording import record
+        from layerwise.tracing.model import load
 
         def load_quietly(name: str) -> "Model":
             return load(
@@ -55,14 +55,7 @@ def run(
                 progress=progress,
             )
 
-        try:
-            stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)
-        except KeyboardInterrupt:
-            say_note(
-                f"Interrupted. What was finished is stored in {folder}; go on with: "
-                f"layerwise run {study} --out {folder} --resume"
-            )
-            raise
+        stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)
         report = None
         if stored.manifest["shards"]:
             progress("writing the report", 1, 1)
@@ -75,6 +68,9 @@ def run(
         for judgement in Overview(stored).judgements:
             print(judgement.plain)
         print(f"Report: {report}")
+        if (page := report.with_suffix(".html")).is_file():
+            print(f"The same as one page for a browser: {page}")
+        print(f"Every question, layer by layer: layerwise runs report {folder} --html view.html")
     if stored.failures:
         said = "\n".join(f"  {name}: {reason}" for name, reason in stored.failures.items())
         raise StudyError(
@@ -83,8 +79,22 @@ def run(
         )
 
 
-def _earlier_shards(folder: Path) -> dict[str, Any]:
-    """Return the shards that are stored and whole, by key; none where `record` will say that there is no run."""
+@contextlib.contextmanager
+def _interruption_told(study: Path, folder: Path) -> Iterator[None]:
+    """Say what is stored, and how to go on, where the work is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if _shards(folder):
+            again = f"layerwise run {study} --out {folder} --resume"
+            say_note(f"Interrupted. What was finished is stored in {folder}; go on with: {again}")
+        else:
+            say_note("Interrupted before anything was stored.")
+        raise
+
+
+def _shards(folder: Path) -> dict[str, Any]:
+    """Return the shards that are stored and whole, by key; none where there is no run yet."""
     from layerwise.store.run import open_run
 
     try:

@@ -120,7 +120,7 @@ def print_trace(trace: "Trace") -> None:
     """Print the tokens, a table per position, and the checks."""
     from rich.text import Text
 
-    from layerwise.tracing.summary import answer_sentence, check_sentence
+    from layerwise.tracing.summary import answer_sentence, check_sentence, spelling_hint
 
     console = results_console()
     read = trace.tokens + trace.generated
@@ -133,7 +133,7 @@ def print_trace(trace: "Trace") -> None:
         console.print(_table(trace, place))
     if trace.generated:
         console.print(Text("goes on: ", "dim") + Text(" ").join(Text(visible(t.text)) for t in trace.generated))
-    for line in (answer_sentence(trace), check_sentence(trace)):
+    for line in (answer_sentence(trace), spelling_hint(trace), check_sentence(trace)):
         if line:
             console.print(Text(line, "dim"))
 

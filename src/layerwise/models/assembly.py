@@ -1,5 +1,6 @@
 """A transformers model made without memory for its weights, then given them: all, or block by block as it runs."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -136,7 +137,7 @@ def _plan(budget: int, outside: int, head: int, block: int) -> _Plan:
     raise DoesNotFitError(
         f"A budget of {readable_size(budget)} is too small to stream this model: its largest block takes "
         f"{readable_size(block)}, beside {readable_size(fixed)} for the program, activations and what belongs to no "
-        f"block. Give at least --memory {least / 1e9:.1f}GB, or --dtype bfloat16 for smaller blocks."
+        f"block. Give at least --memory {math.ceil(least / 1e8) / 10:.1f}GB, or --dtype bfloat16 for smaller blocks."
     )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import math
 import re
 from dataclasses import dataclass
 
@@ -131,7 +132,7 @@ def _multiplies_half_precision() -> bool:
 
 def readable_size(size: int) -> str:
     """Return a size in bytes as people write it."""
-    return f"{size / 1e9:.1f} GB"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{math.ceil(size / 1e6)} MB"
 
 
 def bytes_of(memory: str | int) -> int | None:

@@ -33,7 +33,34 @@ def answer_sentence(trace: Trace) -> str | None:
     leads = f"leads from layer {settled} of {n} on" if settled is not None else "does not lead at the last layer"
     where = "the output" if trace.lens == "logit" else f"layer {n} of the {trace.lens} lens"
     whole = probability(math.exp(trace.answer.logprob[-1]))
-    return f"{answer_label(trace.answer.answers)} {leads}; whole answer at {where}: p = {whole}"
+    return f"{_name(trace.answer.answers)} {leads}; whole answer at {where}: p = {whole}"
+
+
+def _name(answers: Sequence[Answer]) -> str:
+    """Return what leads or does not, with the whole answer where that goes on behind its deciding token."""
+    label = answer_label(answers)
+    goes_on = len(answers) == 1 and answers[0].deciding_index < len(answers[0].tokens) - 1
+    return f"{label} of {visible(answers[0].text)}" if goes_on else label
+
+
+def spelling_hint(trace: Trace) -> str | None:
+    """Return a question whether a space before the answer was forgotten; None unless the model says it with one.
+
+    Most tokenizers write a word within a text with the space before it, and the word alone is another token.
+    """
+    answers = trace.answer.answers if trace.answer else ()
+    for answer in answers:
+        if answer.text[:1].isspace():
+            continue
+        spaced = f" {answer.text}"
+        for rank, token in enumerate(trace.output, start=1):
+            meant = token.text.strip() and spaced.startswith(token.text) and token.text.startswith(" ")
+            if meant and trace.answer and trace.answer.first_token_rank[-1] > rank:
+                return (
+                    f"The answer {visible(answer.text)} has no space before it, and {visible(token.text)} has rank "
+                    f"{rank} in the output: was {visible(spaced)} meant?"
+                )
+    return None
 
 
 def check_sentence(trace: Trace) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from layerwise.text import one_line, visible
+from layerwise.tracing.summary import spelling_hint
 from layerwise.tracing.trace import Checks, Trace
 from layerwise.types import ModelInfo
 
@@ -80,11 +81,12 @@ def warnings(trace: Trace) -> list[str]:
     if worse.any():
         where = "" if len(trace.positions) == 1 else ", at most positions,"
         said.append(
-            f"At {_layers(worse)}{where} the {trace.lens} lens is further from the output than no knowledge at all "
-            f"would be ({uniform:.1f} bits, an even spread over the vocabulary){_echoes(trace, worse)}: its "
-            "probabilities there are no early form of the prediction."
+            f"What the {trace.lens} lens shows at {_layers(worse)} is no early form of the prediction: there{where} it "
+            f"is further from the output than no knowledge at all would be ({uniform:.1f} bits, an even spread over "
+            f"the vocabulary){_echoes(trace, worse)}."
         )
-    return [*said, *_constant(trace)]
+    hint = spelling_hint(trace)
+    return [*([hint] if hint else []), *said, *_constant(trace)]
 
 
 def _echoes(trace: Trace, layers: np.ndarray) -> str:

@@ -1,11 +1,14 @@
 """The command line: results on stdout, messages on stderr, exit 0 only when the job was done."""
 
 import json
+import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
+import layerwise as lw
 from layerwise.cli.app import app, run_app
 
 PROMPT = "The capital of Germany is"
@@ -152,6 +155,31 @@ def test_an_unknown_model_is_named_with_near_matches(layerwise, name, expected):
     assert expected in " ".join(err.split())
 
 
+def test_the_version_is_told(layerwise):
+    assert layerwise("--version")[:2] == (0, f"layerwise {version('layerwise')}\n")
+
+
+def test_an_answer_without_its_space_is_asked_about(layerwise, folder):
+    output = lw.load(folder).trace(PROMPT, top_k=50).output
+    leads = next(token.text for token in output if token.text[0] == " " and token.text[1:].isalpha())
+    _, out, _ = layerwise("trace", PROMPT, "--model", folder, "--top-k", "50", "--answer", leads.strip())
+    assert f"was ␣{leads.strip()} meant?" in " ".join(out.split())
+    _, out, _ = layerwise("trace", PROMPT, "--model", folder, "--top-k", "50", "--answer", leads)
+    assert "meant?" not in out
+
+
+def test_interrupted_before_anything_was_stored_is_said(layerwise, tmp_path, monkeypatch):
+    def interrupted(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("layerwise.store.recording.record", interrupted)
+    study = tmp_path / "study.toml"
+    study.write_text(f'name = "toy"\ntitle = "Toy"\nmodels = ["m"]\n[[questions]]\nid = "a"\nprompt = "{PROMPT}"\n')
+    code, _, err = layerwise("run", str(study), "--out", str(tmp_path / "run"))
+    assert code == 130
+    assert "before anything was stored" in err
+
+
 def test_debug_shows_the_traceback(monkeypatch, folder):
     from layerwise.errors import PromptError
 
@@ -177,7 +205,11 @@ def test_a_study_runs_reports_resumes_and_verifies(layerwise, folder, tmp_path):
     code, printed, _ = layerwise("run", str(study), "--model", folder, "--out", out)
     assert code == 0
     assert "␣Berlin" in printed
-    assert printed.splitlines()[-1] == f"Report: {tmp_path / 'run' / 'report.md'}"
+    assert f"Report: {tmp_path / 'run' / 'report.md'}" in printed.splitlines()
+    told = printed.splitlines()[-1].partition(": layerwise ")[2]
+    view = tmp_path / "view.html"
+    assert layerwise(*shlex.split(told.replace("view.html", str(view))))[0] == 0
+    assert view.is_file(), "the command that was told writes it"
     assert layerwise("run", str(study), "--model", folder, "--out", out)[0] == 1
     assert layerwise("run", str(study), "--model", folder, "--out", out, "--resume")[0] == 0
     assert layerwise("runs", "verify", out)[0] == 0

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 from typing import Any
 
 import pytest
@@ -103,8 +104,12 @@ def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, monkeypatch)
 
 
 def test_a_budget_below_one_block_says_the_smallest_that_works(folder):
-    with pytest.raises(DoesNotFitError, match=r"too small to stream.*at least --memory \d+\.\dGB"):
-        streamed(folder, memory=used_memory() // 2)
+    budget = used_memory() // 2
+    with pytest.raises(DoesNotFitError, match=r"too small to stream.*at least --memory \d+\.\dGB") as said:
+        streamed(folder, memory=budget)
+    advised = re.search(r"--memory (\S+GB)", str(said.value))
+    assert advised
+    assert streamed(folder, memory=advised[1]).trace(PROMPTS[0]), "what is advised works"
 
 
 def test_a_weight_that_is_in_no_file_is_named(saved):

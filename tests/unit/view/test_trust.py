@@ -93,7 +93,10 @@ def test_layers_that_know_less_than_nothing_are_named(trace):
     kl[2] = 9.0
     kl[4, 0] = 20  # one position among many
     [said] = warnings(curves(trace, kl))
-    assert said.startswith("At layers 0 to 1 and 3, at most positions, the logit lens is further from the output than ")
+    assert said.startswith(
+        "What the logit lens shows at layers 0 to 1 and 3 is no early form of the prediction: there,"
+    )
+    assert "at most positions, it is further from the output than no knowledge at all" in said
     assert "9.0 bits" in said
 
 
@@ -102,7 +105,7 @@ def test_scattered_layers_are_counted(tiny):
     kl = np.zeros((12, 1), dtype=np.float32)
     kl[[0, 2, 4, 5, 9]] = 10
     [said] = warnings(replace(trace, kl_from_final_bits=kl, top_ids=np.full((12, 1, 1), 7), texts={7: "x"}))
-    assert said.startswith("At 5 of the layers from 0 to 9 the logit lens is further")
+    assert said.startswith("What the logit lens shows at 5 of the layers from 0 to 9 is no early form")
 
 
 def test_reading_back_the_token_that_was_put_in_is_said(trace):

@@ -58,6 +58,7 @@ def _claim(judged: Judgement) -> dict[str, Any]:
         "model": judged.model,
         "verdict": judged.verdict,
         "because": judged.missing or _BECAUSE[judged.verdict],
+        "in_depths": judged.in_depths,
         "value": found.value if found else None,
         "low": found.low if found else None,
         "high": found.high if found else None,

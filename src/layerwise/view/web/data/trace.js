@@ -41,6 +41,13 @@ export class Trace {
     return place < 0 ? null : place;
   }
 
+  /** The one token that is the answer, where it is one behind the prompt itself; else null. */
+  get answerToken() {
+    if (!this.answer) return null;
+    const { ids, deciding } = this.answer;
+    return ids.length === 1 && deciding.index === 0 && ids[0] === deciding.id ? deciding.id : null;
+  }
+
   textOf(id) {
     return this.read.texts.get(id) ?? this.trackedById.get(id)?.text ?? this.tokens.find((one) => one.id === id)?.text ?? `token ${id}`;
   }
@@ -77,6 +84,9 @@ export class Trace {
     if (leader !== undefined) {
       const { ids, logprobs } = this.read.leaders[place];
       return known(logprobs.data[layer * ids.length + leader]);
+    }
+    if (id === this.answerToken && place === this.promptPlace && this.answer.texts.length === 1) {
+      return known(Math.log(this.answer.prob[layer]));
     }
     const { topIds, topLogprobs } = this.read;
     const start = (layer * width + place) * this.topK;

@@ -46,8 +46,8 @@ export function pinsToggled(trace, state, place, id) {
 /** The pin that stands for the answer at a place: its token, or `answerPin()` where it is not one token's. */
 export function pinOfAnswer(trace, place) {
   if (!trace.answer || trace.value("answer", 0, place, null) === null) return null;
-  if (trace.kind !== "difference") return pinAnswerToken(trace.answer) ?? answerPin();
-  const [mine, other] = trace.sides.map((side) => pinAnswerToken(side.answer));
+  if (trace.kind !== "difference") return trace.answerToken ?? answerPin();
+  const [mine, other] = trace.sides.map((side) => side.answerToken);
   return mine !== null && other !== null && mine === trace.ids.fromSecond(other) ? mine : answerPin();
 }
 
@@ -139,10 +139,6 @@ function pinCandidates(trace, place) {
     if (trace.kind === "difference") for (const token of trace.topOther(layer, place)) ids.add(token.id);
   }
   return ids;
-}
-
-function pinAnswerToken({ ids, deciding }) {
-  return ids.length === 1 && deciding.index === 0 && ids[0] === deciding.id ? deciding.id : null;
 }
 
 function pinAnswerTexts(trace) {

@@ -52,7 +52,8 @@ function paintCell(canvas, look, view, row, column) {
   canvas.fillRect(x, y, cellWidth - 1, cellHeight - 1);
   if (found?.bound) paintHatch(canvas, x, y, cellWidth - 1, cellHeight - 1, scale.ink(found.value));
   const ink = found === null ? theme.ink : scale.ink(found.value);
-  const roomy = cellWidth >= 104 && found !== null;
+  // Two tokens need the room that a number would take.
+  const roomy = cellWidth >= 104 && found !== null && !(trace.kind === "difference" && !cell.same);
   const right = roomy ? paintValue(canvas, look, found, x + cellWidth - 8, y, ink) : x + cellWidth - 5;
   paintToken(canvas, look, cell, { x: x + 5, y: y + cellHeight / 2, width: right - x - 6, ink });
   if (cell.isAnswer) paintMark(canvas, theme, x, y, cellWidth - 1, cellHeight - 1);

@@ -61,6 +61,11 @@ export function toolbarMoved(context, index) {
   return alike ? { trace: index, layer } : { trace: index, layer, place: null, from: 0, to: null };
 }
 
+/** Whether a study's question is shown: none of the document's traces, so nothing to choose among them. */
+function toolbarOfQuestion(context) {
+  return context.state.get().question !== null;
+}
+
 function toolbarLabel(traces, members) {
   const first = traces[members[0]];
   const whole = members.length > 1 ? first.label.replace(` · ${first.lens} · `, " · ") : first.label;
@@ -85,7 +90,7 @@ function toolbarTraces(context, grouped) {
         known = groups;
         toolbarOptions(select, groups.map(({ label }, index) => [String(index), label]));
       }
-      field.hidden = groups.length < 2;
+      field.hidden = groups.length < 2 || toolbarOfQuestion(context);
       select.value = String(groups.findIndex(({ members }) => members.includes(context.state.get().trace)));
     },
   };
@@ -101,7 +106,7 @@ function toolbarLenses(context, grouped) {
       const traces = context.traces();
       const { trace } = context.state.get();
       const members = grouped().find((group) => group.members.includes(trace))?.members ?? [];
-      field.hidden = members.length < 2;
+      field.hidden = members.length < 2 || toolbarOfQuestion(context);
       if (known !== members.join()) {
         known = members.join();
         const button = (index) =>
@@ -128,7 +133,7 @@ function toolbarAgainst(context) {
     update() {
       const { trace, against } = context.state.get();
       const traces = context.traces();
-      field.hidden = traces.length < 2;
+      field.hidden = traces.length < 2 || toolbarOfQuestion(context);
       if (known?.traces !== traces || known.trace !== trace) {
         known = { traces, trace };
         const others = traces.map((one, index) => [String(index), shortened(oneLine(one.label.slice(0, 400)), 70)]);

@@ -59,6 +59,7 @@ export function createLive(context, { base, token, choices }) {
   }
 
   function addTrace(trace) {
+    hint.hidden = true;
     const json = context.document();
     const traces = [...json.traces, trace];
     const shown = { tab: "trace", trace: traces.length - 1, question: null, against: null };
@@ -84,8 +85,14 @@ export function createLive(context, { base, token, choices }) {
     }),
   );
 
+  const hint = element("p", {
+    class: "lw-live-hint",
+    text: "Type a prompt and press Run: a grid shows what the model would say after each of its layers.",
+  });
+  hint.hidden = context.document().traces.length > 0;
   const parts = [
     choices.models.length ? form.element : null,
+    choices.models.length ? hint : null,
     opener,
     progress.element,
     alert,

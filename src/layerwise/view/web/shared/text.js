@@ -37,11 +37,17 @@ export function probability(p) {
 /** A number with its unit, for measures: probabilities as above, their differences with a minus, the rest in digits. */
 export function quantity(value, unit) {
   if (value === null || Number.isNaN(value)) return "–";
-  if (unit === "probability") return `${value < 0 ? "−" : ""}${probability(Math.abs(value))}`;
+  if (unit === "probability") return value < 0 ? textNegative(probability(-value)) : probability(value);
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 ? 1 : 2;
   const sign = value < 0 && Number(size.toFixed(digits)) !== 0 ? "−" : "";
   return `${sign}${size.toFixed(digits)}${unit ? ` ${unit}` : ""}`;
+}
+
+/** A probability's words for its negative: what was less than something is more than its negative. */
+function textNegative(said) {
+  const turned = { "<": ">−", ">": "<−" }[said[0]];
+  return turned ? turned + said.slice(1) : `−${said}`;
 }
 
 /** An element; `text` is its text, `attrs` are attributes, `on` are listeners. Children may be strings. */

@@ -2,7 +2,7 @@
 
 import { svgElement } from "../shared/svg.js";
 import { element } from "../shared/text.js";
-import { studyCount, studyModelClass, studyName, studyNumber, studyScale } from "./marks.js";
+import { studyCount, studyDepth, studyModelClass, studyName, studyNumber, studyScale } from "./marks.js";
 
 /** The claims of a study, each with its verdict for every model; null without any. */
 export function studyClaims(data) {
@@ -30,10 +30,11 @@ function studyClaim(data, judged) {
 function studyVerdict(data, claim, domain) {
   const { mark, kind } = studyVerdictMark(claim.verdict);
   const judged = claim.value !== null;
+  const shown = claim.in_depths ? studyDepth : studyNumber;
   const numbers = judged
     ? element("span", { class: "lw-study-numbers" },
-        element("b", { text: studyNumber(claim.value) }),
-        ` [${studyNumber(claim.low)}, ${studyNumber(claim.high)}] `,
+        element("b", { text: shown(claim.value) }),
+        ` [${shown(claim.low)}, ${shown(claim.high)}] `,
         element("span", { class: "lw-study-dim", text: studyCount(claim.n, "item") }))
     : element("span", { class: "lw-study-numbers lw-study-dim", text: studyName(claim.because, 200) });
   return element("li", { class: `lw-study-verdict ${studyModelClass(data.models.indexOf(claim.model))}` },

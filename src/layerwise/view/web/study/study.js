@@ -65,9 +65,9 @@ class StudyParts {
   }
 
   head() {
-    const { raw, models, count, sets } = this.data;
+    const { raw, models, columns, sets } = this.data;
     const list = models.map((model, index) => element("li", { class: studyModelClass(index) }, element("span", { class: "lw-study-model" }, element("bdi", { text: studyName(model) })), this.badge(index)));
-    const facts = `${studyCount(count, "question")} · ${studyCount(sets.length, "set")} · read through the ${studyName(raw.lens)} lens`;
+    const facts = `${studyCount(new Set(columns.id).size, "question")} · ${studyCount(models.length, "model")} · ${studyCount(sets.length, "set")} · read through the ${studyName(raw.lens)} lens`;
     return element("header", { class: "lw-study-head" },
       raw.description ? element("p", { class: "lw-study-description" }, element("bdi", { text: studyName(raw.description, 2000) })) : null,
       element("p", { class: "lw-study-dim", text: facts }),
