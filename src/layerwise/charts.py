@@ -190,7 +190,9 @@ def intervals(
         x=alt.X("value:Q", title=x_title, scale=scale),
         tooltip=[y, colour, *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("value", "low", "high")), "n"],
     )
-    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color="#444444", strokeDash=[4, 3]).encode(x="zero:Q")
-    layers = (rule, point, zero) if zero_line else (rule, point)
+    layers = [rule, point]
+    if zero_line:
+        zero = alt.Chart(pd.DataFrame({"zero": [0]}))
+        layers.append(zero.mark_rule(color="#444444", strokeDash=[4, 3]).encode(x="zero:Q"))
     chart: Any = alt.layer(*layers).properties(width=420, height=alt.Step(16))
     return _styled(chart.properties(title=alt.TitleParams(title, anchor="start")))

@@ -47,14 +47,14 @@ def phases(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
     noise, settled = cases.layers("half_entropy"), cases.layers("settled_top1")
     falls = _inner_prob(cases) > cases.curves["answer_prob"][:, -1]
     holds = (noise < settled) & (settled < cases.n_layers) & falls
-    return Sample(per_item(holds, cases.items), "share", _inner_layers(cases))
+    return Sample(per_item(holds, cases.items), "share", _inner(cases).layers)
 
 
 def inner_minus_final(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
     """Probability of the deciding token at an inner layer (chosen on other items) minus that at the output."""
     cases = _logit(by_lens)
     gaps = per_item(_inner_prob(cases) - cases.curves["answer_prob"][:, -1], cases.items)
-    return Sample(gaps, "median", _inner_layers(cases))
+    return Sample(gaps, "median", _inner(cases).layers)
 
 
 def direction_difference(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
@@ -85,7 +85,7 @@ def inner_top_is_output(by_lens: Mapping[str, Cases], directions: tuple[str, ...
     """Share of items whose likeliest token at the inner layer (chosen on other items) is the output's."""
     cases = _logit(by_lens)
     at_inner = np.take_along_axis(cases.top, _inner(cases).layer[:, None], axis=1)[:, 0]
-    return Sample(per_item(at_inner == cases.top[:, -1], cases.items), "share", _inner_layers(cases))
+    return Sample(per_item(at_inner == cases.top[:, -1], cases.items), "share", _inner(cases).layers)
 
 
 ESTIMATORS: dict[str, Callable[[Mapping[str, Cases], tuple[str, ...]], Sample]] = {
@@ -130,10 +130,6 @@ def _inner(cases: Cases) -> HeldOutInner:
     if cases.inner is None:
         raise NotEstimableError(f"too few items ({len(set(cases.items))}) to choose an inner layer on others")
     return cases.inner
-
-
-def _inner_layers(cases: Cases) -> tuple[int, ...]:
-    return tuple(sorted(set(_inner(cases).layer.tolist())))
 
 
 def _inner_prob(cases: Cases) -> np.ndarray:

@@ -233,6 +233,6 @@ def calibration_gaps(cases: Cases, logit: Cases) -> list[Gap]:
         if some.inner:
             output = np.array([final[question] for question in some.rows["question"]])
             gaps = per_item(some.inner.inner_prob - output, some.items)
-            layers = tuple(sorted(set(some.inner.layer.tolist())))
-            found.append(Gap(cases.model, cases.lens, set_name, layers, estimate(gaps.values, "median", seed=SEED)))
+            gap = estimate(gaps.values, "median", seed=SEED)
+            found.append(Gap(cases.model, cases.lens, set_name, some.inner.layers, gap))
     return found

@@ -26,6 +26,11 @@ class HeldOutInner:
     layer: Int[np.ndarray, " question"]
     inner_prob: Float[np.ndarray, " question"]
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """All that were chosen, ascending."""
+        return tuple(np.unique(self.layer).tolist())
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOutTemperature:

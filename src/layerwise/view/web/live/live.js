@@ -59,7 +59,6 @@ export function createLive(context, { base, token, choices }) {
   }
 
   function addTrace(trace) {
-    hint.hidden = true;
     const json = context.document();
     const traces = [...json.traces, trace];
     const shown = { tab: "trace", trace: traces.length - 1, question: null, against: null };
@@ -89,7 +88,6 @@ export function createLive(context, { base, token, choices }) {
     class: "lw-live-hint",
     text: "Type a prompt and press Run: a grid shows what the model would say after each of its layers.",
   });
-  hint.hidden = context.document().traces.length > 0;
   const parts = [
     choices.models.length ? form.element : null,
     choices.models.length ? hint : null,
@@ -100,7 +98,13 @@ export function createLive(context, { base, token, choices }) {
     past.element,
   ];
   const whole = element("section", { class: "lw-live", attrs: { "aria-label": "Live" } }, ...parts);
-  return { element: whole, update: past.update };
+  return {
+    element: whole,
+    update() {
+      hint.hidden = context.traces().length > 0;
+      past.update();
+    },
+  };
 }
 
 /** How far the work is: words, and a bar where the end is known. */
