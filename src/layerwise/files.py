@@ -4,8 +4,10 @@ import contextlib
 import errno
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,8 @@ def written_whole(target: Path) -> Iterator[Path]:
     The scratch path does not exist yet: the block makes a file or a folder of it. Readers see
     the old `target` or the new one, never a part. A folder that already stands at `target` is
     replaced by one rename after another, so that a crash leaves at least one of the two whole.
-    A link at `target` stays, and what it points to is replaced.
+    A link at `target` stays, and what it points to is replaced. An interrupt (Ctrl-C) during the
+    renames is raised after them.
 
     Raises:
         FileExistsError: a device, pipe or socket is at `target`; a file in its place would break it.
@@ -26,22 +29,57 @@ def written_whole(target: Path) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, "it is not a regular file", str(target))
     target = target.resolve() if target.is_symlink() else target
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch_folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    scratch_folder = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     scratch = scratch_folder / target.name
     try:
+        scratch_folder.mkdir(mode=0o700)
         yield scratch
         _flush(scratch)
-        replaced = scratch_folder / "replaced"
-        if scratch.is_dir() and target.exists():
-            target.rename(replaced)
-        try:
-            scratch.replace(target)
-        except BaseException:
-            if replaced.exists():
-                replaced.rename(target)
-            raise
-    finally:
+        with _interrupts_waiting():
+            _put_in_place(scratch, target)
+            shutil.rmtree(scratch_folder, ignore_errors=True)
+    except BaseException:
         shutil.rmtree(scratch_folder, ignore_errors=True)
+        raise
+
+
+def _put_in_place(scratch: Path, target: Path) -> None:
+    """Move `scratch` to `target`; where that fails, what was at `target` is there again."""
+    replaced = scratch.with_name(secrets.token_hex(8))
+    if scratch.is_dir() and target.exists():
+        target.rename(replaced)
+    try:
+        scratch.replace(target)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(target)
+        raise
+
+
+@contextlib.contextmanager
+def _interrupts_waiting() -> Iterator[None]:
+    """Let an interrupt that comes during the block be raised at its end.
+
+    Python raises interrupts in the main thread alone: in any other there is nothing to do. An
+    interrupt whose handler was not set by Python (`signal.getsignal` is None) cannot be put back.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is None:
+        yield
+        return
+    came = False
+
+    def note(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def write_text_whole(target: Path, text: str) -> None:

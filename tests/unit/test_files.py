@@ -1,5 +1,8 @@
 import hashlib
 import os
+import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,69 @@ def test_a_failing_last_rename_brings_the_old_folder_back(tmp_path, monkeypatch)
     with pytest.raises(OSError, match=r"disk full"), written_whole(target) as scratch:
         scratch.mkdir()
     assert [p.name for p in target.iterdir()] == ["old"]
+
+
+def interrupting(function):
+    """Return `function` with a real interrupt behind its first call that succeeds."""
+    waiting = [signal.SIGINT]
+
+    def called(*args, **options):
+        result = function(*args, **options)
+        while waiting:
+            signal.raise_signal(waiting.pop())
+        return result
+
+    return called
+
+
+@pytest.mark.parametrize(("owner", "name"), [(Path, "rename"), (Path, "replace"), (shutil, "rmtree")])
+def test_an_interrupt_during_the_renames_waits_for_their_end(tmp_path, monkeypatch, owner, name):
+    """Ended between the two renames, there would be neither the old folder nor the new one."""
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "old").write_text("1")
+    monkeypatch.setattr(owner, name, interrupting(getattr(owner, name)))
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), written_whole(target) as scratch:
+        scratch.mkdir()
+        (scratch / "new").write_text("2")
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [target]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_an_interrupt_right_behind_the_scratch_folder_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "mkdir", interrupting(os.mkdir))
+    with pytest.raises(KeyboardInterrupt), written_whole(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path, monkeypatch):
+    """As under `nohup`, or in a shell's background."""
+    monkeypatch.setattr(Path, "replace", interrupting(Path.replace))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        write_text_whole(tmp_path / "a", "whole")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_another_thread_writes_too(tmp_path):
+    thread = threading.Thread(target=write_text_whole, args=(tmp_path / "a", "whole"))
+    thread.start()
+    thread.join()
+    assert (tmp_path / "a").read_text() == "whole"
+
+
+def test_a_folder_of_any_name_is_replaced(tmp_path):
+    target = tmp_path / "replaced"
+    for text in ("old", "new"):
+        with written_whole(target) as scratch:
+            scratch.mkdir()
+            (scratch / "a").write_text(text)
+    assert (target / "a").read_text() == "new"
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
