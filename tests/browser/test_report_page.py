@@ -2,7 +2,6 @@
 
 import html
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
@@ -13,8 +12,7 @@ from layerwise.report.web import web_page
 from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or google-chrome is installed here")
+from .view_pages import CHROMIUM, needs_chromium
 
 HOSTILE = "</script><SCRIPT>document.title='ran'</SCRIPT><!--<script> <img src=x onerror=\"document.title='ran'\">"
 PLACES = ["Germany", "France", "Italy", "the city", "the river", "New York", "the castle", "Rome"]
