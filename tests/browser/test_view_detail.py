@@ -261,6 +261,11 @@ def test_no_two_pins_look_alike(modules):
     assert len({look["marker"] for look in looks[:8]}) == 8, "eight differ by more than their colour"
 
 
+def test_a_pin_that_the_address_names_twice_is_one(open_view):
+    page = open_view(document(tell()), state={"pins": [3, 3, 20]})
+    assert page.locator(".lw-legend-row").count() == 2
+
+
 def test_pins_are_taken_away_and_come_back(open_view):
     page = open_view(document(tell(answer_from=None)))
     page.get_by_role("button", name="Unpin ␣the").click()

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from .view_modules import viewer_modules
-from .view_pages import PROMPT, WORDS, changed, document, needs_chromium, tell
+from .view_pages import (
+    PROMPT,
+    WORDS,
+    cell_at,
+    changed,
+    colour_at,
+    document,
+    focused,
+    frames,
+    needs_chromium,
+    tell,
+)
 
 pytestmark = needs_chromium
 
@@ -116,6 +127,70 @@ def test_a_trace_does_not_differ_from_itself(modules):
     found, notes, warnings = difference(modules, story, story, all_of_it)
     assert not np.any(found)
     assert notes == warnings == []
+
+
+def other_answer():
+    """Return a story whose answer is " Munich", in a vocabulary in which it has another id."""
+    words = list(WORDS)
+    words[0], words[4] = words[4], words[0]
+    return tell(words=words, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [(1, "1 position of the first, 0 of the second."), (2, "2 positions of the first, 0 of the second.")],
+)
+def test_what_was_left_out_is_counted(modules, left, said):
+    first, second = tell(), tell(tokens=PROMPT[left:])
+    [note] = difference(modules, first, second, "return d.notes;")
+    assert note == f"Left out, since nothing corresponds: {said}"
+
+
+def test_each_side_has_its_own_answer(modules):
+    tops, cells = difference(
+        modules,
+        tell(seed=1),
+        other_answer(),
+        """
+        const told = (top) => top.filter((token) => token.isAnswer).map(({ text }) => text);
+        const marks = ({ text, isAnswer, otherText, otherIsAnswer }) => [text, isAnswer, otherText, otherIsAnswer];
+        return [[told(d.top(12, 4)), told(d.topOther(12, 4))], [7, 12].map((layer) => marks(d.cell(layer, 4)))];
+        """,
+    )
+    assert tops == [[" Berlin"], [" Munich"]]
+    assert cells == [[" the", False, " the", False], [" Berlin", True, " Munich", True]]
+
+
+def test_the_page_marks_each_sides_own_answer(open_view):
+    page = open_view(document(tell(seed=1), other_answer()), state={"against": 1, "layer": 12, "place": 4})
+    lists = page.locator(".lw-detail-top")
+    assert [lists.nth(side).locator(".lw-is-answer bdi").all_text_contents() for side in (0, 1)] == [
+        ["␣Berlin"],
+        ["␣Munich"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [(8, 8, "; the answer"), (8, None, "; the first's answer"), (None, 8, "; the second's answer"), (None, None, None)],
+)
+def test_whose_answer_leads_is_said(open_view, first, second, said):
+    stories = tell(seed=1, answer_from=first), tell(seed=2, answer_from=second)
+    spoken = focused(open_view(document(*stories), state={"against": 1, "layer": 12, "place": 4}))
+    assert said in spoken if said else "answer" not in spoken
+
+
+def test_a_cell_is_marked_where_either_sides_answer_leads(open_view):
+    def corner(first, second):
+        stories = tell(seed=1, answer_from=first), tell(seed=2, answer_from=second)
+        page = open_view(document(*stories), state={"against": 1, "layer": 12, "place": 0})
+        frames(page)
+        (left, _), (x, y) = (cell_at(page, stories[0], 12, place) for place in (3, 4))
+        return colour_at(page, x + (x - left) / 2 - 4, y - 8)
+
+    marked = corner(8, 8)
+    assert corner(8, None) == corner(None, 8) == marked
+    assert corner(None, None) != marked
 
 
 def test_values_are_the_seconds_minus_the_firsts(modules):

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from .view_modules import viewer_modules
 from .view_pages import PROMPT, WORDS, changed, document, needs_chromium, tell
@@ -134,7 +135,9 @@ def test_no_field_of_the_table_is_a_formula(open_view):
         ("two\nlines", '"two\nlines"'),
         ("", ""),
         (-3.5, "-3.5"),
-        (0.1 + 0.2, "0.3"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (1.8840894644189774e-17, "1.8840894644189774e-17"),
+        (12, "12"),
         (None, ""),
     ],
 )
@@ -208,7 +211,7 @@ def test_recipes_are_copied(open_view):
     page.locator("summary", has_text="Export").click()
     for name, text in (("Copy as Python", "p = '…'\n"), ("Copy as command", "layerwise trace -- x")):
         page.get_by_role("button", name=name).click()
-        page.wait_for_function("document.querySelector('.lw-exports-said').textContent === 'Copied.'")
+        expect(page.locator(".lw-exports-said")).to_have_text("Copied.")
         assert page.evaluate("navigator.clipboard.readText()") == text
         page.evaluate("document.querySelector('.lw-exports-said').textContent = ''")
 

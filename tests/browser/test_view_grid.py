@@ -1,7 +1,10 @@
 """The grid and what is above it, in a real browser: what is shown, mouse and keys, choosers, the address."""
 
+import re
+
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from .view_pages import (
     FOCUSED,
@@ -238,7 +241,7 @@ def test_an_address_that_asks_for_nonsense_is_ignored(open_view, asked):
 def test_an_address_can_be_changed_while_the_page_is_open(open_view):
     page = open_view(document(tell()))
     page.evaluate("location.hash = encodeURIComponent(JSON.stringify({layer: 2, place: 0}))")
-    page.wait_for_function(f"document.querySelector('{FOCUSED}').textContent.startsWith('Layer 2 of 12')")
+    expect(page.locator(FOCUSED)).to_have_text(re.compile("^Layer 2 of 12"))
 
 
 def test_a_tokens_probability_is_hatched_where_it_is_only_bounded(open_view):

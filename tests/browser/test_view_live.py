@@ -253,7 +253,9 @@ def test_a_server_that_has_ended_is_said(stepped, open_live):
     expect(page.get_by_role("alert").filter(has_text="does not answer")).to_be_visible()
 
 
-def test_a_stored_run_is_opened_without_a_model(load_family, tmp_path, open_live):
+@pytest.fixture
+def runs(load_family, tmp_path):
+    """A folder with a run of one question."""
     model = load_family("qwen3")
     study = {
         "name": "small",
@@ -263,12 +265,45 @@ def test_a_stored_run_is_opened_without_a_model(load_family, tmp_path, open_live
         "questions": [{"id": "own", "prompt": PROMPT, "answers": [" Berlin"]}],
     }
     record(plan_study(study, "test", tmp_path), tmp_path / "runs" / "first", load=lambda name: model)
-    with serving(Session(folder=RunFolder(tmp_path / "runs"))) as server:
+    return RunFolder(tmp_path / "runs")
+
+
+def test_a_stored_run_is_opened_without_a_model_and_is_there_after_a_reload(runs, open_live):
+    with serving(Session(folder=runs)) as server:
         page = open_live(server)
         assert page.get_by_label("Prompt", exact=True).count() == 0
         page.get_by_role("button", name="Open run").click()
-        expect(page.get_by_role("heading", name="A small study").first).to_be_visible()
+        heading = page.get_by_role("heading", name="A small study").first
+        expect(heading).to_be_visible()
         expect(page.get_by_role("button", name="Study", exact=True)).to_have_attribute("aria-pressed", "true")
+        page.reload()
+        expect(heading).to_be_visible()
+
+
+def test_a_run_can_be_opened_once_the_prompt_is_read(runs, stepped, open_live):
+    with serving(Session(models=[NAME], load=lambda name, progress: stepped, folder=runs)) as server:
+        page = open_live(server)
+        run(page)
+        arrived(page, 0)
+        opener = page.get_by_role("button", name="Open run")
+        expect(opener).to_be_disabled()
+        stepped.go_on()
+        whole(page)
+        opener.click()
+        expect(page.get_by_role("heading", name="A small study").first).to_be_visible()
+
+
+def test_from_a_question_the_history_leads_to_the_same_depth(runs, stepped, open_live):
+    stepped.go_on()
+    with serving(Session(models=[NAME], load=lambda name, progress: stepped, folder=runs)) as server:
+        page = open_live(server)
+        run(page)
+        whole(page)
+        page.get_by_role("button", name="Open run").click()
+        page.locator("[data-question]").first.click()
+        expect(page.get_by_text(re.compile("^Layer (\\d+) of \\1$")).first).to_be_visible()
+        page.locator(".lw-live-history li").first.get_by_role("button").first.click()
+        expect(page.get_by_text("Layer 30 of 30", exact=True).first).to_be_visible()
 
 
 def test_the_page_without_its_token_shows_why(server, browser):

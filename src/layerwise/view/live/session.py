@@ -51,14 +51,14 @@ class Session:
             document: what is shown at first.
         """
         self._models, self._load, self._folder = tuple(models), load, folder
-        self._first = document or view_document([], title="layerwise")
+        self._opened = document or view_document([], title="layerwise")
         self._made: list[Json] = []
         self._loaded: tuple[str, Model] | None = None
 
     @property
     def document(self) -> Json:
-        """What a page shows that is opened now: what the server began with, then the latest results."""
-        return {**self._first, "traces": [*self._first["traces"], *self._made]}
+        """What a page shows that is opened now: what the server began with or opened since, then the latest results."""
+        return {**self._opened, "traces": [*self._opened["traces"], *self._made]}
 
     @property
     def choices(self) -> Json:
@@ -98,14 +98,16 @@ class Session:
         return {"trace": part}
 
     def open(self, name: str, listener: Listener) -> Json:
-        """Return the document of a stored run. No model is loaded."""
+        """Return the document of a stored run, which stays with the results. No model is loaded."""
         from layerwise.view.study.document import study_of
 
         if self._folder is None:
             raise AskedError("This server was started without a folder of runs. Start it with --folder FOLDER.")
         run = self._folder.open(name)
         listener.say({"progress": ["reading the run", 0, None]})
-        return {"document": view_document([], study=study_of(run))}
+        opened = view_document([], study=study_of(run))
+        self._opened = {**self._opened, "study": opened["study"], "title": opened["title"]}
+        return {"document": opened}
 
     def _model(self, name: str, progress: Progress) -> "Model":
         if self._load is None or name not in self._models:

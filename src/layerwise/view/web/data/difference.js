@@ -216,7 +216,7 @@ function differenceNotes(first, second, columns) {
   if (replaced)
     notes.push(`${replaced === 1 ? "One position compares" : `${replaced} positions compare`} two different tokens.`);
   if (left[0] + left[1])
-    notes.push(`Left out, since nothing corresponds: ${left[0]} positions of the first, ${left[1]} of the second.`);
+    notes.push(`Left out, since nothing corresponds: ${left[0]} ${left[0] === 1 ? "position" : "positions"} of the first, ${left[1]} of the second.`);
   return notes;
 }
 

@@ -70,7 +70,7 @@ export class Trace {
     return Array.from({ length: this.topK }, (_, rank) => {
       const id = topIds.data[start + rank];
       const logprob = topLogprobs.data[start + rank];
-      return { id, text: this.textOf(id), prob: Math.exp(logprob), logprob };
+      return { id, text: this.textOf(id), prob: Math.exp(logprob), logprob, isAnswer: this.answerIds.has(id) };
     });
   }
 

@@ -62,8 +62,7 @@ function detailSides(trace, layer, place) {
 
 function detailTop(context, trace, { name, label, where, top }, place) {
   const pinned = new Set(shownPins(trace, context.state.get(), place));
-  const answers = new Set(trace.answer ? trace.answer.ids : []);
-  const rows = top.map((token) => detailToken(context, token, pinned.has(token.id), answers.has(token.id)));
+  const rows = top.map((token) => detailToken(context, token, pinned.has(token.id)));
   const rest = Math.max(0, 1 - top.reduce((sum, token) => sum + token.prob, 0));
   rows.push(
     element(
@@ -90,7 +89,7 @@ function detailTop(context, trace, { name, label, where, top }, place) {
   return element("div", {}, head, list);
 }
 
-function detailToken(context, { id, text, prob }, pinned, isAnswer) {
+function detailToken(context, { id, text, prob, isAnswer }, pinned) {
   const shown = tokenElement(text, { limit: 22 });
   const coloured = context.state.get().colour === "token" && context.state.get().token === id;
   return element(

@@ -34,7 +34,7 @@ export function defaultPins(trace, place) {
 export function shownPins(trace, state, place) {
   if (state.pins === null) return defaultPins(trace, place);
   const known = new Set([...trace.knownIds(), pinOfAnswer(trace, place)]);
-  return state.pins.filter((id) => known.has(id));
+  return [...new Set(state.pins)].filter((id) => known.has(id));
 }
 
 /** The pins after `id` has been pinned, or unpinned where it was. */

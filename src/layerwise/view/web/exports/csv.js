@@ -19,7 +19,7 @@ export function gridCsv(trace, state) {
 /** A number as it is; text in quotes where it needs them, and behind an apostrophe where it would be a formula. */
 export function csvField(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
-  if (typeof value === "number") return String(Number.isInteger(value) ? value : Number(value.toPrecision(7)));
+  if (typeof value === "number") return String(value);
   const text = /^(?:[\t\r\n]|[\s\p{Cc}\p{Cf}]*[=+\-@＝＋－＠])/u.test(value) ? `'${value}` : value;
   return /[",;\r\n\t]|^\s|\s$/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

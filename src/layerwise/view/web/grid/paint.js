@@ -56,7 +56,7 @@ function paintCell(canvas, look, view, row, column) {
   const roomy = cellWidth >= 104 && found !== null && !(trace.kind === "difference" && !cell.same);
   const right = roomy ? paintValue(canvas, look, found, x + cellWidth - 8, y, ink) : x + cellWidth - 5;
   paintToken(canvas, look, cell, { x: x + 5, y: y + cellHeight / 2, width: right - x - 6, ink });
-  if (cell.isAnswer) paintMark(canvas, theme, x, y, cellWidth - 1, cellHeight - 1);
+  if (paintMarked(cell)) paintMark(canvas, theme, x, y, cellWidth - 1, cellHeight - 1);
 }
 
 function paintToken(canvas, look, cell, { x, y, width, ink }) {
@@ -149,6 +149,11 @@ function paintHatch(canvas, x, y, width, height, ink) {
   canvas.restore();
 }
 
+/** Whether an answer leads: of a difference, either side's own. */
+function paintMarked(cell) {
+  return cell.isAnswer || cell.otherIsAnswer;
+}
+
 /** The answer's cells: an outline and a filled corner, so that no colour is needed to find them. */
 function paintMark(canvas, theme, x, y, width, height) {
   canvas.strokeStyle = theme.mark;
@@ -185,7 +190,7 @@ function paintOutline(canvas, look, view, at, width, colour) {
     canvas.strokeRect(x + 0.5, y + 0.5, geometry.cellWidth - 2, geometry.cellHeight - 2);
   }
   // What the outline covers of the answer's mark comes back inside.
-  if (width > 1 && look.trace.cell(at.layer, at.place).isAnswer) {
+  if (width > 1 && paintMarked(look.trace.cell(at.layer, at.place))) {
     paintCornerMark(canvas, theme, x + geometry.cellWidth - 4, y + 3);
   }
 }

@@ -48,13 +48,13 @@ function tipCell(context, layer, place, { head, lists, foot }) {
     ` (position ${position})`,
   );
   const sides = trace.kind === "difference" ? [trace.top(layer, place), trace.topOther(layer, place)] : [trace.top(layer, place), []];
-  sides.forEach((rows, side) => tipFill(lists[side], rows, trace));
+  sides.forEach((rows, side) => tipFill(lists[side], rows));
   const { key, title, unit } = context.colouring();
   const found = key === "top" ? null : trace.value(key, layer, place, context.state.get().token);
   foot.textContent = found === null ? "" : `${title}: ${valueWords(found, unit)}`;
 }
 
-function tipFill(list, rows, trace) {
+function tipFill(list, rows) {
   const shown = rows.slice(0, 8);
   while (list.children.length < shown.length) {
     const bar = element("span", { class: "lw-tip-bar" });
@@ -64,11 +64,11 @@ function tipFill(list, rows, trace) {
     row.hidden = index >= shown.length;
     if (row.hidden) return;
     const [bar, token, number] = row.children;
-    const { id, text, prob } = shown[index];
+    const { text, prob, isAnswer } = shown[index];
     bar.style.width = `${Math.max(0.5, 100 * prob)}%`;
     token.textContent = shortened(visible(text.slice(0, 200)), 24);
     number.textContent = probability(prob);
-    row.classList.toggle("lw-is-answer", Boolean(trace.answer?.ids.includes(id)));
+    row.classList.toggle("lw-is-answer", isAnswer);
   });
 }
 

@@ -55,7 +55,8 @@ function toolbarGrouped(context) {
 
 /** What another trace's state begins with, so that the focus stays at the same depth. */
 export function toolbarMoved(context, index) {
-  const [from, to] = [context.traces()[context.state.get().trace], context.traces()[index]];
+  const shown = toolbarOfQuestion(context) ? context.trace() : context.traces()[context.state.get().trace];
+  const [from, to] = [shown, context.traces()[index]];
   const layer = Math.round(from.depth(context.state.get().layer) * to.nLayers);
   const alike = from.positions.length === to.positions.length;
   return alike ? { trace: index, layer } : { trace: index, layer, place: null, from: 0, to: null };

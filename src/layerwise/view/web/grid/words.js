@@ -15,10 +15,16 @@ export function cellWords(context, layer, place) {
       : `${wordsSpoken(cell.text)} leads with ${probability(cell.prob)}`;
   const parts = [
     `Layer ${layer} of ${trace.nLayers}, behind ${wordsSpoken(trace.tokens[position].text)}, position ${position}: ${leads}`,
-    cell.isAnswer ? "the answer" : null,
+    wordsAnswer(trace, cell),
     found ? `${title} ${valueWords(found, unit)}` : null,
   ];
   return `${parts.filter(Boolean).join("; ")}.`;
+}
+
+function wordsAnswer(trace, cell) {
+  if (trace.kind !== "difference" || (cell.isAnswer && cell.otherIsAnswer)) return cell.isAnswer ? "the answer" : null;
+  if (cell.isAnswer) return "the first's answer";
+  return cell.otherIsAnswer ? "the second's answer" : null;
 }
 
 /** A colouring's value, with what is known of it where it is only bounded. */

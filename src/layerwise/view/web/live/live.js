@@ -29,11 +29,17 @@ export function createLive(context, { base, token, choices }) {
   const past = createLiveHistory(context);
   let running = null;
 
+  /** While something is computed, nothing else can be begun. */
+  function setBusy(busy) {
+    form.setBusy(busy);
+    opener?.setBusy(busy);
+  }
+
   /** Asks the server for something, one thing at a time, and hands each message to `take`. */
   async function compute(path, body, take) {
     if (running) return;
     running = new AbortController();
-    form.setBusy(true);
+    setBusy(true);
     alert.textContent = "";
     try {
       for await (const message of server.ask(path, body, running.signal)) {
@@ -45,7 +51,7 @@ export function createLive(context, { base, token, choices }) {
       else alert.textContent = error.message;
     } finally {
       running = null;
-      form.setBusy(false);
+      setBusy(false);
       progress.clear();
       preview.clear();
     }
@@ -91,7 +97,7 @@ export function createLive(context, { base, token, choices }) {
   const parts = [
     choices.models.length ? form.element : null,
     choices.models.length ? hint : null,
-    opener,
+    opener?.element,
     progress.element,
     alert,
     preview.element,
@@ -174,7 +180,7 @@ function createLiveHistory(context) {
   return { element: box, update };
 }
 
-/** Opens one of the folder's runs; null where there is no folder. */
+/** Opens one of the folder's runs: `{ element, setBusy }`; null where there is no folder. */
 function createLiveOpener(choices, onOpen) {
   if (!choices.runs) return null;
   const readable = choices.runs.filter((run) => !run.error);
@@ -194,7 +200,12 @@ function createLiveOpener(choices, onOpen) {
     event.preventDefault();
     onOpen(run.value);
   });
-  return form;
+  return {
+    element: form,
+    setBusy(busy) {
+      open.disabled = busy || readable.length === 0;
+    },
+  };
 }
 
 function liveRefused(run) {
