@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments, whole
+from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
 from layerwise.capture.shared import can_share, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
@@ -102,7 +102,13 @@ class Sweep:
             on_layer: shown each layer's states as soon as they are there.
         """
         shareable = can_share(model.parts, model.hf.config)
-        segments = split_into_segments(sequences, _TOKENS_AT_ONCE, _LEAST_SAVED) if shareable else whole(sequences)
+        segments = split_into_segments(
+            sequences,
+            _TOKENS_AT_ONCE,
+            _LEAST_SAVED,
+            # A cut-off beginning would be too short for the rotary frequencies of the whole.
+            stays_whole=lambda sequence: not shareable or model.rope_of(len(sequence.ids)) > 0,
+        )
         count, tokens = sum(len(s.positions) for s in sequences), sum(len(s.ids) for s in segments)
         self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
         self._groups = _groups_at_layer_0(model, segments, self._disk)
@@ -173,7 +179,7 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment], disk: RoomOn
     parents = {segment.parent for segment in segments}
     groups: list[_Group] = []
     held: dict[int, tuple[Cache, int]] = {}
-    for indices in into_groups(segments, _largest_group, _PASS):
+    for indices in into_groups(segments, _largest_group, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
         mine = [segments[index] for index in indices]
         start, cache = mine[0].start, None
         if start > 0 or indices[0] in parents:

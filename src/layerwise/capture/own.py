@@ -76,6 +76,9 @@ def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> t
     """
     ends, made, cache = _end_ids(model), list[int](), None
     while len(made) < count:
+        length = len(ids) + len(made)
+        if model.rope_of(length) != model.rope_of(length - 1):
+            cache = None  # its keys were turned by other frequencies
         step = torch.tensor([[*ids, *made] if cache is None else made[-1:]], device=model.device)
         reused = {} if cache is None else {"past_key_values": cache}
         with model.residency.attached():

@@ -28,24 +28,24 @@ class Segment:
     """(index into `ids`, place on the captured axis) of each state that is kept."""
 
 
-def whole(sequences: list[Sequence]) -> list[Segment]:
-    """Return each sequence as one segment, for models that cannot go on from an earlier one."""
-    return split_into_segments(sequences, longest=None, least_saved=None)
-
-
-def split_into_segments(sequences: list[Sequence], longest: int | None, least_saved: int | None) -> list[Segment]:
+def split_into_segments(
+    sequences: list[Sequence],
+    longest: int | None,
+    least_saved: int,
+    stays_whole: Callable[[Sequence], bool] = lambda _: False,
+) -> list[Segment]:
     """Return segments, parents first, in which shared beginnings stand once.
 
     Args:
         sequences: what is to be run.
         longest: longer runs of tokens are cut into consecutive segments; with None they are not.
-        least_saved: tokens that sharing has to save, since every segment is a step with a cost of its
-            own; with None nothing is shared.
+        least_saved: tokens that sharing has to save, since every segment is a step with a cost of its own.
+        stays_whole: whether a sequence has to be one segment, and shares none.
     """
     first_places = list(accumulate((len(sequence.positions) for sequence in sequences), initial=0))
     segments: list[Segment] = []
 
-    def add(members: list[int], start: int, stop: int, parent: int | None) -> int | None:
+    def add(members: list[int], start: int, stop: int, parent: int | None, longest: int | None) -> int | None:
         ids = sequences[members[0]].ids
         for begin in range(start, stop, longest or max(1, stop - start)):
             end = min(begin + (longest or stop), stop)
@@ -59,41 +59,52 @@ def split_into_segments(sequences: list[Sequence], longest: int | None, least_sa
             parent = len(segments) - 1
         return parent
 
-    open_ones: list[tuple[list[int], int, int | None]] = [(list(range(len(sequences))), 0, None)]
+    divided = []
+    for index, sequence in enumerate(sequences):
+        if stays_whole(sequence):
+            add([index], 0, len(sequence.ids), None, None)
+        else:
+            divided.append(index)
+    open_ones: list[tuple[list[int], int, int | None]] = [(divided, 0, None)] if divided else []
     while open_ones:
         members, start, parent = open_ones.pop()
-        if least_saved is None or len(members) == 1:
-            for index in members:
-                add([index], start, len(sequences[index].ids), parent)
+        if len(members) == 1:
+            add(members, start, len(sequences[members[0]].ids), parent, longest)
             continue
         stop = _common_length([sequences[index].ids for index in members])
         if (len(members) - 1) * (stop - start) >= least_saved:
-            parent, start = add(members, start, stop, parent), stop
+            parent, start = add(members, start, stop, parent, longest), stop
         by_next_token = defaultdict(list)
         for index in members:
             if len(sequences[index].ids) > stop:
                 by_next_token[sequences[index].ids[stop]].append(index)
             else:
-                add([index], start, stop, parent)
+                add([index], start, stop, parent, longest)
         open_ones += [(some, start, parent) for some in by_next_token.values()]
     return segments
 
 
-def into_groups(segments: list[Segment], largest: Callable[[Segment], int], wasted: int) -> list[list[int]]:
+def into_groups(
+    segments: list[Segment],
+    largest: Callable[[Segment], int],
+    wasted: int,
+    kind: Callable[[Segment], int] = lambda _: 0,
+) -> list[list[int]]:
     """Return groups of indices into `segments` that can run side by side; parents come in earlier groups.
 
-    All of a group begin at the same position. Those from which others go on are equally long; the
+    All of a group begin at the same position and are of one kind. Those from which others go on are equally long; the
     others are to be filled up at the end, where no token before attends.
 
     Args:
         segments: what is to be run.
         largest: how many segments as long as this one a group may hold.
         wasted: by how many tokens a group may be filled up, in all.
+        kind: what segments have in common that may run side by side.
     """
     parents = {segment.parent for segment in segments}
-    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    alike: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     for index, segment in enumerate(segments):
-        alike[segment.start, len(segment.ids) if index in parents else 0].append(index)
+        alike[segment.start, len(segment.ids) if index in parents else 0, kind(segment)].append(index)
     groups = []
     for _, indices in sorted(alike.items()):
         group: list[int] = []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Quiet, progress_bar, results_console
+from layerwise.cli.console import Debug, Quiet, progress_bar, results_console, write_document
 
 if TYPE_CHECKING:
     from layerwise.models.health import Finding, Tried
@@ -34,7 +34,8 @@ def doctor(
     if json:
         from dataclasses import asdict
 
-        print(json_format.dumps({"problems": problems, "findings": [asdict(f) for f in findings]}, indent=1))
+        written = json_format.dumps({"problems": problems, "findings": [asdict(f) for f in findings]}, indent=1)
+        write_document(written + "\n", "-")
     else:
         _print(findings, problems)
     if problems:

@@ -15,7 +15,16 @@ from layerwise.models.device import readable_size, used_memory
 from layerwise.models.residency import Streamed, StreamedBlock
 from layerwise.models.room import Room
 from layerwise.models.weights.matrix import SLICE, StoredMatrix, slices_of
-from layerwise.models.weights.weights import Filler, Weights, expect_complete, missing_weights, names_by_block
+from layerwise.models.weights.weights import (
+    Filler,
+    Weights,
+    expect_complete,
+    expect_finite,
+    expect_numbers,
+    missing_weights,
+    names_by_block,
+    wrong_shape,
+)
 from layerwise.types import Progress
 
 _WORKING_SPACE = 550 << 20
@@ -94,10 +103,13 @@ def stream(
     hf_model.tie_weights()
     elsewhere = (f"{prefix}.", *_names_of(hf_model, embedding, parts.unembedding))
     expect_complete(hf_model, type(hf_model).__name__, but=elsewhere)
+    expect_finite(hf_model, type(hf_model).__name__)
     _move_buffers(hf_model, device)
     embedding.weight = nn.Parameter(torch.empty(0, table.shape[1], dtype=dtype, device=device), requires_grad=False)
     embedding.register_forward_pre_hook(_EmbeddedRows(table, dtype, device))
     unembedding = head.whole().to(device) if plan.head_fits else head
+    if isinstance(unembedding, Tensor):
+        expect_numbers(unembedding, type(hf_model).__name__, head.name)
     hf_model.set_output_embeddings(_Unembedding(unembedding, getattr(parts.unembedding, "bias", None), dtype, device))
     blocks = [
         StreamedBlock(block, f"{prefix}.{index}", names.get(index, []), filler)
@@ -141,13 +153,16 @@ def _plan(budget: int, outside: int, head: int, block: int) -> _Plan:
     )
 
 
-def _stored_matrix(hf_model: Any, weights: Weights, module: nn.Module) -> StoredMatrix:
-    """Return the stored matrix that is a module's weight, be it under the name of one that it is tied to."""
-    names = _names_of(hf_model, module)
-    stored = [name for name in weights.tensors if weights.parameter_of(name) in names]
+def _stored_matrix(hf_model: Any, weights: Weights, module: Any) -> StoredMatrix:
+    """Return the stored matrix that is a module's weight; failing one of its own, that of one it is tied to."""
+    own, names = f"{_name_of(hf_model, module)}.weight", _names_of(hf_model, module)
+    stored = {weights.parameter_of(name): name for name in weights.tensors if weights.parameter_of(name) in names}
     if not stored:
         raise missing_weights(type(hf_model).__name__, names)
-    return StoredMatrix(weights, stored[0])
+    matrix = StoredMatrix(weights, stored.get(own) or next(iter(stored.values())))
+    if matrix.shape != tuple(module.weight.shape):
+        raise wrong_shape(matrix.name, matrix.shape, module.weight.shape)
+    return matrix
 
 
 def _names_of(hf_model: Any, *modules: nn.Module) -> list[str]:
@@ -174,6 +189,7 @@ class _EmbeddedRows:
         """Return the call's arguments with ids that count the rows which the embedding has now."""
         ids, places = args[0].unique(return_inverse=True)
         rows = self._table.rows(ids.cpu()).to(self._device, self._dtype)
+        expect_numbers(rows, "The tokens of this prompt", self._table.name)
         embedding.weight = nn.Parameter(rows, requires_grad=False)
         embedding.num_embeddings, embedding.padding_idx = len(rows), None
         return (places, *args[1:])

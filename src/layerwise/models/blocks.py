@@ -1,5 +1,7 @@
 """Where a decoder keeps its parts: embeddings, the chain of blocks, final norm, unembedding."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,9 @@ from layerwise.errors import UnsupportedModelError
 
 _FINAL_NORM_NAMES = ("norm", "ln_f", "final_layernorm", "final_layer_norm", "final_norm", "norm_f")
 """Which of several norms it is: Bloom norms its embeddings too."""
+
+_AHEAD = ("num_nextn_predict_layers", "num_mtp_layers")
+"""Settings that count the blocks which predict further tokens ahead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +37,8 @@ def find_parts(hf_model: Any) -> Parts:
     """
     name = type(hf_model).__name__
     depth = text_config(hf_model.config).num_hidden_layers
+    if depth < 1:
+        raise _unsupported(name, f"its configuration gives it {depth} blocks")
     unembedding = hf_model.get_output_embeddings()
     if unembedding is None:
         raise _unsupported(name, "it has no output embeddings, so hidden states map to no vocabulary")
@@ -53,6 +60,32 @@ def find_parts(hf_model: Any) -> Parts:
             name, f"its final norm gives {normed} numbers and its unembedding takes {expected}, so a map lies between"
         )
     return Parts(backbone, chains[0], norms[0], unembedding)
+
+
+def weights_behind_last_block(hf_model: Any, names: Iterable[str], ahead: int = 0) -> list[str]:
+    """Return those of some weights' names that would belong to blocks behind a model's last one.
+
+    Apart from blocks for predicting several tokens ahead, which DeepSeek-V3 and others keep there: as
+    many as the configuration counts (``num_nextn_predict_layers``), and what transformers leaves out
+    of the architecture on purpose.
+
+    Args:
+        hf_model: a transformers decoder.
+        names: as its parameters are called, with or without the backbone's name in front, or as ggml calls them.
+        ahead: how many such blocks there are by another source than the configuration.
+    """
+    config, blocks = text_config(hf_model.config), find_parts(hf_model).blocks
+    prefix = next(name for name, module in hf_model.named_modules() if module is blocks)
+    bare = prefix.removeprefix(f"{hf_model.base_model_prefix}.")
+    block = re.compile(rf"(?:{re.escape(prefix)}|{re.escape(bare)}|blk)\.(\d+)\.")
+    counts = [0, ahead, *(getattr(config, name, 0) for name in _AHEAD)]
+    end = len(blocks) + max(count for count in counts if isinstance(count, int))
+    left_out = hf_model._keys_to_ignore_on_load_unexpected or ()
+    return sorted(
+        name
+        for name in names
+        if (found := block.match(name)) and int(found[1]) >= end and not any(re.search(each, name) for each in left_out)
+    )
 
 
 def _backbone(hf_model: Any, depth: int) -> Any:

@@ -19,6 +19,8 @@ from layerwise.errors import UnsupportedModelError
 from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
 from layerwise.models.quiet import quiet_transformers
+from layerwise.models.rope import scales_rope
+from layerwise.models.settings import what_failed
 from layerwise.models.weights.gguf_files import GgufModel, alone
 from layerwise.text import harmless
 from layerwise.types import Progress
@@ -166,18 +168,18 @@ def _conversion_errors(gguf: GgufModel) -> Any:
     """Turn what transformers raises over a model that it cannot map into an UnsupportedModelError."""
     try:
         yield
-    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError, AssertionError) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
         raise UnsupportedModelError(
             f"transformers cannot make a causal language model of {harmless(gguf.files[0].name)}, whose "
-            f"architecture is {harmless(gguf.header.architecture)!r}: {harmless(str(error))[:400]}. Use the "
-            "model's safetensors checkpoint from the hub instead."
+            f"architecture is {harmless(gguf.header.architecture)!r}: {what_failed(error, gguf.header.metadata)}. Use "
+            "the model's safetensors checkpoint from the hub instead."
         ) from error
 
 
 def _expect_known_positions(gguf: GgufModel, config: Any) -> None:
     """Stop at stretched positions that neither transformers 5.23 reads from GGUF nor `stretch_positions` knows."""
-    from layerwise.models.weights.gguf import scales_rope
-
     kind = str(gguf.header.metadata.get(f"{gguf.header.architecture}.rope.scaling.type", "none"))
     unknown = [name for name in gguf.tensors if name.startswith("rope_factors")]
     if (unknown or kind not in ("none", "linear")) and not scales_rope(config):

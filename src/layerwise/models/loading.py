@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,13 +16,14 @@ import torch
 from layerwise.errors import (
     CorruptFileError,
     DoesNotFitError,
+    LayerwiseError,
     MissingDependencyError,
     ModelError,
     UnsupportedModelError,
 )
 from layerwise.models import gguf
 from layerwise.models.assembly import empty_model, fill_whole, stream
-from layerwise.models.blocks import Parts, find_parts, text_config
+from layerwise.models.blocks import Parts, find_parts, text_config, weights_behind_last_block
 from layerwise.models.bridge import make_bridge
 from layerwise.models.checkpoint import Checkpoint, locate
 from layerwise.models.device import (
@@ -38,11 +41,13 @@ from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.random_weights import draw_model, round_and_move
 from layerwise.models.residency import Residency, Resident
+from layerwise.models.rope import lengths_of_other_rope
+from layerwise.models.settings import what_failed
 from layerwise.models.tokens import Tokenizer
 from layerwise.models.weights.gguf import GgufWeights, only_transformers_reads, read_by_transformers
 from layerwise.models.weights.gguf_files import GgufModel
 from layerwise.models.weights.safetensors import SafetensorsWeights
-from layerwise.models.weights.weights import Weights
+from layerwise.models.weights.weights import Weights, expect_finite, wrong_shape
 from layerwise.text import harmless
 from layerwise.types import ModelInfo, Progress
 
@@ -131,6 +136,14 @@ class LoadedModel:
     def context_length(self) -> int:
         config = text_config(self.hf.config)
         return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 0))
+
+    def rope_of(self, length: int) -> int:
+        """Return which of its sets of rotary frequencies the model reads a text of so many tokens with."""
+        return bisect_left(self._lengths_of_other_rope, length)
+
+    @cached_property
+    def _lengths_of_other_rope(self) -> tuple[int, ...]:
+        return lengths_of_other_rope(text_config(self.hf.config))
 
     @cached_property
     def bridge(self) -> Any:
@@ -222,7 +235,7 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> Loa
 def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
     parts = find_parts(hf_model)
     unembedding: Any = parts.unembedding
-    _refuse_non_finite(hf_model, name)
+    expect_finite(hf_model, name)
     return LoadedModel(
         name=name,
         hf=hf_model,
@@ -305,7 +318,9 @@ def _refuse_packed(checkpoint: Checkpoint, name: str) -> None:
 def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress | None) -> Any:
     if checkpoint.gguf and only_transformers_reads(checkpoint.gguf.header.architecture):
         with _loading_errors(checkpoint.folder):
-            return read_by_transformers(checkpoint.gguf, placement.device, placement.dtype)
+            hf_model = read_by_transformers(checkpoint.gguf, placement.device, placement.dtype)
+        _expect_all_blocks(checkpoint, hf_model, checkpoint.gguf.tensors)
+        return hf_model
     hf_model, weights = _without_weights(checkpoint, placement.dtype)
     fill_whole(hf_model, weights, placement.dtype, placement.device, progress)
     return hf_model
@@ -314,19 +329,58 @@ def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress 
 def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
     """Return a checkpoint's model without memory for its weights, and what reads them."""
     hf_model = _model_of(checkpoint, empty_model, dtype)
+    weights: Weights
     if checkpoint.gguf:
-        return hf_model, _gguf_weights(checkpoint, checkpoint.gguf, hf_model)
-    return hf_model, SafetensorsWeights(checkpoint.facts.tensors, hf_model)
+        weights = _gguf_weights(checkpoint, checkpoint.gguf, hf_model)
+    else:
+        weights = SafetensorsWeights(checkpoint.facts.tensors, hf_model)
+    _expect_all_blocks(checkpoint, hf_model, map(weights.parameter_of, weights.tensors))
+    return hf_model, weights
 
 
 def _model_of(checkpoint: Checkpoint, make: Callable[..., Any], dtype: torch.dtype) -> Any:
     """Return what `make` makes of a checkpoint's configuration."""
+    config = _config_of(checkpoint)
+    with _loading_errors(_settings_file(checkpoint), checkpoint.facts.config):
+        return make(config, dtype, trust_remote_code=_runs_own_code(checkpoint))
+
+
+def _config_of(checkpoint: Checkpoint) -> Any:
+    """Return a checkpoint's configuration, with a number of blocks that its weights can be enough for."""
     from transformers import AutoConfig
 
-    with _loading_errors(checkpoint.folder):
-        trust = _runs_own_code(checkpoint)
-        config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True, trust_remote_code=trust)
-        return make(config, dtype, trust_remote_code=trust)
+    stored = len(checkpoint.facts.tensors)
+    with _loading_errors(_settings_file(checkpoint), checkpoint.facts.config):
+        config = AutoConfig.from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=_runs_own_code(checkpoint)
+        )
+        depth = text_config(config).num_hidden_layers
+        if not 1 <= depth <= stored:
+            raise CorruptFileError(
+                f"{harmless(str(_settings_file(checkpoint)))} asks for {depth:,} blocks; expected 1 to {stored:,}, for "
+                "the weight files hold no more tensors than that. It belongs to another model, or was edited. "
+                "Download it again."
+            )
+    return config
+
+
+def _settings_file(checkpoint: Checkpoint) -> Path:
+    """Return where a checkpoint's configuration comes from."""
+    return checkpoint.gguf.files[0] if checkpoint.gguf else checkpoint.folder / "config.json"
+
+
+def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[str]) -> None:
+    """Stop at weights of blocks that the configuration leaves out: the model would be cut short without a word."""
+    opened, ahead = checkpoint.gguf, 0
+    if opened:
+        ahead = opened.header.metadata.get(f"{opened.header.architecture}.nextn_predict_layers", 0)
+    if behind := weights_behind_last_block(hf_model, names, ahead):
+        depth = text_config(hf_model.config).num_hidden_layers
+        raise CorruptFileError(
+            f"{harmless(str(_settings_file(checkpoint)))} asks for {depth} blocks, and the weight files hold more "
+            f"({harmless(behind[0])}{', …' if len(behind) > 1 else ''}): the predictions would be those of a model "
+            "cut short. It belongs to another model, or was edited. Download it again."
+        )
 
 
 def _gguf_weights(checkpoint: Checkpoint, opened: GgufModel, hf_model: Any) -> GgufWeights:
@@ -354,7 +408,7 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str, *, trust_remot
     )
 
     model_type = str(config.get("model_type"))
-    heads = config.get("architectures") or []
+    heads = config.get("architectures")
     own_code = config.get("auto_map") if model_type not in CONFIG_MAPPING else None
     reason = None
     if own_code and trust_remote_code:
@@ -371,7 +425,7 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str, *, trust_remot
         )
     elif model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         reason = f"transformers has no causal language model for {model_type!r}"
-    elif heads and all(head.endswith(_NOT_A_DECODER) for head in heads):
+    elif isinstance(heads, list) and heads and all(str(head).endswith(_NOT_A_DECODER) for head in heads):
         reason = f"it was saved as {heads[0]}, which does not predict the next token"
     # BERT and its kin appear among the causal models too, because is_decoder can make them one.
     elif model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
@@ -386,17 +440,22 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str, *, trust_remot
 def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
     from transformers import AutoModelForCausalLM
 
-    with _loading_errors(checkpoint.folder):
+    config = _config_of(checkpoint)
+    with _loading_errors(checkpoint.folder, checkpoint.facts.config):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint.folder,
+            config=config,
             dtype=placement.dtype,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=_runs_own_code(checkpoint),
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused below, by name
             device_map=None if placement.device.type == "cpu" else {"": placement.device},
         )
     hf_model, report = loaded
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise wrong_shape(name, stored, expected)
     missing = sorted(report["missing_keys"])
     if missing:
         raise CorruptFileError(
@@ -404,6 +463,7 @@ def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
             f"{checkpoint.folder} ({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); they would be "
             f"random numbers. Looked in {', '.join(f.name for f in checkpoint.facts.weight_files)}."
         )
+    _expect_all_blocks(checkpoint, hf_model, report["unexpected_keys"])
     return hf_model.requires_grad_(False)
 
 
@@ -417,42 +477,32 @@ def _runs_own_code(checkpoint: Checkpoint) -> bool:
 def _read_tokenizer(checkpoint: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
+    config = None if checkpoint.gguf else _config_of(checkpoint)
     with _loading_errors(checkpoint.folder):
         if checkpoint.gguf:
             return gguf.read_tokenizer(checkpoint.folder)
         # Left to itself, transformers asks at the terminal whether a tokenizer's own code may run.
         return AutoTokenizer.from_pretrained(
-            checkpoint.folder, local_files_only=True, trust_remote_code=checkpoint.trust_remote_code
+            checkpoint.folder, config=config, local_files_only=True, trust_remote_code=checkpoint.trust_remote_code
         )
 
 
 @contextlib.contextmanager
-def _loading_errors(folder: Path) -> Iterator[None]:
-    """Give transformers' many ways to fail over files one name."""
+def _loading_errors(path: Path, settings: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Give transformers' many ways to fail over files one name. What it raises over a damaged one may be anything."""
     try:
         yield
+    except (LayerwiseError, MemoryError):
+        raise
     except ImportError as error:  # packages that unpack quantised weights
         raise MissingDependencyError(
-            f"transformers needs another package to load {folder}: {error}. Install it, or use a GGUF file or an "
+            f"transformers needs another package to load {path}: {error}. Install it, or use a GGUF file or an "
             "unquantised checkpoint of the model."
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CorruptFileError(f"transformers could not load {folder}: {error}") from error
-
-
-def _refuse_non_finite(hf_model: Any, name: str) -> None:
-    """Stop at NaN or infinite weights: every later number would be NaN, or wrong unseen."""
-    for parameter_name, parameter in hf_model.named_parameters():
-        values = parameter.detach()
-        if type(values) is not torch.Tensor or not values.is_floating_point():
-            continue  # packed by another package: integers, and scales of its own
-        # A sum needs no mask as large as the weights; only a suspect is looked at closely.
-        if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
-            bad = int((~torch.isfinite(values)).sum())
-            raise CorruptFileError(
-                f"{name}: {bad:,} of {values.numel():,} weights in {parameter_name} are NaN or infinite. No "
-                "prediction of this model means anything. Download it again, or load it in a wider dtype."
-            )
+    except Exception as error:
+        raise CorruptFileError(
+            f"transformers could not load {harmless(str(path))}: {what_failed(error, settings)}"
+        ) from error
 
 
 def _sum_in_memory(hf_model: Any) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from layerwise.models.room import Room
-from layerwise.models.weights.weights import Filler, expect_complete
+from layerwise.models.weights.weights import Filler, expect_complete, expect_finite
 
 
 class Residency(Protocol):
@@ -64,13 +64,21 @@ class StreamedBlock:
             for owner in module.modules()
             for key, parameter in owner.named_parameters(recurse=False)
         ]
+        self._is_known = False
 
     @torch.no_grad()
     def fill(self, room: Room) -> None:
-        """Read the block's weights; they lie in `room`, as far as it is large enough."""
+        """Read the block's weights; they lie in `room`, as far as it is large enough.
+
+        Raises:
+            CorruptFileError: some are missing, of another shape, changed meanwhile, NaN or infinite.
+        """
         room.clear()
         self._filler.fill(self._stored, room)
         expect_complete(self.module, self._name)
+        if not self._is_known:  # the files stay as they are, or reading them fails
+            expect_finite(self.module, self._name)
+            self._is_known = True
         self.module.requires_grad_(False)
         for owner in self.module.modules():  # few and small, and nobody takes them out again
             for key, buffer in owner.named_buffers(recurse=False):

@@ -18,8 +18,8 @@ from layerwise.tracing.reading import Captured, Place
 class Checker:
     """The checks that a loaded model has passed. One prompt's check covers later ones."""
 
-    passed: dict[int | None, IdentityCheck] = field(default_factory=dict)
-    """By length group, and under None the first of all."""
+    passed: dict[tuple[int | None, int], IdentityCheck] = field(default_factory=dict)
+    """By length group, under None the first of all, and by the set of rotary frequencies that such lengths have."""
     float32: Float32Check | None = None
     """None where there is nothing to compare: in float32 on the CPU."""
     float32_checked: bool = False
@@ -42,9 +42,10 @@ class Checker:
         The first, or for a streamed model the longest: since another would read all weights again, it
         has to stand for every length.
         """
-        if None in self.passed:
+        missing = [ids for ids in prompts if (None, model.rope_of(len(ids))) not in self.passed]
+        if not missing:
             return None
-        return prompts[0] if _is_resident(model) else max(prompts, key=len)
+        return missing[0] if _is_resident(model) else max(missing, key=len)
 
     def check(
         self, model: LoadedModel, prepared: Sequence[Prepared], captured: Captured, *, length_groups: bool
@@ -61,11 +62,11 @@ class Checker:
             CheckError: a check failed.
         """
         in_groups = length_groups and _is_resident(model)
-        keys = [_length_group(item.ids) if in_groups else None for item in prepared]
+        keys = [(_length_group(item.ids) if in_groups else None, model.rope_of(len(item.ids))) for item in prepared]
         first = next((i for i, item in enumerate(prepared) if captured.own and item.ids == captured.own.ids), 0)
         for index in (first, *range(len(prepared))):
             item, key = prepared[index], keys[index]
-            if None in self.passed and key in self.passed:
+            if key in self.passed:
                 continue
             states = captured.at(Place(index, item.last))
             if not self.float32_checked:
@@ -75,7 +76,7 @@ class Checker:
             if own is None or own.ids != item.ids:  # it did not run along with the capture
                 own = own_forward(model, item.ids)
             self.passed[key] = check_identity(model, item.text, states, own)
-            self.passed.setdefault(None, self.passed[key])
+            self.passed.setdefault((None, key[1]), self.passed[key])
         return [self.passed[key] for key in keys]
 
 

@@ -1,6 +1,7 @@
 """Which places are read for which request, and what was read there."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -147,7 +148,8 @@ def capture_requests(
 
     A request's first sequence is its prompt followed by the generated tokens, or else by the first
     answer; answers that go on differently have sequences of their own. Tails that share a beginning
-    share its places: the first request's positions are the first. With `check`, a prompt, transformers'
+    share its places: the first request's positions are the first. A tail with which a text gets too
+    long for its prompt's rotary frequencies has a sequence for each set of them. With `check`, a prompt, transformers'
     own forward goes through the blocks along with them.
     """
     sequences: list[TokenSequence] = []
@@ -161,15 +163,26 @@ def capture_requests(
         runs += [(tail, _forced_places(index, item, tail)) for tail in tails]
         for tail, places in runs:
             wanted = [place for place in places if place not in groups]
-            if wanted:
-                sequences.append(TokenSequence(item.ids + tail, tuple(place.position for place in wanted)))
-                for place in wanted:
-                    groups[place] = len(groups)
+            for read in _by_rope(model, item, wanted):
+                ids = (item.ids + tail)[: _text_length(item, read[-1])]
+                sequences.append(TokenSequence(ids, tuple(place.position for place in read)))
+                groups |= {place: len(groups) + k for k, place in enumerate(read)}
     sweep = Sweep(model, sequences, progress, on_layer)
     own = None if check is None else own_forward(model, check, [sweep])
     if own is None:
         run_blocks(model, [sweep])
     return Captured(sweep.states, groups, own, sweep.release)
+
+
+def _by_rope(model: LoadedModel, item: Prepared, places: list[Place]) -> Iterator[list[Place]]:
+    """Divide consecutive places by the set of rotary frequencies that their text is read with."""
+    for _, some in itertools.groupby(places, lambda place: model.rope_of(_text_length(item, place))):
+        yield list(some)
+
+
+def _text_length(item: Prepared, place: Place) -> int:
+    """Return how many tokens the text has that is read at a place: at least the prompt."""
+    return max(len(item.ids), place.position + 1)
 
 
 def _forced_places(index: int, item: Prepared, tail: tuple[int, ...]) -> list[Place]:

@@ -64,6 +64,8 @@ def trace_requests(
         PromptError: a request cannot be turned into tokens.
         CheckError: the numbers are not the model's own.
     """
+    if not requests:
+        return []
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
     checker.renew(model)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments, whole
+from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
 
 HEADER = tuple(range(100, 140))
 
@@ -34,11 +34,11 @@ def any_sequences(draw):
     return many
 
 
-@given(any_sequences(), st.one_of(st.none(), st.integers(1, 5)), st.one_of(st.none(), st.integers(1, 20)))
-def test_every_kept_state_stands_behind_its_own_tokens(many, longest, least_saved):
+@given(any_sequences(), st.one_of(st.none(), st.integers(1, 5)), st.integers(1, 20), st.integers(0, 9))
+def test_every_kept_state_stands_behind_its_own_tokens(many, longest, least_saved, divided_up_to):
     many = [Sequence(*each) for each in many]
-    segments = split_into_segments(many, longest, least_saved)
-    assert longest is None or all(len(segment.ids) <= longest for segment in segments)
+    segments = split_into_segments(many, longest, least_saved, lambda sequence: len(sequence.ids) > divided_up_to)
+    assert all(len(segment.ids) <= (longest or 8) or len(segment.ids) > divided_up_to for segment in segments)
     read = {}
     for index, segment in enumerate(segments):
         assert segment.ids, "no empty steps"
@@ -65,13 +65,14 @@ def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
 @given(any_sequences(), st.integers(1, 20), st.integers(1, 5), st.integers(0, 6))
 def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size, wasted):
     segments = split_into_segments([Sequence(*each) for each in many], None, least_saved)
-    groups = into_groups(segments, lambda _: size, wasted)
+    groups = into_groups(segments, lambda _: size, wasted, lambda segment: len(segment.ids) > 4)
     parents = {segment.parent for segment in segments}
     assert sorted(index for group in groups for index in group) == list(range(len(segments)))
     group_of = {index: at for at, group in enumerate(groups) for index in group}
     for group in groups:
         assert len(group) <= size
         assert len({segments[index].start for index in group}) == 1
+        assert len({len(segments[index].ids) > 4 for index in group}) == 1
         lengths = [len(segments[index].ids) for index in group]
         assert len(group) * max(lengths) - sum(lengths) <= (0 if parents & set(group) else wasted)
         for index in group:
@@ -106,7 +107,8 @@ def test_a_few_common_tokens_are_not_worth_a_step_of_their_own():
 
 def test_nothing_is_shared_where_that_is_not_allowed():
     many = sequences((*HEADER, 1), (*HEADER, 2))
-    assert [segment.ids for segment in whole(many)] == [(*HEADER, 1), (*HEADER, 2)]
+    segments = split_into_segments(many, 16, 1, lambda _: True)
+    assert [segment.ids for segment in segments] == [(*HEADER, 1), (*HEADER, 2)]
 
 
 def test_thousands_of_nested_sequences_are_no_recursion():

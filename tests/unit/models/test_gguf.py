@@ -2,6 +2,7 @@ import copy
 import json
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,41 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path):
     narrow = {"blk.0.ffn_up.weight": np.zeros((FFN // 2, D_MODEL), dtype=np.float32)}
     with pytest.raises(CorruptFileError, match=r"up_proj.weight has shape .16, 16.* asks for .32, 16"):
         load(write_gguf(tmp_path / "narrow.gguf", tensors=llama_tensors() | narrow))
+
+
+def two_blocks() -> dict[str, np.ndarray]:
+    """The tensors of a model with one block more than the header counts."""
+    tensors = llama_tensors()
+    return tensors | {name.replace("blk.0", "blk.1"): values for name, values in tensors.items() if "blk.0" in name}
+
+
+@pytest.mark.parametrize("way", ["resident", "streamed", "transformers' own"])
+def test_blocks_that_the_header_leaves_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str):
+    if way == "streamed":
+        monkeypatch.setattr(device, "find_room", lambda *_: None)
+    if way == "transformers' own":
+        monkeypatch.setattr(loading, "only_transformers_reads", lambda architecture: architecture == "llama")
+    with pytest.raises(CorruptFileError, match=r"short\.gguf asks for 1 blocks, .* hold more .blk\.1\.attn_k"):
+        load(write_gguf(tmp_path / "short.gguf", tensors=two_blocks()))
+    ahead = partial(gguf_format.GGUFWriter.add_uint32, key="llama.nextn_predict_layers", val=1)
+    assert load(write_gguf(tmp_path / "ahead.gguf", tensors=two_blocks(), more=ahead)).config.num_hidden_layers == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error", "said"),
+    [
+        ("attention.head_count", 0, UnsupportedModelError, r"ZeroDivisionError.*llama\.attention\.head_count is 0"),
+        ("attention.head_count", 7, UnsupportedModelError, r"hidden size .16. is not a multiple of .* heads .7."),
+        ("attention.head_count_kv", 0, CorruptFileError, r"ZeroDivisionError.*num_key_value_heads is 0"),
+        ("block_count", 0, CorruptFileError, r"asks for 0 blocks; expected 1 to 11"),
+    ],
+)
+def test_metadata_that_no_model_can_have_is_refused_with_its_file(
+    tmp_path: Path, key: str, value: int, error: type[ModelError], said: str
+):
+    changed = partial(gguf_format.GGUFWriter.add_uint32, key=f"llama.{key}", val=value)
+    with pytest.raises(error, match=rf"(?s)odd\.gguf.*{said}"):
+        load(write_gguf(tmp_path / "odd.gguf", more=changed))
 
 
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"])

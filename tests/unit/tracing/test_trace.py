@@ -195,3 +195,7 @@ def test_what_early_layers_are_shown_to_can_stop_the_work(tiny):
         tiny.trace(PROMPT, on_layer=stop)
     assert seen == [0, 1, 2]
     assert tiny.trace(PROMPT).n_layers == 4, "the model is as it was"
+
+
+def test_nothing_asked_is_nothing_traced(tiny):
+    assert tiny.trace_all([]) == []

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.room import Room
+from layerwise.models.rope import scales_rope
 from layerwise.models.weights.gguf_files import GgufModel, alone
 from layerwise.models.weights.gguf_header import GgufHeader
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
@@ -158,13 +159,6 @@ def read_by_transformers(gguf: GgufModel, device: torch.device, dtype: torch.dty
             device_map=None if device.type == "cpu" else {"": device},
         )
     return hf_model.eval().requires_grad_(False)
-
-
-def scales_rope(config: Any) -> bool:
-    """Return whether a configuration stretches rotary positions."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    kinds = [rope, *(each for each in rope.values() if isinstance(each, dict))]
-    return any(each.get("rope_type", "default") != "default" for each in kinds)
 
 
 def _dequantise(raw: np.ndarray, dtype: str) -> Tensor:
