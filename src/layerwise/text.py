@@ -6,6 +6,10 @@ reverses its direction. Whatever shows a token shows what these functions return
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # ASCII punctuation with a meaning in Markdown, tables or HTML; a dot or colon only where it could
 # begin an autolink (www.x) or an emoji's name (:x:).
@@ -67,3 +71,11 @@ def _printable(character: str, substitutes: dict[str, str]) -> str:
     if category in _UNSEEN_CATEGORIES or (category == "Zs" and character != " "):
         return f"\\u{{{ord(character):x}}}"
     return character
+
+
+def first_fault(error: "ValidationError") -> str:
+    """Return which part of a file is not as it should be, and how: the first, of perhaps many."""
+    fault = error.errors(include_url=False)[0]
+    where = one_line(".".join(map(str, fault["loc"])), 120)
+    what = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    return f"{where}: {what}" if where else what

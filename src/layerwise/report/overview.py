@@ -6,12 +6,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from layerwise.analysis import curves, summary, wordings
 from layerwise.analysis.cases import Cases, cases_of
 from layerwise.analysis.judging import Judgement, judge
+from layerwise.errors import StoreError
 from layerwise.store.run import Run
 from layerwise.studies.claims import Claim
+from layerwise.text import first_fault
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,7 +76,10 @@ class Overview:
 
     @cached_property
     def claims(self) -> list[Claim]:
-        return [Claim.model_validate(claim) for claim in self.run.manifest["claims"]]
+        try:
+            return TypeAdapter(list[Claim]).validate_python(self.run.manifest["claims"])
+        except ValidationError as error:
+            raise StoreError(f"{self.run.path / 'manifest.json'}, claims: {first_fault(error)}.") from error
 
     @cached_property
     def judgements(self) -> list[Judgement]:

@@ -6,7 +6,6 @@ RUN/shards/KEY.parquet       one model, one lens, a group of questions (`store.t
 """
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from layerwise.display import MimeBundle, display_of
 from layerwise.errors import StoreError
 from layerwise.files import sha256_of, write_text_whole, written_whole
+from layerwise.store.manifest import checked_manifest
 from layerwise.types import ModelInfo
 
 if TYPE_CHECKING:
@@ -133,10 +133,7 @@ def open_run(path: str | Path) -> Run:
     version = manifest.get("schema")
     if version != SCHEMA_VERSION:
         raise StoreError(_other_schema(folder, version))
-    if not _is_manifest(manifest):
-        file = folder / "manifest.json"
-        raise StoreError(f"{file} lacks parts of a manifest, or they are of another form. Run the study again.")
-    return Run(folder, manifest)
+    return Run(folder, checked_manifest(manifest, folder / "manifest.json"))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -165,27 +162,6 @@ def _other_schema(folder: Path, version: Any) -> str:
         f"{folder} was written in schema {version}; this version of layerwise reads schema {SCHEMA_VERSION}. "
         "Update layerwise to open it."
     )
-
-
-def _is_manifest(manifest: dict[str, Any]) -> bool:
-    """Return whether a manifest has the parts that everything else takes for granted."""
-    try:
-        return (
-            isinstance(manifest["study"]["name"], str)
-            and isinstance(manifest["study"]["models"], list)
-            and isinstance(manifest["study_sum"], str)
-            and isinstance(manifest["status"], str)
-            and isinstance(manifest["updated"], str)
-            and isinstance(manifest["failures"], dict)
-            and isinstance(manifest["claims"], list)
-            and all(ModelInfo(**info) for info in manifest["models"].values())
-            and all(
-                re.fullmatch(r"[0-9a-f]{24}", shard["key"]) and isinstance(shard["sha256"], str)
-                for shard in manifest["shards"]
-            )
-        )
-    except (KeyError, TypeError, AttributeError):
-        return False
 
 
 def shard_file(run_folder: Path, key: str) -> Path:

@@ -4,16 +4,18 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.questions.answers import Answer
-from layerwise.tracing.request import Request
-from layerwise.tracing.trace import MEASURES, AnswerTrace, Checks, Leaders, TokenTrace, Trace
-from layerwise.types import ModelInfo, Token, TokenProb
+from layerwise.text import first_fault
+from layerwise.tracing.stored import StoredLeader, StoredToken, StoredTrace, stored_trace
+from layerwise.tracing.trace import MEASURES, AnswerTrace, Leaders, TokenTrace, Trace
+from layerwise.types import Token, TokenProb
 
 FORMAT = "layerwise trace 2"
 
@@ -22,7 +24,7 @@ _INTEGER = {"rank", "ties", "worst_rank", "first_token_rank"}
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
-    """Return a trace as plain values; `from_json` gives the same trace back, bit for bit."""
+    """Return a trace as plain values; what `save` writes of them, `read` gives back, bit for bit."""
     return {
         "format": FORMAT,
         "model": trace.model.name,
@@ -99,20 +101,20 @@ def _cell_json(trace: Trace, layer: int, place: int) -> dict[str, Any]:
     return cell
 
 
-def from_json(data: dict[str, Any]) -> Trace:
+def _trace(data: StoredTrace) -> Trace:
     """Return the trace that `to_json` wrote."""
     layers = data["layers"]
     cells = [layer["positions"] for layer in layers]
     tracked = cells[0][0]["tracked"]
-    leaders = data.get("leaders")  # files written before there were any lack them
+    leaders = data.get("leaders")
     led = [token for each in leaders or () for token in each]
 
     def table(pick: Any, dtype: type = np.float32) -> np.ndarray:
         return np.array([[pick(cell) for cell in row] for row in cells], dtype=dtype)
 
     return Trace(
-        model=ModelInfo(**data["provenance"]["model"]),
-        request=_request(data.get("request")),  # as with leaders
+        model=data["provenance"]["model"],
+        request=data.get("request"),
         prompt=data["prompt"],
         tokens=_tokens(data["tokens"]),
         generated=_tokens(data["generated"]),
@@ -139,35 +141,26 @@ def from_json(data: dict[str, Any]) -> Trace:
             for entry in data["temperatures"]
         ),
         lse=np.array([entry["lse"] for entry in data["temperatures"]]).reshape(-1, len(layers)).T,
-        checks=Checks(**data["checks"]),
+        checks=data["checks"],
         versions=data["provenance"]["versions"],
     )
 
 
-def _request(entry: dict[str, Any] | None) -> Request | None:
-    """Return what was asked for; texts that JSON holds as lists are tuples again."""
-    if entry is None:
-        return None
-    fields: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in entry.items()}
-    return Request(**fields)
-
-
-def _leaders(entries: list[dict[str, Any]]) -> Leaders:
+def _leaders(entries: list[StoredLeader]) -> Leaders:
     curves = np.array([entry["logprobs"] for entry in entries], dtype=np.float32)
     return Leaders(tuple(entry["id"] for entry in entries), curves.T)
 
 
-def _answer_trace(data: dict[str, Any], which: str) -> AnswerTrace | None:
-    if data[which] is None:
+def _answer_trace(data: StoredTrace, which: Literal["answer", "wrong"]) -> AnswerTrace | None:
+    asked = data[which]
+    if asked is None:
         return None
-    last = len(data["tokens"]) - 1
-    cells = [next(cell[which] for cell in layer["positions"] if cell["position"] == last) for layer in data["layers"]]
+    cells = [here for layer in data["layers"] for cell in layer["positions"] if (here := cell[which])]
     return AnswerTrace(
         answers=tuple(
-            Answer(entry["text"], _tokens(entry["tokens"]), entry["deciding_index"])
-            for entry in data[which]["accepted"]
+            Answer(entry["text"], _tokens(entry["tokens"]), entry["deciding_index"]) for entry in asked["accepted"]
         ),
-        known=data[which]["known"],
+        known=asked["known"],
         **{
             name: np.array([cell[name] for cell in cells], dtype=np.int64 if name in _INTEGER else np.float32)
             for name in _ANSWER_MEASURES
@@ -175,7 +168,7 @@ def _answer_trace(data: dict[str, Any], which: str) -> AnswerTrace | None:
     )
 
 
-def _tokens(entries: list[dict[str, Any]]) -> tuple[Token, ...]:
+def _tokens(entries: list[StoredToken]) -> tuple[Token, ...]:
     return tuple(Token(**entry) for entry in entries)
 
 
@@ -187,9 +180,9 @@ def save(trace: Trace, path: Path) -> None:
         raise StoreError(f"The trace could not be written to {path}: {error.strerror or error}.") from error
 
 
-def dumps(trace: Trace) -> str:
+def dumps(trace: Trace, *, ascii_only: bool = False) -> str:
     """Return a trace as JSON text. NaN and infinity have no JSON and cannot occur in a trace."""
-    return json.dumps(to_json(trace), ensure_ascii=False, allow_nan=False)
+    return json.dumps(to_json(trace), ensure_ascii=ascii_only, allow_nan=False)
 
 
 def read(path: Path) -> Trace:
@@ -199,15 +192,22 @@ def read(path: Path) -> Trace:
         StoreError: the file cannot be read, is cut short, or is no trace of this format.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = _format_of(json.loads(text))
     except OSError as error:
         raise StoreError(f"The trace {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not JSON, or was cut short ({error}). Save the trace again.") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+    if found != FORMAT:
         raise StoreError(f"{path} is no trace that this version can open: expected {FORMAT!r}, found {found!r}.")
     try:
-        return from_json(data)
-    except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
-        raise StoreError(f"{path} begins like a trace, but a part is missing or of another type: {error!r}.") from error
+        return _trace(stored_trace(text))
+    except ValidationError as error:
+        raise StoreError(
+            f"{path} begins like a trace, but a part is missing or of another form: {first_fault(error)}. Save the "
+            "trace again."
+        ) from error
+
+
+def _format_of(data: Any) -> Any:
+    return data.get("format") if isinstance(data, dict) else type(data).__name__

@@ -1,10 +1,14 @@
 import json
+import math
 
 import pytest
 
 import layerwise as lw
 from layerwise import Trace
 from layerwise.errors import StoreError
+from layerwise.tracing.serial import to_json
+from layerwise.tracing.summary import answer_sentence, check_sentence, spelling_hint
+from layerwise.view.document import document_json, view_document
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +117,60 @@ def test_a_part_of_another_type_is_a_store_error(saved, part, value):
     data[part] = value
     saved.write_text(json.dumps(data))
     with pytest.raises(StoreError):
+        Trace.open(saved)
+
+
+def parts(data, path=()):
+    """Yield where every part of a file is; of a list, its first entry stands for all."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data[:1]):
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from parts(value, (*path, key))
+
+
+def test_whatever_stands_in_a_part_the_file_is_refused_or_the_trace_can_be_shown(tiny, tmp_path):
+    asked = {"answers": (" Berlin", " Rome"), "wrong": " Paris", "track": (" the",), "temperatures": (0.5,)}
+    [[trace]] = tiny.trace_all([lw.Request("The capital of Germany is", **asked, top_k=1, leaders=True)])
+    saved = tmp_path / "trace.json"
+    trace.save(saved)
+    text, opened = saved.read_text("utf-8"), 0
+    for path in parts(json.loads(text)):
+        for other in (None, "x", [], {}, -1, math.inf, True):
+            data = holder = json.loads(text)
+            for key in path[:-1]:
+                holder = holder[key]
+            holder[path[-1]] = other
+            saved.write_text(json.dumps(data).replace("Infinity", "1e400"))
+            try:
+                back = Trace.open(saved)
+            except StoreError:
+                continue
+            opened += 1
+            for sentence in (answer_sentence, check_sentence, spelling_hint, Trace.to_frame, to_json, repr):
+                sentence(back)
+            document_json(view_document([back]))
+    assert opened > 100, "what is computed from the rest, or is any text, may be anything"
+
+
+@pytest.mark.parametrize(
+    ("path", "other", "said"),
+    [
+        (("request",), "x", "request"),
+        (("tokens", 0, "id"), None, r"tokens\.0\.id: should be a valid integer"),
+        (("layers", 1, "positions", 0, "position"), None, r"layers\.1\.positions\.0\.position"),
+        (("answer", "accepted"), [], r"answer\.accepted: List should have at least 1 item"),
+        (("checks", "identity_error"), "x", r"checks\.identity_error: should be a valid number"),
+        (("layers", 2, "positions", 0, "position"), 0, "layers differ in their positions"),
+        (("answer",), None, "answer is missing at a layer, or was not asked for"),
+    ],
+)
+def test_a_refusal_names_the_part(saved, path, other, said):
+    data = holder = json.loads(saved.read_text("utf-8"))
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = other
+    saved.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match=said):
         Trace.open(saved)
 
 
