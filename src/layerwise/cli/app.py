@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from layerwise.cli import doctor, models, questions, reference, run, runs, trace, view
-from layerwise.cli.console import say_error
+from layerwise.cli.console import encode_results, say_error
 from layerwise.errors import LayerwiseError
 
 app = typer.Typer(
@@ -50,6 +50,7 @@ def options(
 def run_app() -> None:
     """Run the command line; a foreseen error is one message on stderr and exit code 1."""
     debug = "--debug" in sys.argv
+    encode_results()
     # The tokenizers library warns when a process forks after it was used in parallel.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

@@ -1,14 +1,17 @@
 """Where output goes: results to stdout, progress and warnings to stderr."""
 
 import contextlib
+import io
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from layerwise.errors import StoreError
 from layerwise.text import harmless
 from layerwise.types import Progress
 
@@ -34,6 +37,32 @@ TrustRemoteCode = Annotated[
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
+
+
+def encode_results(encoding: str | None = None) -> None:
+    """Let stdout write what its encoding lacks as numbers (stderr always does), and change the encoding if asked to."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def write_document(text: str, where: str) -> None:
+    """Write what programs read to a file, or for ``-`` to stdout: in UTF-8 either way.
+
+    A terminal gets it in its own encoding, and nothing in it can steer that. Raises StoreError if a file cannot be
+    written.
+    """
+    from layerwise.files import write_text_whole
+
+    if where != "-":
+        try:
+            write_text_whole(Path(where), text)
+        except OSError as error:
+            raise StoreError(f"{where} could not be written: {error.strerror or error}.") from error
+    elif sys.stdout.isatty():
+        sys.stdout.write(harmless(text))
+    else:
+        encode_results("utf-8")
+        sys.stdout.write(text)
 
 
 def results_console() -> "Console":

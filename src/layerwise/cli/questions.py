@@ -16,6 +16,7 @@ from layerwise.cli.console import (
     progress_bar,
     results_console,
     say_note,
+    write_document,
 )
 from layerwise.text import counted, harmless, one_line
 
@@ -69,13 +70,11 @@ def show(
 
     Example: layerwise questions show capitals --items 5
     """
-    from layerwise.files import write_text_whole
     from layerwise.questions.sets import open_set
 
     opened = open_set(name)
     if json:
-        written = _as_json(opened)
-        print(written) if json == "-" else write_text_whole(Path(json), written + "\n")
+        write_document(_as_json(opened) + "\n", json)
         return
     _print_facts(opened)
     _print_wordings(opened)

@@ -1,13 +1,12 @@
 """`layerwise runs`: what has been stored."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from layerwise.cli.console import Debug, results_console, say_note
+from layerwise.cli.console import Debug, results_console, say_note, write_document
 from layerwise.errors import StoreError
 
 if TYPE_CHECKING:
@@ -65,8 +64,8 @@ def report(
     run: _RunFolder,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; by default the run's.")] = None,
     html: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the run's view as one HTML file; a report only with --out."),
+        str | None,
+        typer.Option(metavar="FILE|-", help="Write the run's view as one HTML file; a report only with --out."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -78,11 +77,15 @@ def report(
     from layerwise.store.run import open_run
 
     stored = open_run(run)
+    tell = say_note if html == "-" else print
     if html:
-        stored.to_html(html)
-        print(f"View: {html}")
+        from layerwise.view.page import page_html
+        from layerwise.view.shown import shown_run
+
+        write_document(page_html(shown_run(stored).document), html)
+        tell(f"View: {html}")
     if out or not html:
-        print(f"Report: {write_report(stored, out or run)}")
+        tell(f"Report: {write_report(stored, out or run)}")
 
 
 @app.command("verify")
@@ -139,9 +142,9 @@ def query(
 
     found = query([open_run(run) for run in runs] if runs else list(_readable_runs(folder)), sql)
     if csv:
-        _write(as_csv(found), csv)
+        write_document(as_csv(found), csv)
     if json:
-        _write(as_json(found, ascii_only=json == "-"), json)
+        write_document(as_json(found, ascii_only=json == "-"), json)
     if not csv and not json:
         _show(found)
 
@@ -158,17 +161,6 @@ def _readable_runs(folder: Path) -> Iterator["Run"]:
             yield open_run(manifest.parent)
         except StoreError as error:
             say_note(f"Left out: {error}")
-
-
-def _write(text: str, where: str) -> None:
-    """Write to a file, or for ``-`` to stdout; on a terminal nothing in it can steer that."""
-    from layerwise.files import write_text_whole
-    from layerwise.text import harmless
-
-    if where != "-":
-        write_text_whole(Path(where), text)
-    else:
-        sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
 
 
 def _show(found: "pa.Table") -> None:
@@ -232,7 +224,6 @@ def compare(
     from dataclasses import asdict
     from json import dumps
 
-    from layerwise.files import write_text_whole
     from layerwise.store.comparing import compare, sides
     from layerwise.store.run import open_run
 
@@ -242,7 +233,7 @@ def compare(
         written = dumps(
             {"first": first.model, "second": second.model, "layers": [asdict(row) for row in found]}, indent=1
         )
-        print(written) if json == "-" else write_text_whole(Path(json), written + "\n")
+        write_document(written + "\n", json)
         return
     from rich import box
     from rich.table import Table

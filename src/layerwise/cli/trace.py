@@ -18,6 +18,7 @@ from layerwise.cli.console import (
     progress_bar,
     results_console,
     say_note,
+    write_document,
 )
 from layerwise.errors import PromptError
 from layerwise.models.names import DEFAULT_MODEL
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from layerwise.types import TokenProb
 
 _BAR_WIDTH = 8
+_TOKENS = 50
+"""How many tokens of a layer are shown at most: more fit on no screen."""
 
 
 def trace(
@@ -54,7 +57,7 @@ def trace(
     system: Annotated[str | None, typer.Option(help="System message of the conversation.")] = None,
     generate: Annotated[int, typer.Option(min=0, help="Let the model go on, and trace each token.")] = 0,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the trace as JSON.")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the view as one HTML file.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the view as one HTML file.")] = None,
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -69,7 +72,6 @@ def trace(
     """
     from layerwise.tracing.model import load
     from layerwise.tracing.request import Request
-    from layerwise.tracing.serial import dumps
 
     lenses = list(dict.fromkeys(lens or ["logit"]))
     if json is not None and len(lenses) > 1:
@@ -102,12 +104,16 @@ def trace(
         )
         [traces] = loaded.trace_all([request], lenses=lenses, progress=progress)
     if html is not None:
+        from layerwise.view.page import page_html
         from layerwise.view.shown import show
 
-        show(*traces).to_html(html)
-        say_note(f"View written to {html}; open it in a browser.")
+        write_document(page_html(show(*traces).document), html)
+        if html != "-":
+            say_note(f"View written to {html}; open it in a browser.")
     if json == "-":
-        sys.stdout.write(dumps(traces[0]) + "\n")
+        from layerwise.tracing.serial import dumps
+
+        write_document(dumps(traces[0], ascii_only=True) + "\n", json)
     elif json is not None:
         traces[0].save(Path(json))
         say_note(f"Trace written to {json}")
@@ -136,6 +142,8 @@ def print_trace(trace: "Trace") -> None:
     for line in (answer_sentence(trace), spelling_hint(trace), check_sentence(trace)):
         if line:
             console.print(Text(line, "dim"))
+    if (kept := trace.top_ids.shape[-1]) > _TOKENS:
+        say_note(f"… and {kept - _TOKENS:,} more tokens at every layer. --json FILE writes everything.")
 
 
 def _table(trace: "Trace", place: int) -> "Table":
@@ -163,7 +171,7 @@ def _table(trace: "Trace", place: int) -> "Table":
         cells.append(f"{trace.entropy_bits[layer, place]:.2f}")
         winners = answer.ids_behind_prompt if answer else set()
         tokens = Text("  ", no_wrap=True, overflow="ellipsis")
-        cells.append(tokens.join(_token(token, token.id in winners) for token in trace.top(layer, position)))
+        cells.append(tokens.join(_token(token, token.id in winners) for token in trace.top(layer, position)[:_TOKENS]))
         table.add_row(*cells)
     return table
 

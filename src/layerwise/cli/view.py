@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from layerwise.cli.console import Debug, Device, Dtype, Memory, Revision, TrustRemoteCode, say_note
+from layerwise.cli.console import Debug, Device, Dtype, Memory, Revision, TrustRemoteCode, say_note, write_document
 from layerwise.errors import LayerwiseError, MissingDependencyError
 from layerwise.models.names import DEFAULT_MODEL
 
@@ -31,7 +31,9 @@ def view(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the loopback address; 0 takes a free one.")] = 0,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write the view as one HTML file and serve nothing.")] = None,
+    html: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Write the view as one HTML file and serve nothing.")
+    ] = None,
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -54,10 +56,11 @@ def view(
         raise LayerwiseError("--html writes a file and serves nothing: leave --live and --folder out.")
     document = _document(what or [])
     if html:
-        from layerwise.view.page import write_page
+        from layerwise.view.page import page_html
 
-        write_page(document, html)
-        say_note(f"View written to {html}")
+        write_document(page_html(document), html)
+        if html != "-":
+            say_note(f"View written to {html}")
         return
 
     def load(name: str, progress: "Progress") -> "Model":

@@ -188,6 +188,16 @@ def test_debug_shows_the_traceback(monkeypatch, folder):
         run_app()
 
 
+def test_a_table_shows_the_first_tokens_of_many_and_json_has_all(layerwise, folder, tmp_path):
+    arguments = ("trace", PROMPT, "--model", folder, "--top-k", "500")
+    _, out, err = layerwise(*arguments)
+    assert "… and 450 more tokens at every layer. --json FILE writes everything." in err
+    assert len(out.splitlines()) < 20
+    layerwise(*arguments, "--json", str(tmp_path / "t.json"))
+    assert len(lw.Trace.open(tmp_path / "t.json").top()) == 500
+    assert "more tokens" not in layerwise(*arguments[:-1], "50")[2]
+
+
 def test_a_hostile_prompt_cannot_steer_the_terminal(layerwise, folder):
     code, out, err = layerwise("trace", "The \x1b[2J\x1b]0;owned\x07 \u202e capital", "--model", folder)
     assert code == 0

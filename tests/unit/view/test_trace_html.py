@@ -45,6 +45,7 @@ def test_html_stands_beside_json(call, tmp_path):
 
 def test_a_place_that_cannot_be_written_to_is_one_message(call, tmp_path):
     (tmp_path / "file").write_text("")
-    code, _, said = call("--html", str(tmp_path / "file" / "trace.html"))
+    place = str(tmp_path / "file" / "trace.html")
+    code, _, said = call("--html", place)
     assert code == 1
-    assert said.startswith("Error: The view could not be written to")
+    assert said.startswith(f"Error: {place} could not be written")
