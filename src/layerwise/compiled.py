@@ -1,7 +1,9 @@
 """Compiled functions: whether this machine can have them, and the threads that they run in.
 
 What is compiled stands beside a PyTorch version of the same, in files called `compiled_…`; those
-alone import numba, and only where `available` says so.
+alone import numba, and only where `available` says so. What a cached function calls is inlined by force:
+a call that is left stays bound to the callee's own code in the process that compiles, and to a copy
+optimised otherwise in those that read the cache, so that the first run's last bits would differ.
 """
 
 import functools

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 from functools import partial
 
@@ -121,3 +124,35 @@ def test_numba_is_found_where_it_can_be_imported():
         assert not available()
     else:
         assert available(), numba.__version__
+
+
+READ_ONCE = """
+import hashlib, dataclasses, torch
+from layerwise.models import compiled_product
+from layerwise.readout import compiled_statistics
+from layerwise.readout.wanted import Wanted
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+wanted = Wanted(5, torch.tensor([[1]]), torch.tensor([[2, 3]]), (1.0, 0.5), tuple(range(9)))
+readout = compiled_statistics.read_logits(5 * torch.randn(1, 9, 700), wanted)
+rows, weight, out = torch.randn(5, 90), torch.randn(70, 90), torch.empty(2, 5, 70)
+compiled_product.multiply(rows, weight, out[0])
+compiled_product.multiply(rows, weight.bfloat16(), out[1])
+for name, values in dataclasses.asdict(readout).items():
+    print(name, hashlib.sha256(values.numpy().tobytes()).hexdigest())
+print("product", hashlib.sha256(out.numpy().tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed here")
+def test_the_run_that_compiles_reads_the_same_bits_as_those_after_it(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", READ_ONCE], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert len(list(tmp_path.rglob("*.nbc"))) == 3, "what the first run compiled was kept for the second"
+    assert first == second

@@ -83,14 +83,14 @@ def _bfloat16_tokens(bits, rows, out, first, last, block):
                 _four_tokens(raised, at - begin, rows, start, min(start + block, len(rows)), out, at)
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _four_tokens(weight, token, rows, start, stop, out, column):
     """Multiply four unembedding rows with rows[start:stop], three of those at a time."""
     for row in range(start, stop, _ROWS):
         _dot_products(weight, token, rows, min(row, len(rows) - _ROWS), out, column)
 
 
-@njit(nogil=True, fastmath=REASSOCIATED)
+@njit(nogil=True, forceinline=True, fastmath=REASSOCIATED)
 def _dot_products(weight, token, rows, row, out, column):
     """Write the 12 dot products of four unembedding rows and three rows: as many as registers hold."""
     s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = np.float32(0)

@@ -163,7 +163,7 @@ def _power_of_two(_context: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True, forceinline=True, fastmath={"contract"})
 def _exp(x):
     """Return e^x for x ≤ 0, to 2e-7 of itself: 2^n times a short series; 0 where that is no normal float32.
 
@@ -178,7 +178,7 @@ def _exp(x):
     return np.float32(0) if x < _SMALLEST else power
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _largest(z):
     largest = z[0]
     for i in range(1, len(z)):
@@ -186,13 +186,13 @@ def _largest(z):
     return largest
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _block_maxima(z, maxima):
     for block in range(len(maxima)):
         maxima[block] = _largest(z[block * _BLOCK : (block + 1) * _BLOCK])
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _find_top(z, maxima, values, ids):
     """Fill in the largest logits, largest first, ties by lower index: insertion, block by block.
 
@@ -213,7 +213,7 @@ def _find_top(z, maxima, values, ids):
             found = min(found + 1, k)
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _prepare(z, shifted, probs):
     """Fill in the reference's logits, shifted by their maximum, and its probabilities; return log Σ exp."""
     largest = _largest(z)
@@ -227,7 +227,7 @@ def _prepare(z, shifted, probs):
     return math.log(total)
 
 
-@njit(nogil=True, fastmath=REASSOCIATED)
+@njit(nogil=True, forceinline=True, fastmath=REASSOCIATED)
 def _prepare_piece(z, largest, shifted, exps):
     total = np.float32(0)
     for i in range(len(z)):
@@ -238,7 +238,7 @@ def _prepare_piece(z, largest, shifted, exps):
     return total
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _sums(z, largest, reference, q, p):
     """Return Σ e^s, Σ e^s·s, Σ e^s·(s − r) and Σ q·(r − s) for s = z − max z; fill in p = e^s."""
     total = expected = gap_to = gap_from = 0.0
@@ -252,7 +252,7 @@ def _sums(z, largest, reference, q, p):
     return total, expected, gap_to, gap_from
 
 
-@njit(nogil=True, fastmath=REASSOCIATED)
+@njit(nogil=True, forceinline=True, fastmath=REASSOCIATED)
 def _sums_of_piece(z, largest, reference, q, p):
     total = expected = gap_to = gap_from = np.float32(0)
     for i in range(len(z)):
@@ -269,7 +269,7 @@ def _sums_of_piece(z, largest, reference, q, p):
     return total, expected, gap_to, gap_from
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _half_distance(p, scale, q):
     """Return ½ Σ |p·scale − q|."""
     distance = 0.0
@@ -278,7 +278,7 @@ def _half_distance(p, scale, q):
     return distance / 2
 
 
-@njit(nogil=True, fastmath=REASSOCIATED)
+@njit(nogil=True, forceinline=True, fastmath=REASSOCIATED)
 def _distance_of_piece(p, scale, q):
     distance = np.float32(0)
     for i in range(len(p)):
@@ -286,7 +286,7 @@ def _distance_of_piece(p, scale, q):
     return distance
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _kl_from(base, z, largest, log_total):
     """Return KL(P_base ‖ P_z) in bits."""
     largest_of_base = _largest(base)
@@ -299,7 +299,7 @@ def _kl_from(base, z, largest, log_total):
     return _bits(gap / total - math.log(total) + log_total)
 
 
-@njit(nogil=True, fastmath=REASSOCIATED)
+@njit(nogil=True, forceinline=True, fastmath=REASSOCIATED)
 def _gap_of_piece(base, largest_of_base, z, largest):
     total = gap = np.float32(0)
     for i in range(len(base)):
@@ -311,7 +311,7 @@ def _gap_of_piece(base, largest_of_base, z, largest):
     return total, gap
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _total_at(z, largest, coldness):
     """Return Σ e^(s·coldness), coldness being one over the temperature."""
     total = 0.0
@@ -320,7 +320,7 @@ def _total_at(z, largest, coldness):
     return total
 
 
-@njit(nogil=True, fastmath=REASSOCIATED)
+@njit(nogil=True, forceinline=True, fastmath=REASSOCIATED)
 def _total_of_piece(z, largest, coldness):
     total = np.float32(0)
     for i in range(len(z)):
@@ -328,7 +328,7 @@ def _total_of_piece(z, largest, coldness):
     return total
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _compare(z, bound):
     """Return how many logits are larger than `bound`, and how many equal it."""
     larger, equal = 0, 0
@@ -339,7 +339,7 @@ def _compare(z, bound):
     return larger, equal
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _compare_piece(z, bound):
     larger, equal = np.int32(0), np.int32(0)
     for i in range(len(z)):
@@ -348,7 +348,7 @@ def _compare_piece(z, bound):
     return larger, equal
 
 
-@njit(nogil=True)
+@njit(nogil=True, forceinline=True)
 def _bits(nats):
     """Return bits, at least 0: rounding can leave a small negative number (NaN stays)."""
     return 0.0 if nats < 0 else nats * BITS

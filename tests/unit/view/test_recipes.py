@@ -52,10 +52,11 @@ def run_python(text: str) -> Trace:
 
 
 def run_cli(text: str, folder: Path, shell: str = "bash") -> Trace:
-    """What the command writes with --json, put before the `--` that ends its options."""
+    """What the command writes with --json, put before the `--` that ends its options, in one thread as here."""
     command = text.replace("layerwise trace ", f"{sys.executable} -m layerwise trace --json out.json ", 1)
+    environment = os.environ | {"HOME": "/", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [shell, "-c", command], cwd=folder, capture_output=True, text=True, check=False, env=os.environ | {"HOME": "/"}
+        [shell, "-c", command], cwd=folder, capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["out.json"], "something else was run"
