@@ -169,7 +169,7 @@ def test_questions_are_the_store_s_row_for_row(run, study):
         if prob is None:
             assert kept["question"] == "probe"
         else:
-            assert prob == math.exp(whole[kept["model"], kept["question"]])
+            assert prob == pytest.approx(math.exp(whole[kept["model"], kept["question"]]), rel=1e-14)
 
 
 def test_the_layers_of_every_question_are_the_store_s(run, study):
