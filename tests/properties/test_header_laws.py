@@ -25,8 +25,8 @@ from safetensors.numpy import save
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.checkpoint import inspect
-from layerwise.models.weights.gguf_files import open_gguf
-from layerwise.models.weights.gguf_header import GgufHeader, read_gguf_header
+from layerwise.models.gguf.files import open_gguf
+from layerwise.models.gguf.header import GgufHeader, read_gguf_header
 from layerwise.models.weights.safetensors_header import read_safetensors_header
 from layerwise.models.weights.stored import StoredTensor
 

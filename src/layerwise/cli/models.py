@@ -118,7 +118,7 @@ def _print_gguf_header(source: "Source") -> None:
     from pathlib import Path
 
     from layerwise.models.bundled import bundled_file
-    from layerwise.models.weights.gguf_files import open_gguf
+    from layerwise.models.gguf.files import open_gguf
     from layerwise.text import one_line
 
     if source.random or source.kind not in ("bundled", "gguf"):  # the file's weights are not the model's
@@ -146,7 +146,7 @@ def _print_gguf_header(source: "Source") -> None:
 
 
 def _metadata_text(value: object) -> str:
-    from layerwise.models.weights.gguf_header import ArrayLength
+    from layerwise.models.gguf.header import ArrayLength
     from layerwise.text import one_line
 
     if isinstance(value, ArrayLength):

@@ -12,9 +12,9 @@ from typing import Any
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models import bundled, hub
 from layerwise.models.cache import known_sha256, remembered_sha256
-from layerwise.models.gguf import prepare
+from layerwise.models.gguf.files import GgufModel, open_gguf
+from layerwise.models.gguf.prepared import prepare
 from layerwise.models.names import Source
-from layerwise.models.weights.gguf_files import GgufModel, open_gguf
 from layerwise.models.weights.safetensors_header import read_safetensors_header
 from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless, one_line

@@ -21,7 +21,6 @@ from layerwise.errors import (
     ModelError,
     UnsupportedModelError,
 )
-from layerwise.models import gguf
 from layerwise.models.assembly import empty_model, fill_whole, stream
 from layerwise.models.blocks import Parts, find_parts, text_config, weights_behind_last_block
 from layerwise.models.bridge import make_bridge
@@ -36,6 +35,9 @@ from layerwise.models.device import (
     place,
     readable_size,
 )
+from layerwise.models.gguf import prepared
+from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.weights import GgufWeights, only_transformers_reads, read_by_transformers
 from layerwise.models.head import Head, make_head
 from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
@@ -44,8 +46,6 @@ from layerwise.models.residency import Residency, Resident
 from layerwise.models.rope import lengths_of_other_rope
 from layerwise.models.settings import what_failed
 from layerwise.models.tokens import Tokenizer
-from layerwise.models.weights.gguf import GgufWeights, only_transformers_reads, read_by_transformers
-from layerwise.models.weights.gguf_files import GgufModel
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.weights import Weights, expect_finite, wrong_shape
 from layerwise.text import harmless
@@ -385,7 +385,7 @@ def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[st
 
 def _gguf_weights(checkpoint: Checkpoint, opened: GgufModel, hf_model: Any) -> GgufWeights:
     """Return what reads a GGUF checkpoint's weights for a model, whose positions are stretched as the file says."""
-    settings = gguf.settings_of(checkpoint.folder)
+    settings = prepared.settings_of(checkpoint.folder)
     weights = GgufWeights(checkpoint.facts.tensors, opened.header, settings, hf_model)
     weights.stretch_positions(hf_model)
     return weights
@@ -480,7 +480,7 @@ def _read_tokenizer(checkpoint: Checkpoint) -> Any:
     config = None if checkpoint.gguf else _config_of(checkpoint)
     with _loading_errors(checkpoint.folder):
         if checkpoint.gguf:
-            return gguf.read_tokenizer(checkpoint.folder)
+            return prepared.read_tokenizer(checkpoint.folder)
         # Left to itself, transformers asks at the terminal whether a tokenizer's own code may run.
         return AutoTokenizer.from_pretrained(
             checkpoint.folder, config=config, local_files_only=True, trust_remote_code=checkpoint.trust_remote_code

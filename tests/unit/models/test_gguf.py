@@ -15,13 +15,14 @@ import transformers
 import layerwise as lw
 from layerwise.errors import CorruptFileError, ModelError, UnsupportedModelError
 from layerwise.files import sha256_of
-from layerwise.models import device, gguf, loading
+from layerwise.models import device, loading
 from layerwise.models.checkpoint import locate
-from layerwise.models.gguf import prepare
+from layerwise.models.gguf import prepared as preparation
+from layerwise.models.gguf.files import open_gguf
+from layerwise.models.gguf.header import read_gguf_header
+from layerwise.models.gguf.prepared import prepare
+from layerwise.models.gguf.weights import only_transformers_reads, read_by_transformers
 from layerwise.models.names import resolve
-from layerwise.models.weights.gguf import only_transformers_reads, read_by_transformers
-from layerwise.models.weights.gguf_files import open_gguf
-from layerwise.models.weights.gguf_header import read_gguf_header
 
 try:
     import resource
@@ -164,7 +165,7 @@ def test_second_preparation_touches_nothing_until_something_changed(tiny: Path, 
     assert (folder / "tokenizer.json").read_bytes() == whole
 
     before = modified(folder)
-    monkeypatch.setattr(gguf, "FORMAT", gguf.FORMAT + 1)
+    monkeypatch.setattr(preparation, "FORMAT", preparation.FORMAT + 1)
     assert modified(prepared(tiny)) != before
 
 
@@ -442,3 +443,15 @@ def test_what_transformers_reads_as_a_whole_must_be_one_file(tiny: Path, tmp_pat
     parts = open_gguf(split(tiny, tmp_path)[0])
     with pytest.raises(UnsupportedModelError, match=r"one of 3 parts.*llama-gguf-split --merge"):
         read_by_transformers(parts, torch.device("cpu"), torch.float32)
+
+
+def test_arrays_are_read_when_they_are_asked_for(tmp_path: Path):
+    def more(writer: gguf_format.GGUFWriter) -> None:
+        writer.add_array("llama.some.numbers", [3, 0, 70_000])
+        writer.add_array("llama.some.flags", [True, False])
+
+    header = read_gguf_header(write_gguf(tmp_path / "arrays.gguf", more=more))
+    assert header.array("llama.some.numbers") == [3, 0, 70_000]
+    assert header.array("llama.some.flags") == [True, False]
+    assert header.array("tokenizer.ggml.merges") == ["Ġ a", "a b"]
+    assert header.array("llama.block_count") == [1]

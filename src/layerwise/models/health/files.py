@@ -77,8 +77,8 @@ def ready_models() -> list[str]:
     """Return the bundled models that load without being fetched or prepared, the smallest first."""
     from layerwise.errors import ModelError
     from layerwise.models.bundled import BUNDLED, bundled_file, is_pulled
-    from layerwise.models.gguf import is_prepared
-    from layerwise.models.weights.gguf_files import open_gguf
+    from layerwise.models.gguf.files import open_gguf
+    from layerwise.models.gguf.prepared import is_prepared
 
     ready = []
     for model in sorted(BUNDLED.values(), key=lambda model: model.size_bytes):

@@ -43,15 +43,26 @@ _PLAIN = {
 
 
 class ArrayLength(int):
-    """How many entries an array of the metadata has."""
+    """How many entries an array of the metadata has, and where they lie: few are ever needed."""
+
+    element: int
+    """The type of its entries, as GGUF numbers them."""
+    offset: int
+    """Of its first entry in the file."""
+
+    def __new__(cls, count: int, element: int, offset: int) -> "ArrayLength":
+        made = super().__new__(cls, count)
+        made.element, made.offset = element, offset
+        return made
 
 
 @dataclass(frozen=True)
 class GgufHeader:
     """A GGUF file's metadata and its tensors."""
 
+    path: Path
     metadata: dict[str, Any]
-    """Numbers and strings as they are; for an array, its `ArrayLength`."""
+    """Numbers and strings as they are; for an array, its `ArrayLength`, with which `array` finds its entries."""
     tensors: tuple[StoredTensor, ...]
     """In the file's order and under its names."""
     size_bytes: int
@@ -61,6 +72,24 @@ class GgufHeader:
     def architecture(self) -> str:
         """llama.cpp's name for the architecture, such as ``gemma3``; later parts of a split model don't have it."""
         return str(self.metadata["general.architecture"])
+
+    def array(self, key: str) -> list[Any]:
+        """Return the entries of an array in the metadata: numbers, or texts; of a single value, that alone.
+
+        Raises:
+            CorruptFileError: a text is not UTF-8, or the file was changed since its header was read.
+        """
+        held = self.metadata[key]
+        if not isinstance(held, ArrayLength):
+            return [held]
+        if not held:
+            return []
+        with self.path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(data, self.path)
+            cursor.at = held.offset
+            if held.element == _GGUF_STRING:
+                return [cursor.text() for _ in range(held)]
+            return list(cursor.numbers(f"{int(held)}{_GGUF_NUMBERS[held.element]}"))
 
 
 class _Cursor:
@@ -147,7 +176,9 @@ def _walk_gguf(cursor: _Cursor) -> GgufHeader:
             raise cursor.bad(f"it has two tensors called {one_line(entry.name)}")
         entries[entry.name] = entry
     size = cursor.at
-    return GgufHeader(metadata, _placed(cursor, entries.values(), metadata.get("general.alignment", 32)), size)
+    return GgufHeader(
+        cursor.path, metadata, _placed(cursor, entries.values(), metadata.get("general.alignment", 32)), size
+    )
 
 
 def _gguf_value(cursor: _Cursor, kind: int) -> Any:
@@ -158,13 +189,14 @@ def _gguf_value(cursor: _Cursor, kind: int) -> Any:
     if kind != _GGUF_ARRAY:
         raise cursor.bad(f"byte {cursor.at} follows an unknown value type, {kind}")
     element, count = cursor.numbers("IQ")
+    start = cursor.at
     if element in _GGUF_NUMBERS:
         cursor.skip(count * struct.calcsize("<" + _GGUF_NUMBERS[element]))
     elif element == _GGUF_STRING:
         cursor.skip_texts(count)
     else:
         raise cursor.bad(f"byte {cursor.at} starts an array of an unknown type, {element}")
-    return ArrayLength(count)
+    return ArrayLength(count, element, start)
 
 
 def _tensor_entry(cursor: _Cursor) -> StoredTensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import CorruptFileError, ModelError
-from layerwise.models.weights.gguf_header import GgufHeader, read_gguf_header
+from layerwise.models.gguf.header import GgufHeader, read_gguf_header
 from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless, one_line
 

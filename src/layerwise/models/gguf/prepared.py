@@ -18,10 +18,10 @@ from typing import Any
 from layerwise.errors import UnsupportedModelError
 from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
+from layerwise.models.gguf.files import GgufModel, alone
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.rope import scales_rope
 from layerwise.models.settings import what_failed
-from layerwise.models.weights.gguf_files import GgufModel, alone
 from layerwise.text import harmless
 from layerwise.types import Progress
 
@@ -122,7 +122,7 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    from layerwise.models.weights.gguf import only_transformers_reads
+    from layerwise.models.gguf.weights import only_transformers_reads
 
     def tell(what: str) -> None:
         if progress:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
+from layerwise.models.gguf.files import GgufModel, alone
+from layerwise.models.gguf.header import GgufHeader
 from layerwise.models.room import Room
 from layerwise.models.rope import scales_rope
-from layerwise.models.weights.gguf_files import GgufModel, alone
-from layerwise.models.weights.gguf_header import GgufHeader
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
 from layerwise.text import harmless
 
