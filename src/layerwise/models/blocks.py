@@ -62,7 +62,7 @@ def find_parts(hf_model: Any) -> Parts:
     return Parts(backbone, chains[0], norms[0], unembedding)
 
 
-def weights_behind_last_block(hf_model: Any, names: Iterable[str], ahead: int = 0) -> list[str]:
+def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> list[str]:
     """Return those of some weights' names that would belong to blocks behind a model's last one.
 
     Apart from blocks for predicting several tokens ahead, which DeepSeek-V3 and others keep there: as
@@ -71,14 +71,13 @@ def weights_behind_last_block(hf_model: Any, names: Iterable[str], ahead: int = 
 
     Args:
         hf_model: a transformers decoder.
-        names: as its parameters are called, with or without the backbone's name in front, or as ggml calls them.
-        ahead: how many such blocks there are by another source than the configuration.
+        names: as its parameters are called, with or without the backbone's name in front.
     """
     config, blocks = text_config(hf_model.config), find_parts(hf_model).blocks
     prefix = next(name for name, module in hf_model.named_modules() if module is blocks)
     bare = prefix.removeprefix(f"{hf_model.base_model_prefix}.")
-    block = re.compile(rf"(?:{re.escape(prefix)}|{re.escape(bare)}|blk)\.(\d+)\.")
-    counts = [0, ahead, *(getattr(config, name, 0) for name in _AHEAD)]
+    block = re.compile(rf"(?:{re.escape(prefix)}|{re.escape(bare)})\.(\d+)\.")
+    counts = [0, *(getattr(config, name, 0) for name in _AHEAD)]
     end = len(blocks) + max(count for count in counts if isinstance(count, int))
     left_out = hf_model._keys_to_ignore_on_load_unexpected or ()
     return sorted(

@@ -36,8 +36,7 @@ from layerwise.models.device import (
     readable_size,
 )
 from layerwise.models.gguf import prepared
-from layerwise.models.gguf.files import GgufModel
-from layerwise.models.gguf.weights import GgufWeights, only_transformers_reads, read_by_transformers
+from layerwise.models.gguf.description import weights_of
 from layerwise.models.head import Head, make_head
 from layerwise.models.names import resolve
 from layerwise.models.quiet import quiet_transformers
@@ -293,8 +292,6 @@ def _draw(name: str, checkpoint: Checkpoint, device: str, dtype: str, memory: st
                 "Make room, or use a smaller model."
             )
         hf_model = _model_of(checkpoint, draw_model, torch.float32)
-        if checkpoint.gguf and not only_transformers_reads(checkpoint.gguf.header.architecture):
-            _gguf_weights(checkpoint, checkpoint.gguf, hf_model)  # for the positions
         round_and_move(hf_model, placement.dtype, placement.device)
         return _take_apart(name, hf_model, hf_tokenizer, checkpoint)
 
@@ -302,11 +299,6 @@ def _draw(name: str, checkpoint: Checkpoint, device: str, dtype: str, memory: st
 def _refuse_packed(checkpoint: Checkpoint, name: str) -> None:
     """Stop at weights that only another package can unpack as a whole: read as they are, they mean something else."""
     packed = checkpoint.facts.config.get("quantization_config")
-    if checkpoint.gguf and only_transformers_reads(checkpoint.gguf.header.architecture):
-        raise UnsupportedModelError(
-            f"{name} cannot be streamed: transformers converts weights of {checkpoint.gguf.header.architecture!r} from "
-            "GGUF all at once. Give it enough memory to be loaded whole, or use the model's safetensors checkpoint."
-        )
     if isinstance(packed, dict):
         raise UnsupportedModelError(
             f"{name} is quantised with {harmless(str(packed.get('quant_method')))[:80]}, and only that package's own "
@@ -316,11 +308,6 @@ def _refuse_packed(checkpoint: Checkpoint, name: str) -> None:
 
 
 def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress | None) -> Any:
-    if checkpoint.gguf and only_transformers_reads(checkpoint.gguf.header.architecture):
-        with _loading_errors(checkpoint.folder):
-            hf_model = read_by_transformers(checkpoint.gguf, placement.device, placement.dtype)
-        _expect_all_blocks(checkpoint, hf_model, checkpoint.gguf.tensors)
-        return hf_model
     hf_model, weights = _without_weights(checkpoint, placement.dtype)
     fill_whole(hf_model, weights, placement.dtype, placement.device, progress)
     return hf_model
@@ -331,10 +318,10 @@ def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, W
     hf_model = _model_of(checkpoint, empty_model, dtype)
     weights: Weights
     if checkpoint.gguf:
-        weights = _gguf_weights(checkpoint, checkpoint.gguf, hf_model)
+        weights = weights_of(checkpoint.gguf, hf_model)
     else:
         weights = SafetensorsWeights(checkpoint.facts.tensors, hf_model)
-    _expect_all_blocks(checkpoint, hf_model, map(weights.parameter_of, weights.tensors))
+        _expect_all_blocks(checkpoint, hf_model, map(weights.parameter_of, weights.tensors))
     return hf_model, weights
 
 
@@ -371,24 +358,13 @@ def _settings_file(checkpoint: Checkpoint) -> Path:
 
 def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[str]) -> None:
     """Stop at weights of blocks that the configuration leaves out: the model would be cut short without a word."""
-    opened, ahead = checkpoint.gguf, 0
-    if opened:
-        ahead = opened.header.metadata.get(f"{opened.header.architecture}.nextn_predict_layers", 0)
-    if behind := weights_behind_last_block(hf_model, names, ahead):
+    if behind := weights_behind_last_block(hf_model, names):
         depth = text_config(hf_model.config).num_hidden_layers
         raise CorruptFileError(
             f"{harmless(str(_settings_file(checkpoint)))} asks for {depth} blocks, and the weight files hold more "
             f"({harmless(behind[0])}{', …' if len(behind) > 1 else ''}): the predictions would be those of a model "
             "cut short. It belongs to another model, or was edited. Download it again."
         )
-
-
-def _gguf_weights(checkpoint: Checkpoint, opened: GgufModel, hf_model: Any) -> GgufWeights:
-    """Return what reads a GGUF checkpoint's weights for a model, whose positions are stretched as the file says."""
-    settings = prepared.settings_of(checkpoint.folder)
-    weights = GgufWeights(checkpoint.facts.tensors, opened.header, settings, hf_model)
-    weights.stretch_positions(hf_model)
-    return weights
 
 
 def _tokenizer_for(hf_model: Any, hf_tokenizer: Any) -> Tokenizer:

@@ -3,18 +3,17 @@
 from typing import Any
 
 
-def scales_rope(config: Any) -> bool:
-    """Return whether a configuration stretches rotary positions."""
-    return any(kind.get("rope_type", "default") != "default" for kind in _kinds(config))
-
-
 def lengths_of_other_rope(config: Any) -> tuple[int, ...]:
     """Return the numbers of tokens beyond which transformers turns *all* positions of a text otherwise.
 
     LongRoPE (Ding et al. 2024, arXiv:2402.13753) has frequencies for short texts and for long ones.
     transformers takes one set for a whole forward, by how many tokens the text has.
     """
-    long = [kind for kind in _kinds(config) if kind.get("rope_type") == "longrope"]
+    long = [
+        kind
+        for kind in _kinds(config)
+        if kind.get("rope_type") == "longrope" and kind["short_factor"] != kind["long_factor"]
+    ]
     return tuple(sorted({int(kind["original_max_position_embeddings"]) for kind in long}))
 
 

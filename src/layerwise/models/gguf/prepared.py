@@ -1,8 +1,7 @@
 """What a GGUF file holds beside its weights, made once into a folder in the hub's layout.
 
-transformers builds tokenizer and configuration from a GGUF file's metadata correctly but slowly
-(most of it spent on parsing the vocabulary three times), so its result is kept. The weights stay
-where they are, and are dequantised when a model is loaded or run.
+The tokenizer takes some seconds to build, so it is kept. The weights stay where they are, and are
+dequantised when a model is loaded or run.
 """
 
 import contextlib
@@ -15,17 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from layerwise.errors import UnsupportedModelError
+from layerwise.errors import LayerwiseError, UnsupportedModelError
 from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
+from layerwise.models.gguf.description import describe
+from layerwise.models.gguf.family import Description
 from layerwise.models.gguf.files import GgufModel, alone
+from layerwise.models.gguf.rotary import FACTORS
 from layerwise.models.quiet import quiet_transformers
-from layerwise.models.rope import scales_rope
 from layerwise.models.settings import what_failed
 from layerwise.text import harmless
 from layerwise.types import Progress
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when preparation changes: folders of another format are made anew."""
 
 _RECORD = "layerwise.json"
@@ -45,7 +46,7 @@ def prepare(gguf: GgufModel, progress: Progress | None = None) -> Path:
         progress: told which step is running.
 
     Raises:
-        UnsupportedModelError: transformers cannot map the architecture, or would leave part of it out.
+        UnsupportedModelError: the architecture is not read from GGUF, or something in the file is not understood.
         ModelError: The cache cannot be written.
     """
     metadata_sum = _metadata_sum(gguf)
@@ -59,8 +60,8 @@ def prepare(gguf: GgufModel, progress: Progress | None = None) -> Path:
         )
     with writing_to_cache(), written_whole(target) as scratch:
         scratch.mkdir()
-        settings = _convert(gguf, scratch, progress)
-        _write_record(scratch, gguf, metadata_sum, settings)
+        _convert(gguf, scratch, progress)
+        _write_record(scratch, gguf, metadata_sum)
     return target
 
 
@@ -68,11 +69,6 @@ def is_prepared(gguf: GgufModel) -> bool:
     """Return whether `prepare` would find its work done."""
     metadata_sum = _metadata_sum(gguf)
     return _is_whole(_target(gguf, metadata_sum), metadata_sum)
-
-
-def settings_of(folder: Path) -> dict[str, Any]:
-    """Return the configuration as transformers read it off the metadata of what a folder was prepared from."""
-    return json.loads((folder / _RECORD).read_text(encoding="utf-8"))["settings"]
 
 
 def read_tokenizer(folder: Path) -> Any:
@@ -98,9 +94,15 @@ def _target(gguf: GgufModel, metadata_sum: str) -> Path:
 
 
 def _metadata_sum(gguf: GgufModel) -> str:
-    """Return the SHA-256 of the first file up to its first tensor."""
+    """Return the SHA-256 of the first file up to its first tensor, and of the tensors that belong to the settings."""
+    digest = hashlib.sha256()
     with gguf.files[0].open("rb") as opened:
-        return hashlib.sha256(opened.read(gguf.header.size_bytes)).hexdigest()
+        digest.update(opened.read(gguf.header.size_bytes))
+    for tensor in (gguf.tensors[name] for name in FACTORS if name in gguf.tensors):
+        with tensor.file.open("rb") as opened:
+            opened.seek(tensor.offset)
+            digest.update(opened.read(tensor.size_bytes))
+    return digest.hexdigest()
 
 
 def _is_whole(folder: Path, metadata_sum: str) -> bool:
@@ -109,40 +111,41 @@ def _is_whole(folder: Path, metadata_sum: str) -> bool:
         return (
             record["format"] == FORMAT
             and record["metadata_sha256"] == metadata_sum
-            and isinstance(record["settings"], dict)
             and all((folder / name).stat().st_size == size for name, size in record["files"].items())
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
-def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[str, Any]:
-    """Write transformers' reading of the metadata into `folder`, and return its settings as they were read."""
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    from layerwise.models.gguf.weights import only_transformers_reads
+def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> None:
+    """Write a model's configuration and tokenizer into `folder`."""
+    from transformers import AutoTokenizer
 
     def tell(what: str) -> None:
         if progress:
             progress(f"Preparing the {what} (once)", 0, None)
 
+    tell("configuration")
+    with _conversion_errors(gguf):
+        # Whole: what equals the class's default now may not do so in the next transformers.
+        configuration_of(describe(gguf)).to_json_file(folder / "config.json", use_diff=False)
+    tell("tokenizer")
     with alone(gguf.files[0]) as link, _without_output():
         with _conversion_errors(gguf):
-            tell("tokenizer")
             tokenizer = AutoTokenizer.from_pretrained(link.parent, gguf_file=link.name)
-            tell("configuration")
-            config = AutoConfig.from_pretrained(link.parent, gguf_file=link.name)
-            newer = only_transformers_reads(gguf.header.architecture)
-            settings = {} if newer else load_gguf_checkpoint(str(link), return_tensors=False)["config"]
-        _expect_known_positions(gguf, config)
-        _look_into_all_parts(gguf, config)
-        config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
-        config.save_pretrained(folder)
         with _system_errors():
             tokenizer.save_pretrained(folder)
-        return json.loads(json.dumps(settings, default=str))
+
+
+def configuration_of(description: Description) -> Any:
+    """Return transformers' configuration of a described model."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    with quiet_transformers():
+        config = AutoConfig.for_model(description.model_type, **description.settings)
+    config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
+    return config
 
 
 @contextlib.contextmanager
@@ -168,7 +171,7 @@ def _conversion_errors(gguf: GgufModel) -> Any:
     """Turn what transformers raises over a model that it cannot map into an UnsupportedModelError."""
     try:
         yield
-    except (OSError, MemoryError):
+    except (LayerwiseError, OSError, MemoryError):
         raise
     except Exception as error:
         raise UnsupportedModelError(
@@ -178,28 +181,7 @@ def _conversion_errors(gguf: GgufModel) -> Any:
         ) from error
 
 
-def _expect_known_positions(gguf: GgufModel, config: Any) -> None:
-    """Stop at stretched positions that neither transformers 5.23 reads from GGUF nor `stretch_positions` knows."""
-    kind = str(gguf.header.metadata.get(f"{gguf.header.architecture}.rope.scaling.type", "none"))
-    unknown = [name for name in gguf.tensors if name.startswith("rope_factors")]
-    if (unknown or kind not in ("none", "linear")) and not scales_rope(config):
-        raise UnsupportedModelError(
-            f"{harmless(gguf.files[0].name)} stretches its rotary positions "
-            f"({unknown[0] if unknown else harmless(kind)}), which transformers leaves out when it reads GGUF, so its "
-            "readouts would be wrong. Use the model's safetensors checkpoint from the hub instead."
-        )
-
-
-def _look_into_all_parts(gguf: GgufModel, config: Any) -> None:
-    """Correct what transformers concludes from the names of the tensors, of which it sees the first file's only."""
-    if len(gguf.files) > 1 and gguf.header.architecture not in ("falcon", "bloom"):  # always tied
-        config.tie_word_embeddings = "output.weight" not in gguf.tensors
-    if len(gguf.files) > 1 and gguf.header.architecture == "stablelm":
-        config.use_qkv_bias = any(name.endswith("attn_q.bias") for name in gguf.tensors)
-        config.use_parallel_residual = not any("ffn_norm" in name for name in gguf.tensors)
-
-
-def _write_record(folder: Path, gguf: GgufModel, metadata_sum: str, settings: dict[str, Any]) -> None:
+def _write_record(folder: Path, gguf: GgufModel, metadata_sum: str) -> None:
     """Write down what the folder was made from."""
     import transformers
 
@@ -207,7 +189,6 @@ def _write_record(folder: Path, gguf: GgufModel, metadata_sum: str, settings: di
         "format": FORMAT,
         "source": gguf.files[0].name,
         "metadata_sha256": metadata_sum,
-        "settings": settings,
         "transformers": transformers.__version__,
         "files": {file.name: file.stat().st_size for file in sorted(folder.iterdir())},
     }
