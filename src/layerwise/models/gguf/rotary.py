@@ -31,11 +31,13 @@ def rotary(metadata: Metadata, head_size: int, *, own_factors: bool = False, tru
         UnsupportedModelError: the file stretches its positions in a way that transformers cannot.
     """
     turned = metadata.count("rope.dimension_count", head_size)
-    plain: dict[str, Any] = {"rope_type": "default", "rope_theta": float(metadata.number("rope.freq_base", _BASE))}
-    if turned != head_size:
-        if turned % 2 or not 0 < turned < head_size:
-            raise metadata.unsupported(f"turns {turned} numbers of heads of {head_size}")
-        plain["partial_rotary_factor"] = turned / head_size
+    if turned % 2 or not 0 < turned <= head_size:
+        raise metadata.unsupported(f"turns {turned} numbers of heads of {head_size}")
+    plain = {
+        "rope_type": "default",
+        "rope_theta": float(metadata.number("rope.freq_base", _BASE)),
+        "partial_rotary_factor": turned / head_size,  # also where it is 1: some classes have another default
+    }
     return plain | _scaling(metadata, turned, own_factors, truncate)
 
 

@@ -49,9 +49,11 @@ def _gemma3(metadata: Metadata) -> Description:
     depth = settings["num_hidden_layers"]
     window = metadata.count("attention.sliding_window", 0)
     everywhere = rotary(metadata, head_size(metadata))
-    near = {"rope_type": "default", "rope_theta": float(metadata.number("rope.freq_base_swa", 10_000.0))}
-    if "partial_rotary_factor" in everywhere:
-        near["partial_rotary_factor"] = everywhere["partial_rotary_factor"]
+    near = {
+        "rope_type": "default",
+        "rope_theta": float(metadata.number("rope.freq_base_swa", 10_000.0)),
+        "partial_rotary_factor": everywhere["partial_rotary_factor"],
+    }
     types = window_types(metadata, depth, every=6)
     settings |= {
         "hidden_activation": _ACTIVATION,

@@ -172,6 +172,7 @@ def _norm_of_each_head(which: str, heads: int) -> Rule:
 
 def _nemotron(metadata: Metadata) -> Description:
     size = head_size(metadata)
+    metadata.number("attention.layer_norm_rms_epsilon", None)  # converters write the layer norms' a second time
     settings = (
         sizes(metadata)
         | plain_rotary(metadata, size)

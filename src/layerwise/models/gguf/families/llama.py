@@ -1,4 +1,4 @@
-"""Llama, and what llama.cpp's converter files under its name: Mistral, Mixtral, Granite code, SmolLM."""
+"""Llama, and what llama.cpp's converter files under its name: Mistral, Mixtral, Granite code, SmolLM; and Deci."""
 
 from typing import Any
 
@@ -67,4 +67,5 @@ _EXPERTS = [
     ),
 ]
 
-FAMILIES = (Family("llama", _describe),)
+FAMILIES = (Family("llama", _describe), Family("deci", _describe))
+"""Deci's blocks differ in most models, which are refused; those that don't are Llama's."""
