@@ -27,19 +27,36 @@ def available() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def run_in_threads(work: Callable[[int, int], None], length: int, step: int) -> None:
+def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, shared_out: bool = True) -> None:
     """Call `work(start, stop)` for consecutive pieces of `length`, in as many threads as PyTorch uses.
 
-    Pieces are multiples of `step` (the last may be shorter). `work` must release the GIL.
+    A thread takes the next piece as soon as it comes free, so that one which the system holds up, for
+    other programs want to run as well, holds up nobody. `work` must release the GIL. What PyTorch
+    computes inside it, it computes in that thread alone: its own threads would wait for each other
+    actively, at every product anew, and a single busy program beside them multiplies that time.
+
+    Args:
+        work: what to do with one piece.
+        length: of the whole.
+        step: pieces are multiples of it (the last may be shorter).
+        shared_out: join steps to a few pieces per thread; otherwise each step is a piece, whatever the threads.
     """
     threads = torch.get_num_threads()
-    pieces = _pieces(length, step, 4 * threads)
+    pieces = _pieces(length, step, 4 * threads if shared_out else length)
     if threads == 1 or len(pieces) == 1:
         for piece in pieces:
             work(*piece)
         return
-    with ThreadPoolExecutor(threads) as pool:  # made anew: a lasting pool would not survive a fork
-        list(pool.map(lambda piece: work(*piece), pieces))
+    try:
+        with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:  # anew: a pool does not survive a fork
+            list(pool.map(lambda piece: work(*piece), pieces))
+    finally:
+        torch.set_num_threads(threads)  # for threads that are yet to be made; this one's number did not change
+
+
+def _compute_alone() -> None:
+    """Have PyTorch use one thread for what it computes in this one: the number is each thread's own."""
+    torch.set_num_threads(1)
 
 
 @functools.cache

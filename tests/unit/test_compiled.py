@@ -1,7 +1,9 @@
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -79,6 +81,34 @@ def test_what_work_raises_is_raised(count, threads):
 
     with pytest.raises(ArithmeticError, match="in the last piece"):
         run_in_threads(fail_late, 100, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_pytorch_computes_alone_in_each_thread_and_as_before_outside(threads, fails):
+    threads(3)
+    inside = []
+
+    def work(_start: int, _stop: int) -> None:
+        inside.append(torch.get_num_threads())
+        if fails:
+            raise ArithmeticError
+
+    with contextlib.suppress(ArithmeticError):
+        run_in_threads(work, 100, 1)
+    assert set(inside) == {1}
+    assert torch.get_num_threads() == 3
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(torch.get_num_threads).result() == 3
+
+
+def test_pieces_that_are_not_joined_are_the_same_in_any_number_of_threads(threads):
+    cut = set()
+    for count in (1, 2, 5):
+        threads(count)
+        pieces = []
+        run_in_threads(lambda start, stop, pieces=pieces: pieces.append((start, stop)), 100, 7, shared_out=False)
+        cut.add(tuple(sorted(pieces)))
+    assert len(cut) == 1
 
 
 def test_work_in_threads_may_itself_run_in_threads(threads):

@@ -27,11 +27,22 @@ def multiply(
 
 
 def multiply_in_tiles(rows: Tensor, weight: Tensor, out: Tensor) -> None:
-    """Write rows · weightᵀ into `out` with PyTorch's products, a tile of the weights at a time."""
+    """Write rows · weightᵀ into `out` with PyTorch's products, a tile of the weights at a time.
+
+    On the CPU each thread multiplies tiles by itself, so that a logit is the same in any number of threads.
+    """
+    inference = torch.is_inference_mode_enabled()  # each thread has a mode of its own
+
+    def multiply_tile(start: int, stop: int) -> None:
+        with torch.inference_mode(inference), torch.no_grad():
+            torch.mm(rows, weight[start:stop].float().T, out=out[:, start:stop])
+
     step = _tile_rows(weight)
-    for start in range(0, len(weight), step):
-        tile = slice(start, start + step)
-        torch.mm(rows, weight[tile].float().T, out=out[:, tile])
+    if rows.device.type == "cpu":
+        compiled.run_in_threads(multiply_tile, len(weight), step, shared_out=False)
+    else:
+        for start in range(0, len(weight), step):
+            multiply_tile(start, min(start + step, len(weight)))
 
 
 def _compiled_is_faster(rows: Tensor, weight: Tensor, out: Tensor) -> bool:

@@ -121,6 +121,25 @@ def test_tiles_that_do_not_divide_the_vocabulary(either, dtype, monkeypatch):
         assert error_of(product_of(rows, weight), rows, weight) < NEAR
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, *HALF])
+def test_logits_are_the_same_in_any_number_of_threads(either, dtype, monkeypatch, threads):
+    monkeypatch.setattr(product, "_tile_rows", lambda _weight: 64)
+    rows, weight = draw((40, 1000, 96), dtype)
+    made = []
+    for count in (1, 2, 5):
+        threads(count)
+        made.append(product_of(rows, weight))
+    assert torch.equal(made[0], made[1])
+    assert torch.equal(made[0], made[2])
+
+
+def test_products_are_made_in_inference_mode_too(either, threads):
+    threads(2)
+    rows, weight = draw((5, 20_000, 30), torch.float32)
+    with torch.inference_mode():
+        assert error_of(product_of(rows, weight), rows, weight) < NEAR
+
+
 @pytest.mark.parametrize("dtype", HALF)
 def test_half_precision_weights_leave_logits_that_differ_by_less_than_their_steps(either, dtype):
     rows, weight = draw((3, 1000, 32), dtype)
