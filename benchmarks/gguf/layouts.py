@@ -1,0 +1,127 @@
+"""Per architecture: the keys of its files, and what becomes of the checkpoint's tensors on their way there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from benchmarks.gguf import keys as k
+from benchmarks.gguf.keys import Keys, Settings
+
+Parts = dict[str, Tensor]
+"""Tensors by the names that the `gguf` package knows from published checkpoints."""
+Change = Callable[[str, Tensor, Settings], Parts]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an architecture's checkpoints are laid out in a file."""
+
+    keys: Callable[[Settings], Keys] = k.usual
+    changes: dict[str, Change] = field(default_factory=dict)
+    """By the end of a tensor's name without `.weight` and `.bias`; the first that fits is taken."""
+    extra: Callable[[Settings], Parts] = lambda c: {}
+    """Tensors that the settings make, by their names in the file."""
+    drop: tuple[str, ...] = ()
+    """Ends of names that are left out."""
+
+
+def keep(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return the tensor as it is."""
+    return {name: tensor}
+
+
+def plus_one(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return a gain that the model adds 1 to, with 1 added."""
+    return {name: tensor + 1}
+
+
+def transposed(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return a `Conv1D`'s weight [in, out] as [out, in]; its bias as it is."""
+    return {name: tensor.T if tensor.dim() == 2 else tensor}
+
+
+def halves_to_pairs(heads: Callable[[Settings], int]) -> Change:
+    """Return a change that puts the two halves of each head, which rotate together, side by side."""
+
+    def change(name: str, tensor: Tensor, c: Settings) -> Parts:
+        by_half = tensor.unflatten(0, (heads(c), 2, -1))
+        return {name: by_half.transpose(1, 2).flatten(0, 2)}
+
+    return change
+
+
+def parts_together(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return query, key and value of [head, part, row] as [part, head, row]."""
+    heads = k.first(c, "num_attention_heads", "n_head")
+    return {name: tensor.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(0, 2)}
+
+
+def gate_and_up(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return the experts' first matrices [expert, gate | up, in] as two."""
+    gate, up = tensor.chunk(2, dim=1)
+    return {name.replace("gate_up_proj", "gate_proj"): gate, name.replace("gate_up_proj", "up_proj"): up}
+
+
+def rope_factors(c: Settings) -> Parts:
+    """Return Llama 3's factors, where the settings ask for them."""
+    factors = k.llama3_factors(c)
+    return {} if factors is None else {"rope_freqs.weight": torch.tensor(factors)}
+
+
+def _query_heads(c: Settings) -> int:
+    return c["num_attention_heads"]
+
+
+def _key_heads(c: Settings) -> int:
+    return k.first(c, "num_key_value_heads", "num_attention_heads")
+
+
+_PAIRED = {"self_attn.q_proj": halves_to_pairs(_query_heads), "self_attn.k_proj": halves_to_pairs(_key_heads)}
+
+
+def _llama(c: Settings) -> Keys:
+    return k.usual(c) | {"vocab_size": c["vocab_size"], "rope.dimension_count": k.head_width(c)}
+
+
+def _qwen_moe(c: Settings) -> Keys:
+    return k.usual(c) | k.said(
+        expert_feed_forward_length=c.get("moe_intermediate_size"),
+        expert_shared_feed_forward_length=c.get("shared_expert_intermediate_size"),
+    )
+
+
+def _gemma2(c: Settings) -> Keys:
+    return _plain(k.shape(c) | k.usual(c)) | {
+        "attention.sliding_window": c["sliding_window"],
+        "attn_logit_softcapping": float(c["attn_logit_softcapping"]),
+        "final_logit_softcapping": float(c["final_logit_softcapping"]),
+    }
+
+
+def _plain(keys: Keys) -> Keys:
+    """Return the keys without what tells of rotary angles."""
+    return {name: value for name, value in keys.items() if not name.startswith("rope.")}
+
+
+def _gemma3(c: Settings) -> Keys:
+    keys = k.usual(c) | {"attention.sliding_window": c["sliding_window"]}
+    return keys | k.said(final_logit_softcapping=c["final_logit_softcapping"])
+
+
+_EXPERTS = {"experts.gate_up_proj": gate_and_up}
+_GEMMA_GAINS = {"norm": plus_one}
+
+LAYOUTS: dict[str, Layout] = {
+    "llama": Layout(_llama, _PAIRED | _EXPERTS, extra=rope_factors),
+    "smollm3": Layout(_llama, _PAIRED, extra=rope_factors),
+    "qwen2": Layout(),
+    "qwen3": Layout(),
+    "qwen2moe": Layout(_qwen_moe, _EXPERTS),
+    "qwen3moe": Layout(_qwen_moe, _EXPERTS),
+    "gemma": Layout(lambda c: _plain(k.usual(c)), _GEMMA_GAINS, drop=("lm_head.weight",)),
+    "gemma2": Layout(_gemma2, _GEMMA_GAINS, drop=("lm_head.weight",)),
+    "gemma3": Layout(_gemma3, _GEMMA_GAINS),
+}
+"""By llama.cpp's name of the architecture."""

@@ -1,0 +1,47 @@
+"""What layerwise makes of a file, beside the original."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import layerwise as lw
+from benchmarks.gguf.vocabulary import text, token_ids
+
+LENGTHS = (8, 64, 600)
+"""Tokens: a prompt; more than any window; more than what rotary scaling starts from."""
+
+TOLERANCE = 1e-4
+"""In log-probability. The same arithmetic in another order came to at most a tenth of it."""
+
+
+@torch.no_grad()
+def logprobs(hf_model: Any, n_tokens: int) -> torch.Tensor:
+    """Return log-probabilities [position, token] of the text by the model's own forward."""
+    ids = torch.tensor([token_ids(text(n_tokens))])
+    return hf_model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
+
+
+def largest_error(path: Path, reference: Any) -> float:
+    """Return how far layerwise's reading of a file is from the reference, over all lengths, positions and tokens shown.
+
+    Raises:
+        LayerwiseError: the file is refused.
+    """
+    model = lw.load(path, device="cpu")
+    return max(_error(model, reference, n_tokens) for n_tokens in LENGTHS)
+
+
+def _error(model: lw.Model, reference: Any, n_tokens: int) -> float:
+    """Compare the trace, as users see it, and the whole vocabulary by the forward of the model that was loaded."""
+    right = logprobs(reference, n_tokens)
+    trace = model.trace(text(n_tokens), positions="all")
+    if [token.id for token in trace.tokens] != token_ids(text(n_tokens)):
+        return float("inf")
+    ids, shown = torch.from_numpy(np.array(trace.top_ids[-1])), torch.from_numpy(np.array(trace.top_logprobs[-1]))
+    errors = (
+        (shown - right.gather(1, ids.long())).abs().max(),
+        (logprobs(model._loaded.hf, n_tokens) - right).abs().max(),
+    )
+    return float(torch.stack(errors).nan_to_num(torch.inf).max())
