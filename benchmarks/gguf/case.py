@@ -22,8 +22,6 @@ class Case:
     """
     older: dict[str, Any] = field(default_factory=dict)
     """Names that published configurations have, that transformers has renamed, and that the converter reads."""
-    untold: str = ""
-    """Why a file like this can't be told from another one with other weights' meaning; empty where it can."""
 
     @property
     def read_settings(self) -> dict[str, Any]:
@@ -34,16 +32,11 @@ class Case:
 def variants(architecture: str, config: str, usual: dict[str, Any], **changes: dict[str, Any]) -> list[Case]:
     """Return a case for each of `changes` of the `usual` settings.
 
-    A change is made of settings, and of `lost` and `older`, which have the meaning that `Case` says.
+    A change is made of settings, and of `lost` and `older`, which mean what `Case` says.
     """
-    return [
-        Case(
-            f"{architecture}/{name.replace('_', '-')}",
-            architecture,
-            config,
-            usual | {key: value for key, value in change.items() if key not in ("lost", "older")},
-            lost=change.get("lost", {}),
-            older=change.get("older", {}),
-        )
-        for name, change in changes.items()
-    ]
+    cases = []
+    for name, change in changes.items():
+        settings = usual | change
+        lost, older = settings.pop("lost", {}), settings.pop("older", {})
+        cases.append(Case(f"{architecture}/{name.replace('_', '-')}", architecture, config, settings, lost, older))
+    return cases

@@ -1,5 +1,7 @@
 """Per architecture: the keys of its files, and what becomes of the checkpoint's tensors on their way there."""
 
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -25,6 +27,8 @@ class Layout:
     """Tensors that the settings make, by their names in the file."""
     drop: tuple[str, ...] = ()
     """Ends of names that are left out."""
+    before: Callable[[Parts, Settings], Parts] = lambda tensors, c: tensors
+    """What is done to all tensors at once, first."""
 
 
 def keep(name: str, tensor: Tensor, c: Settings) -> Parts:
@@ -62,6 +66,19 @@ def gate_and_up(name: str, tensor: Tensor, c: Settings) -> Parts:
     """Return the experts' first matrices [expert, gate | up, in] as two."""
     gate, up = tensor.chunk(2, dim=1)
     return {name.replace("gate_up_proj", "gate_proj"): gate, name.replace("gate_up_proj", "up_proj"): up}
+
+
+def without(prefix: str) -> Callable[[Parts, Settings], Parts]:
+    """Return what takes a prefix off all names."""
+    return lambda tensors, c: {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def stacked(tensors: Parts, c: Settings) -> Parts:
+    """Return the tensors with those that are numbered at the end of their names put together, in their order."""
+    found: dict[str, list[Tensor]] = {}
+    for name, tensor in tensors.items():
+        found.setdefault(re.sub(r"\.norms\.\d+\.", ".", name), []).append(tensor)
+    return {name: each[0] if len(each) == 1 else torch.stack(each) for name, each in found.items()}
 
 
 def rope_factors(c: Settings) -> Parts:
@@ -110,8 +127,76 @@ def _gemma3(c: Settings) -> Keys:
     return keys | k.said(final_logit_softcapping=c["final_logit_softcapping"])
 
 
+def _phi3(c: Settings) -> Keys:
+    keys = {name: value for name, value in k.usual(c).items() if name != "rope.scaling.type"}
+    settings = k.rope_settings(c)
+    scaled = settings.get("rope_type") == "longrope"
+    stretch = c["max_position_embeddings"] / c["original_max_position_embeddings"]
+    factor = math.sqrt(1 + math.log(stretch) / math.log(c["original_max_position_embeddings"])) if stretch > 1 else 1.0
+    return (
+        keys
+        | {
+            "rope.scaling.original_context_length": c["original_max_position_embeddings"],
+            "rope.dimension_count": _rotated(c),
+            "attention.sliding_window": c["sliding_window"] or 0,
+        }
+        | ({"rope.scaling.attn_factor": factor} if scaled else {})
+    )
+
+
+def _long_factors(c: Settings) -> Parts:
+    settings = k.rope_settings(c)
+    return {
+        f"rope_factors_{length}.weight": torch.tensor(settings[f"{length}_factor"], dtype=torch.float32)
+        for length in ("long", "short")
+        if settings.get(f"{length}_factor")
+    }
+
+
+def _rotated(c: Settings) -> int:
+    """Return how many of a head's numbers rotate."""
+    return int(k.rope_settings(c).get("partial_rotary_factor", 1.0) * k.head_width(c))
+
+
+def _gpt2(c: Settings) -> Keys:
+    return k.usual(c) | {"feed_forward_length": 4 * c["n_embd"]}
+
+
+def _falcon(c: Settings) -> Keys:
+    return _plain(k.usual(c)) | {
+        "context_length": 2048,
+        "tensor_data_layout": "jploski",
+        "feed_forward_length": 4 * c["hidden_size"],
+        "attention.head_count_kv": c["num_kv_heads"],
+    }
+
+
+def _falcon_together(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return [group, its queries | key | value, row] as all queries, then all keys, then all values."""
+    groups = c["num_kv_heads"]
+    by_group = tensor.unflatten(0, (groups, c["num_attention_heads"] // groups + 2, -1))
+    parts = by_group[:, :-2], by_group[:, -2:-1], by_group[:, -1:]
+    return {name: torch.cat([part.flatten(0, 2) for part in parts])}
+
+
+def _bloom(c: Settings) -> Keys:
+    return _plain(k.usual(c)) | {
+        "context_length": c.get("seq_length") or c["hidden_size"],
+        "feed_forward_length": 4 * c["hidden_size"],
+        "attention.head_count_kv": c["n_head"],
+    }
+
+
+def _stablelm(c: Settings) -> Keys:
+    return _plain(k.usual(c)) | {
+        "rope.dimension_count": _rotated(c),
+        "use_parallel_residual": c["use_parallel_residual"],
+    }
+
+
 _EXPERTS = {"experts.gate_up_proj": gate_and_up}
 _GEMMA_GAINS = {"norm": plus_one}
+_CONV1D = {end: transposed for end in ("c_attn", "c_proj", "c_fc")}
 
 LAYOUTS: dict[str, Layout] = {
     "llama": Layout(_llama, _PAIRED | _EXPERTS, extra=rope_factors),
@@ -123,5 +208,11 @@ LAYOUTS: dict[str, Layout] = {
     "gemma": Layout(lambda c: _plain(k.usual(c)), _GEMMA_GAINS, drop=("lm_head.weight",)),
     "gemma2": Layout(_gemma2, _GEMMA_GAINS, drop=("lm_head.weight",)),
     "gemma3": Layout(_gemma3, _GEMMA_GAINS),
+    "phi3": Layout(_phi3, extra=_long_factors),
+    "gpt2": Layout(_gpt2, _CONV1D),
+    "starcoder2": Layout(),
+    "falcon": Layout(_falcon, {"query_key_value": _falcon_together}),
+    "bloom": Layout(_bloom, {"query_key_value": parts_together}, before=without("transformer.")),
+    "stablelm": Layout(_stablelm, before=stacked),
 }
 """By llama.cpp's name of the architecture."""

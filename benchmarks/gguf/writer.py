@@ -43,7 +43,7 @@ def tensors(architecture: str, layout: Layout, hf_model: Any) -> dict[str, torch
     settings = hf_model.config.to_dict()
     names = gguf.get_tensor_name_map(_ARCHITECTURES[architecture], layout.keys(settings)["block_count"])
     found = dict(layout.extra(settings))
-    for name, tensor in _own_tensors(hf_model).items():
+    for name, tensor in layout.before(_own_tensors(hf_model), settings).items():
         if name.endswith(layout.drop):
             continue
         bare, kind = _parted(name)
