@@ -85,7 +85,7 @@ for folder, file, older in asked["jobs"]:
         with torch.inference_mode():
             settings = ModelBase.load_hparams(Path(folder), False) | older
             base = get_model_class(get_model_architecture(settings, ModelType.TEXT))
-            own = {"set_vocab": set_vocab, "model_arch": base.model_arch}
+            own = {"set_vocab": set_vocab, "model_arch": base.model_arch, "no_mtp": True}
             kind = type(base.__name__, (base,), own)
             given = {"hparams": settings} if older else {}
             kind(Path(folder), gguf.LlamaFileType.ALL_F32, Path(file), eager=True, **given).write()

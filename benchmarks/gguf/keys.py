@@ -75,7 +75,7 @@ def rope(c: Settings) -> Keys:
 def experts(c: Settings) -> Keys:
     """Return how many experts there are and how many a token takes."""
     return said(
-        expert_count=first(c, "num_local_experts", "num_experts"),
+        expert_count=first(c, "num_local_experts", "num_experts", "n_routed_experts"),
         expert_used_count=first(c, "num_experts_per_tok", "top_k_experts"),
     )
 
@@ -83,6 +83,16 @@ def experts(c: Settings) -> Keys:
 def head_width(c: Settings) -> int:
     """Return the width of a head, which settings may leave to the shape."""
     return c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+
+
+def rotated(c: Settings) -> int:
+    """Return how many of a head's numbers rotate."""
+    return int(rope_settings(c).get("partial_rotary_factor", 1.0) * head_width(c))
+
+
+def plain(keys: Keys) -> Keys:
+    """Return the keys without those of rotary angles."""
+    return {name: value for name, value in keys.items() if not name.startswith("rope.")}
 
 
 def llama3_factors(c: Settings) -> list[float] | None:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from benchmarks.gguf.case import Case
-from benchmarks.gguf.layouts import LAYOUTS, Layout, keep
+from benchmarks.gguf.layouts import LAYOUTS
+from benchmarks.gguf.layouts.layout import Layout, keep
 from benchmarks.gguf.vocabulary import EOS, MERGES, PAD, VOCABULARY
 
 _ARCHITECTURES = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
@@ -46,13 +47,20 @@ def tensors(architecture: str, layout: Layout, hf_model: Any) -> dict[str, torch
     for name, tensor in layout.before(_own_tensors(hf_model), settings).items():
         if name.endswith(layout.drop):
             continue
-        bare, kind = _parted(name)
+        bare = name.removesuffix(".weight").removesuffix(".bias")
         change = next((change for end, change in layout.changes.items() if bare.endswith(end)), keep)
-        for part, changed in change(bare, tensor, settings).items():
-            if (known := names.get_name(part)) is None:
-                raise ValueError(f"No name for {part} in files of the architecture {architecture}.")
-            found[f"{known}{kind}"] = changed
+        for part, changed in change(name, tensor, settings).items():
+            found[_known(names, part, architecture)] = changed
     return found
+
+
+def _known(names: gguf.TensorNameMap, part: str, architecture: str) -> str:
+    """Return a tensor's name in the file; one behind `=` is that already."""
+    if part.startswith("="):
+        return part[1:]
+    if (name := names.get_name(part, try_suffixes=(".weight", ".bias"))) is None:
+        raise ValueError(f"No name for {part} in files of the architecture {architecture}.")
+    return name
 
 
 def add_key(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
@@ -90,11 +98,3 @@ def _own_tensors(hf_model: Any) -> dict[str, torch.Tensor]:
     """Return the model's tensors by name, those it has twice once."""
     tied = {*(getattr(hf_model, "all_tied_weights_keys", None) or {})}
     return {name: tensor.detach() for name, tensor in hf_model.state_dict().items() if name not in tied}
-
-
-def _parted(name: str) -> tuple[str, str]:
-    """Return a tensor's name and its kind, which is that of a weight for tensors that have none."""
-    for kind in (".weight", ".bias"):
-        if name.endswith(kind):
-            return name.removesuffix(kind), kind
-    return name, ".weight"
