@@ -1,5 +1,6 @@
 """The original of a case: random weights drawn so that every setting shows in the logits."""
 
+import copy
 import inspect
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ def build(case: Case, settings: dict[str, Any] | None = None) -> Any:
     config_class = getattr(transformers, case.config)
     known = {*inspect.signature(config_class.__init__).parameters, *getattr(config_class, "attribute_map", {})}
     sizes = {name: size for name, size in _SIZES.items() if name in known}
-    config = tiny_config(config_class, **sizes | (case.settings if settings is None else settings))
+    asked = copy.deepcopy(case.settings if settings is None else settings)  # configurations change what they are given
+    config = tiny_config(config_class, **sizes | asked)
+    torch.manual_seed(7)  # some one-dimensional parameters begin at random
     hf_model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     _draw(hf_model)
     return hf_model

@@ -84,6 +84,10 @@ _GEMMA4 = {
     "layer_types": ["sliding_attention", "full_attention"] * 2,
     "vocab_size_per_layer_input": 264,
     "global_head_dim": 32,
+    "final_logit_softcapping": 30.0,
+    "num_experts": None,
+    "top_k_experts": None,
+    "moe_intermediate_size": None,
     "rope_parameters": {"full_attention": _PROPORTIONAL, "sliding_attention": ROPE},
 }
 _GEMMA4_ROPE = {
@@ -97,6 +101,7 @@ GEMMA4 = variants(
     "Gemma4TextConfig",
     _GEMMA4,
     plain={},
+    no_final_cap={"final_logit_softcapping": None},
     untied={"tie_word_embeddings": False},
     no_inputs_per_layer={"hidden_size_per_layer_input": 0},
     window={"sliding_window": 24},

@@ -189,7 +189,14 @@ GLM4 = variants(
     epsilon={"rms_norm_eps": 0.05},
 )
 _ALIBI = {"alibi": True, "alibi_bias_max": 8, "clip_qkv": None}
-_MPT = {"d_model": 64, "n_heads": 4, "n_layers": 3, "max_seq_len": 1024, "attn_config": _ALIBI}
+_MPT = {
+    "d_model": 64,
+    "n_heads": 4,
+    "n_layers": 3,
+    "max_seq_len": 1024,
+    "attn_config": _ALIBI,
+    "older": {"architectures": ["MPTForCausalLM"]},
+}
 MPT = variants(
     "mpt",
     "MptConfig",
@@ -197,7 +204,6 @@ MPT = variants(
     plain={},
     untied={"tie_word_embeddings": False},
     clipped={"attn_config": _ALIBI | {"clip_qkv": 0.7}},
-    slopes={"attn_config": _ALIBI | {"alibi_bias_max": 4}},
     epsilon={"layer_norm_epsilon": 0.05, "lost": {"layer_norm_epsilon": 1e-5}},
     scale={"attn_config": _ALIBI | {"softmax_scale": 0.1}, "lost": {"attn_config": _ALIBI}},
 )
