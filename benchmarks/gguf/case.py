@@ -23,6 +23,9 @@ class Case:
     older: dict[str, Any] = field(default_factory=dict)
     """Names that published configurations have, that transformers has renamed, and that the converter reads."""
 
+    keys: dict[str, Any] = field(default_factory=dict)
+    """Keys as other versions of the converter write them, without the architecture; None for those that are missing."""
+
     @property
     def read_settings(self) -> dict[str, Any]:
         """The settings under which the original's weights are what the file says."""
@@ -32,11 +35,11 @@ class Case:
 def variants(architecture: str, config: str, usual: dict[str, Any], **changes: dict[str, Any]) -> list[Case]:
     """Return a case for each of `changes` of the `usual` settings.
 
-    A change is made of settings, and of `lost` and `older`, which mean what `Case` says.
+    A change is made of settings, and of `lost`, `older` and `keys`, which mean what `Case` says.
     """
     cases = []
     for name, change in changes.items():
         settings = usual | change
-        lost, older = settings.pop("lost", {}), settings.pop("older", {})
-        cases.append(Case(f"{architecture}/{name.replace('_', '-')}", architecture, config, settings, lost, older))
+        apart = {field: settings.pop(field, {}) for field in ("lost", "older", "keys")}
+        cases.append(Case(f"{architecture}/{name.replace('_', '-')}", architecture, config, settings, **apart))
     return cases

@@ -19,16 +19,7 @@ def find(given: str, workplace: Path) -> Path:
     if given != "download":
         folder = Path(given)
     else:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--no-binary=:all:",
-            "--no-build-isolation",
-        ]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=llama-cpp-python"]
         subprocess.run([*command, "--dest", workplace, PINNED], check=True)
         [packed] = workplace.glob("llama_cpp_python-*.tar.gz")
         with tarfile.open(packed) as archive:

@@ -23,6 +23,11 @@ def logprobs(hf_model: Any, n_tokens: int) -> torch.Tensor:
     return hf_model(input_ids=ids, use_cache=False).logits[0].float().log_softmax(-1)
 
 
+def largest_difference(first: Any, second: Any) -> float:
+    """Return how far two models are apart in log-probability, over all lengths, positions and tokens."""
+    return max(float((logprobs(first, n) - logprobs(second, n)).abs().max()) for n in LENGTHS)
+
+
 def largest_error(path: Path, reference: Any) -> float:
     """Return how far layerwise's reading of a file is from the reference, over all lengths, positions and tokens shown.
 

@@ -35,7 +35,10 @@ def tokenizer() -> Any:
     from transformers import PreTrainedTokenizerFast
 
     inner = Tokenizer(
-        models.BPE({token: index for index, token in enumerate(VOCABULARY)}, [tuple(merge.split()) for merge in MERGES])
+        models.BPE(
+            {token: index for index, token in enumerate(VOCABULARY)},
+            [(left, right) for left, right in map(str.split, MERGES)],
+        )
     )
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()

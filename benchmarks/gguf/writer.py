@@ -26,7 +26,7 @@ def write(case: Case, hf_model: Any, path: Path) -> Path:
     writer = gguf.GGUFWriter(path, case.architecture)
     writer.add_name(case.name)
     writer.add_file_type(_ALL_FLOAT32)
-    for name, value in layout.keys(settings).items():
+    for name, value in (layout.keys(settings) | case.keys).items():
         add_key(writer, f"{case.architecture}.{name}", value)
     for name, value in tokenizer_keys().items():
         add_key(writer, name, value)
@@ -64,8 +64,10 @@ def _known(names: gguf.TensorNameMap, part: str, architecture: str) -> str:
 
 
 def add_key(writer: gguf.GGUFWriter, name: str, value: Any) -> None:
-    """Add a key of the type that its value has: whole numbers without a sign, 32 bits."""
+    """Add a key of the type that its value has: whole numbers without a sign, 32 bits. None is left out."""
     match value:
+        case None:
+            pass
         case bool():
             writer.add_bool(name, value)
         case int():

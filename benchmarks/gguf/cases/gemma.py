@@ -31,6 +31,13 @@ GEMMA2 = variants(
         "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
         "lost": {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     },
+    caps_not_told={
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+        "keys": {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+    },
+    window_not_told={"sliding_window": 4096, "keys": {"attention.sliding_window": None}},
+    of_27b={"num_hidden_layers": 46, "head_dim": 32, "query_pre_attn_scalar": 16},
     together={
         "attn_logit_softcapping": 3.0,
         "final_logit_softcapping": 12.0,
@@ -51,6 +58,8 @@ _OTHER_BASES = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
 }
 
+_EVEN = ["full_attention", "sliding_attention"] * 2
+_PATTERN = "attention.sliding_window_pattern"
 GEMMA3 = variants(
     "gemma3",
     "Gemma3TextConfig",
@@ -70,6 +79,9 @@ GEMMA3 = variants(
         "lost": {"layer_types": ["sliding_attention"] * 3},
     },
     attention_bias={"attention_bias": True},
+    pattern={"num_hidden_layers": 4, "layer_types": _EVEN, "keys": {_PATTERN: [False, True, False, True]}},
+    period={"num_hidden_layers": 4, "layer_types": _EVEN[1:] + _EVEN[:1], "keys": {_PATTERN: 2}},
+    base_not_told={"keys": {"rope.freq_base_swa": None}},
     of_27b={"num_hidden_layers": 62, "head_dim": 32, "query_pre_attn_scalar": 16},
     together={
         "rope_parameters": _LINEAR_FULL,
@@ -108,11 +120,8 @@ GEMMA4 = variants(
     final_cap={"final_logit_softcapping": 3.0},
     epsilon={"rms_norm_eps": 0.05},
     rotary={"rope_parameters": _GEMMA4_ROPE},
-    shared_keys={
-        "num_hidden_layers": 6,
-        "layer_types": ["sliding_attention", "full_attention"] * 3,
-        "num_kv_shared_layers": 3,
-    },
+    shared_keys=_SIX_LAYERS | {"num_kv_shared_layers": 2},
+    three_share_keys=_SIX_LAYERS | {"num_kv_shared_layers": 3},
     double_wide=_SIX_LAYERS | {"num_kv_shared_layers": 2, "use_double_wide_mlp": True},
     keys_are_values={"attention_k_eq_v": True, "num_global_key_value_heads": 1},
     experts=_GEMMA4_EXPERTS,

@@ -26,6 +26,15 @@ LLAMA = variants(
     all_key_heads={"num_key_value_heads": 4},
     theta=THETA,
     linear=LINEAR,
+    linear_without_type=LINEAR | {"keys": {"rope.scaling.type": None}},
+    linear_older_key=LINEAR
+    | {"keys": {"rope.scaling.type": None, "rope.scaling.factor": None, "rope.scale_linear": 4.0}},
+    base_not_told={"keys": {"rope.freq_base": None}},
+    heads_not_told={
+        "num_key_value_heads": 4,
+        "keys": {"attention.head_count_kv": None, "attention.key_length": None, "attention.value_length": None},
+    },
+    gelu={"hidden_act": "gelu", "lost": {"hidden_act": "silu"}},
     llama3=LLAMA3,
     llama3_wide_heads=LLAMA3 | {"head_dim": 32},
     yarn=YARN,

@@ -161,7 +161,7 @@ def _glm4(c: Settings) -> Keys:
     return k.usual(c) | {"rope.dimension_count": k.rotated(c)}
 
 
-_CONV1D = dict.fromkeys(("c_attn", "c_proj", "c_fc"), transposed)
+_CONV1D: dict[str, Change] = dict.fromkeys(("c_attn", "c_proj", "c_fc"), transposed)
 
 LAYOUTS: dict[str, Layout] = {
     "llama": Layout(_llama, PAIRED | EXPERTS, extra=rope_factors),
