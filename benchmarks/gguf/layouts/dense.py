@@ -10,6 +10,7 @@ from benchmarks.gguf.keys import Keys, Settings
 from benchmarks.gguf.layouts.layout import (
     EXPERTS,
     PAIRED,
+    Change,
     Layout,
     Parts,
     parts_together,
