@@ -1,9 +1,9 @@
 """What layerwise makes of a file, beside the original."""
 
+import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import layerwise as lw
@@ -29,7 +29,7 @@ def largest_difference(first: Any, second: Any) -> float:
 
 
 def largest_error(path: Path, reference: Any) -> float:
-    """Return how far layerwise's reading of a file is from the reference, over all lengths, positions and tokens shown.
+    """Return how far layerwise's reading of a file is from the reference, over all lengths, positions and tokens.
 
     Raises:
         LayerwiseError: the file is refused.
@@ -39,14 +39,12 @@ def largest_error(path: Path, reference: Any) -> float:
 
 
 def _error(model: lw.Model, reference: Any, n_tokens: int) -> float:
-    """Compare the trace, as users see it, and the whole vocabulary by the forward of the model that was loaded."""
+    """Compare the trace, as users see it, and the whole vocabulary at all positions by the loaded model's forward."""
     right = logprobs(reference, n_tokens)
-    trace = model.trace(text(n_tokens), positions="all")
+    trace = model.trace(text(n_tokens), positions="last")
     if [token.id for token in trace.tokens] != token_ids(text(n_tokens)):
-        return float("inf")
-    ids, shown = torch.from_numpy(np.array(trace.top_ids[-1])), torch.from_numpy(np.array(trace.top_logprobs[-1]))
-    errors = (
-        (shown - right.gather(1, ids.long())).abs().max(),
-        (logprobs(model._loaded.hf, n_tokens) - right).abs().max(),
-    )
-    return float(torch.stack(errors).nan_to_num(torch.inf).max())
+        return math.inf
+    ids, shown = torch.tensor(trace.top_ids[-1, -1]), torch.tensor(trace.top_logprobs[-1, -1])
+    traced = (shown - right[-1, ids.long()]).abs().max()
+    forward = (logprobs(model._loaded.hf, n_tokens) - right).abs().max()
+    return float(torch.stack([traced, forward]).nan_to_num(math.inf).max())
