@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from transformers.utils import logging as transformers_logging
 
 import layerwise as lw
 from benchmarks.gguf import checkpoints, converter, llamacpp
@@ -34,6 +35,8 @@ examples:
 def main() -> None:
     """Run the cases that are asked for; exit with 1 if any is read wrong."""
     arguments = _parser().parse_args()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     torch.set_num_threads(1)  # the models are too small to share out
     cases = [case for case in CASES if _asked(case, arguments.only)]
     if not cases:

@@ -1,6 +1,7 @@
 """What came of each case, as records and as a table."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,8 +55,23 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def write(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Write the outcomes as JSON."""
-    write_text_whole(path, json.dumps([asdict(each) for each in outcomes], indent=1) + "\n")
+    """Write the outcomes as JSON: by architecture which settings were tried and the largest error, then each case."""
+    content = {"architectures": by_architecture(outcomes), "cases": [asdict(each) for each in outcomes]}
+    write_text_whole(path, json.dumps(content, indent=1) + "\n")
+
+
+def by_architecture(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+    """Return for each architecture how its cases came out, the settings tried and the largest error of those read."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(each.architecture for each in outcomes):
+        own = [each for each in outcomes if each.architecture == name]
+        found[name] = {
+            "settings": sorted({setting for each in own for setting in each.settings}),
+            "lost": sorted({setting for each in own for setting in each.lost}),
+            "outcomes": dict(Counter(each.outcome for each in own)),
+            "largest_error": max((each.error for each in own if each.error is not None), default=None),
+        }
+    return found
 
 
 def _number(error: float | None) -> str:

@@ -42,6 +42,10 @@ GPT_OSS = variants(
     no_scaling=PLAIN_ROPE,
     theta=scaled("yarn", factor=8.0, original_max_position_embeddings=128, truncate=False, rope_theta=500.0),
     window={"sliding_window": 24},
+    pattern={
+        "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
+        "keys": {"attention.sliding_window_pattern": [False, True, True]},
+    },
     three_of_five={"num_local_experts": 5, "num_experts_per_tok": 3},
     one={"num_experts_per_tok": 1},
     wide_heads={"head_dim": 32},

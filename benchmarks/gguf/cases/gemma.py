@@ -1,7 +1,7 @@
 """The Gemmas."""
 
 from benchmarks.gguf.case import variants
-from benchmarks.gguf.cases.rotary import PLAIN_ROPE, ROPE, THETA
+from benchmarks.gguf.cases.rotary import LINEAR, PLAIN_ROPE, ROPE, THETA
 
 GEMMA = variants(
     "gemma",
@@ -12,9 +12,12 @@ GEMMA = variants(
     one_key_head={"num_key_value_heads": 1},
     epsilon={"rms_norm_eps": 0.05},
     theta=THETA | {"lost": PLAIN_ROPE},
+    linear=LINEAR | {"lost": PLAIN_ROPE},
     attention_bias={"attention_bias": True},
 )
 
+_ODD = ["full_attention", "sliding_attention", "sliding_attention"]
+_PATTERN = "attention.sliding_window_pattern"
 GEMMA2 = variants(
     "gemma2",
     "Gemma2Config",
@@ -31,6 +34,7 @@ GEMMA2 = variants(
         "layer_types": ["full_attention", "sliding_attention", "sliding_attention"],
         "lost": {"layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     },
+    pattern={"layer_types": _ODD, "keys": {_PATTERN: [False, True, True]}},
     caps_not_told={
         "attn_logit_softcapping": 50.0,
         "final_logit_softcapping": 30.0,
@@ -59,7 +63,6 @@ _OTHER_BASES = {
 }
 
 _EVEN = ["full_attention", "sliding_attention"] * 2
-_PATTERN = "attention.sliding_window_pattern"
 GEMMA3 = variants(
     "gemma3",
     "Gemma3TextConfig",
@@ -82,6 +85,10 @@ GEMMA3 = variants(
     pattern={"num_hidden_layers": 4, "layer_types": _EVEN, "keys": {_PATTERN: [False, True, False, True]}},
     period={"num_hidden_layers": 4, "layer_types": _EVEN[1:] + _EVEN[:1], "keys": {_PATTERN: 2}},
     base_not_told={"keys": {"rope.freq_base_swa": None}},
+    no_window={
+        "layer_types": ["full_attention"] * 7,
+        "keys": {"attention.sliding_window": None, "rope.freq_base_swa": None},
+    },
     of_27b={"num_hidden_layers": 62, "head_dim": 32, "query_pre_attn_scalar": 16},
     together={
         "rope_parameters": _LINEAR_FULL,

@@ -5,10 +5,13 @@ from benchmarks.gguf.cases.rotary import (
     DYNAMIC,
     LINEAR,
     LLAMA3,
+    PLAIN_ROPE,
     THETA,
     YARN,
     YARN_ATTENTION,
     YARN_BOUNDS,
+    YARN_SCALES,
+    YARN_UNTRUNCATED,
 )
 
 LLAMA = variants(
@@ -40,6 +43,8 @@ LLAMA = variants(
     yarn=YARN,
     yarn_bounds=YARN_BOUNDS,
     yarn_attention=YARN_ATTENTION,
+    yarn_untruncated=YARN_UNTRUNCATED | {"lost": YARN},
+    yarn_scales=YARN_SCALES | {"lost": YARN},
     dynamic=DYNAMIC,
     epsilon={"rms_norm_eps": 0.05},
     together=LLAMA3
@@ -63,6 +68,7 @@ MIXTRAL = variants(
     mixtral={},
     mixtral_three_of_five={"num_local_experts": 5, "num_experts_per_tok": 3},
     mixtral_one={"num_experts_per_tok": 1},
+    mixtral_window={"sliding_window": 16, "lost": {"sliding_window": None}},
 )
 
 QWEN2 = variants(
@@ -73,6 +79,7 @@ QWEN2 = variants(
     tied={"tie_word_embeddings": True},
     theta=THETA,
     linear=LINEAR,
+    llama3=LLAMA3 | {"lost": PLAIN_ROPE},
     yarn=YARN,
     yarn_bounds=YARN_BOUNDS,
     yarn_attention=YARN_ATTENTION,
@@ -97,6 +104,7 @@ QWEN3 = variants(
     theta=THETA,
     yarn=YARN,
     linear=LINEAR,
+    llama3=LLAMA3 | {"lost": PLAIN_ROPE},
     attention_bias={"attention_bias": True},
     epsilon={"rms_norm_eps": 0.05},
     window={
@@ -186,5 +194,15 @@ OLMO2 = variants(
 )
 _OLMO3 = ["sliding_attention", "full_attention", "sliding_attention"]
 OLMO3 = variants(
-    "olmo2", "Olmo3Config", {"layer_types": _OLMO3}, olmo3={}, olmo3_theta=THETA, olmo3_window={"sliding_window": 24}
+    "olmo2",
+    "Olmo3Config",
+    {"layer_types": _OLMO3},
+    olmo3={},
+    olmo3_theta=THETA,
+    olmo3_window={"sliding_window": 24},
+    olmo3_pattern_not_told={
+        "num_hidden_layers": 4,
+        "layer_types": ["sliding_attention"] * 3 + ["full_attention"],
+        "keys": {"attention.sliding_window_pattern": None},
+    },
 )

@@ -1,7 +1,7 @@
 """Architectures with blocks of their own, most of them with layer norms."""
 
 from benchmarks.gguf.case import variants
-from benchmarks.gguf.cases.rotary import LINEAR, PLAIN_ROPE, ROPE, THETA, YARN, longrope, partial
+from benchmarks.gguf.cases.rotary import LINEAR, PLAIN_ROPE, ROPE, THETA, YARN, longrope, partial, partial_longrope
 
 _PHI3 = {
     "original_max_position_embeddings": 1024,
@@ -21,6 +21,7 @@ PHI3 = variants(
     theta=THETA,
     partial=partial(0.5),
     longrope=longrope(16, 256),
+    like_phi4_mini=partial_longrope(0.75, 12) | {"tie_word_embeddings": True},
     epsilon={"rms_norm_eps": 0.05},
     gelu={"hidden_act": "gelu", "lost": {"hidden_act": "silu"}},
     together={"tie_word_embeddings": True, "sliding_window": 40} | partial(0.75, rope_theta=500.0),
@@ -158,6 +159,7 @@ COMMAND_R = variants(
     logit_scale={"logit_scale": 2.0},
     qk_norms={"use_qk_norm": True},
     theta=THETA,
+    linear=LINEAR | {"lost": PLAIN_ROPE},
     epsilon={"layer_norm_eps": 0.05},
     all_key_heads={"num_key_value_heads": 4},
 )
@@ -171,6 +173,10 @@ COHERE2 = variants(
     window={"sliding_window": 24},
     theta=THETA,
     epsilon={"layer_norm_eps": 0.05},
+    pattern={
+        "layer_types": ["full_attention", "sliding_attention"] * 2 + ["full_attention"],
+        "keys": {"attention.sliding_window_pattern": [False, True, False, True, False]},
+    },
     layer_types={
         "layer_types": ["sliding_attention", "full_attention"] * 2 + ["sliding_attention"],
         "lost": {"layer_types": ["sliding_attention"] * 3 + ["full_attention", "sliding_attention"]},
