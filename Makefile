@@ -7,7 +7,7 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-.PHONY: help setup demo test check bench bench-large bench-studies docs pictures experiments clean
+.PHONY: help setup demo test check bench bench-large bench-studies bench-gguf docs pictures experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -17,6 +17,7 @@ help:
 	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
 	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
 	@echo "bench-studies  studies beside a loop, whole runs, queries, killed runs: half an hour"
+	@echo "bench-gguf   GGUF files by llama.cpp's own converter (PyPI), beside the originals: ten minutes"
 	@echo "docs         build the documentation into dist/site; warnings fail"
 	@echo "pictures     take the viewer's pictures for README and docs again (needs chromium)"
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
@@ -64,6 +65,9 @@ bench-studies: setup
 	$(BIN)/python -m benchmarks.studies --refresh
 	$(BIN)/python -m benchmarks.query --refresh
 	$(BIN)/python -m benchmarks.killed
+
+bench-gguf: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gguf --converter download --json benchmarks/results-gguf.json
 
 docs: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
