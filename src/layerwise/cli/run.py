@@ -43,6 +43,7 @@ def run(
         from layerwise.report.markdown import write_report
         from layerwise.report.overview import Overview
         from layerwise.store.recording import record
+        from layerwise.store.shown_names import shown_run
         from layerwise.tracing.model import load
 
         def load_quietly(name: str) -> "Model":
@@ -56,7 +57,7 @@ def run(
             )
 
         stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)
-        report, overview = None, Overview(stored)
+        report, overview = None, Overview(shown_run(stored))
         if stored.manifest["shards"]:
             progress("writing the report", 1, 1)
             report = write_report(stored, folder, overview=overview)
