@@ -86,6 +86,7 @@ def without_paths(text: str) -> str:
     return _PATH.sub(lambda found: "~" if _HOME.fullmatch(found[0]) else re.split(r"[\\/]", found[0])[-1], text)
 
 
-_PATH = re.compile(r"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[\\/][^\s'\"\\/:;,()`“”]+){2,}")
-_HOME = re.compile(r"(?:/home|/Users|[A-Za-z]:\\Users)[\\/][^\\/]+")
+_IN_NAMES = r"[^\s'\"\\/:;,()`“”]"
+_PATH = re.compile(rf"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[\\/]{_IN_NAMES}*(?!\.){_IN_NAMES}){{2,}}")
 """Of two parts or more, so that no single slash of a sentence is one; an address (https://…) is none."""
+_HOME = re.compile(r"(?:/home|/Users|[A-Za-z]:\\Users)[\\/][^\\/]+")

@@ -98,7 +98,12 @@ class Run:
                     "--resume` computes again what is not there or not whole."
                 ) from error
         if parts:
-            return pa.concat_tables(parts)
+            found = pa.concat_tables(parts)
+            if names := self.manifest.get("shown_names"):
+                from layerwise.store.shown_names import with_shown_names
+
+                found = with_shown_names(found, names)
+            return found
         empty = QUESTIONS.empty_table()
         return empty.select(columns) if columns else empty
 

@@ -16,30 +16,21 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class ShownRun(Run):
-    """A run whose manifest and tables have models' own names."""
+def with_shown_names(found: "pa.Table", names: dict[str, str]) -> "pa.Table":
+    """Return rows of a run with the names that its models are shown by."""
+    import pyarrow as pa
 
-    def table(self, columns: list[str] | None = None) -> "pa.Table":
-        import pyarrow as pa
-
-        found = super().table(columns)
-        names: dict[str, str] = self.manifest["shown_names"]
-        change: dict[str, Any] = {
-            "model": lambda name: names.get(name, name),
-            "location": shown_name,
-            "refused": without_paths,
-        }
-        for place, column in enumerate(found.column_names):
-            if column in change:
-                encoded = found[column].combine_chunks().dictionary_encode()
-                texts = [text and change[column](text) for text in encoded.dictionary.to_pylist()]
-                shown = pa.array(texts, pa.string()).take(encoded.indices)
-                found = found.set_column(place, column, shown)
-        return found
+    change = {"model": lambda name: names.get(name, name), "location": shown_name, "refused": without_paths}
+    for place, column in enumerate(found.column_names):
+        if column in change:
+            encoded = found[column].combine_chunks().dictionary_encode()
+            texts = [text and change[column](text) for text in encoded.dictionary.to_pylist()]
+            found = found.set_column(place, column, pa.array(texts, pa.string()).take(encoded.indices))
+    return found
 
 
 def shown_run(run: Run) -> Run:
-    """Return a run with the names that its models are shown by, everywhere."""
+    """Return a run with the names that its models are shown by, in its manifest and its tables."""
     if "shown_names" in run.manifest:
         return run
     manifest = run.manifest
@@ -47,7 +38,7 @@ def shown_run(run: Run) -> Run:
     named += [shard["model"] for shard in manifest["shards"]]
     names = shown_names(named)
     infos = {names[name]: info | _shown(ModelInfo(**info), names[name]) for name, info in manifest["models"].items()}
-    return ShownRun(
+    return Run(
         run.path,
         manifest
         | {

@@ -13,6 +13,7 @@ from layerwise.cli.app import run_app
 from layerwise.errors import ModelError
 from layerwise.report.overview import Overview
 from layerwise.store.recording import record
+from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study
 from layerwise.tracing.trace import MEASURES
 from layerwise.view.document import document_json, unpacked, view_document
@@ -82,7 +83,8 @@ def asked(models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(asked, models, tmp_path_factory):
-    return record(asked(), tmp_path_factory.mktemp("runs") / "run", load=models.__getitem__)
+    """A stored run, with its models called as they are shown."""
+    return shown_run(record(asked(), tmp_path_factory.mktemp("runs") / "run", load=models.__getitem__))
 
 
 @pytest.fixture(scope="module")
