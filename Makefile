@@ -7,12 +7,13 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-.PHONY: help setup demo test check bench bench-large bench-studies bench-gguf docs pictures experiments clean
+.PHONY: help setup demo test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
 	@echo "demo         run experiment 001 on the bundled models and say where its report is"
 	@echo "test         run the tests"
+	@echo "test-portable  run the numeric tests as on an older processor"
 	@echo "check        style, types"
 	@echo "bench        speed and memory beside other tools (half an hour), into docs/performance.md"
 	@echo "bench-large  models larger than memory: 17 GB of disk, ten minutes"
@@ -47,6 +48,17 @@ demo: setup
 # Two processes with a thread each: the toy models of most tests are too small to share out.
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Another processor, as far as this one can act it: AVX2 where there is AVX-512, else what every x86-64 has.
+NO_MORE_THAN := $(shell grep -qm1 avx512f /proc/cpuinfo 2>/dev/null && echo avx2 || echo default)
+OLDER_default := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41
+OLDER_avx2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
+NUMERIC := tests/properties/test_readout_laws.py tests/properties/test_trace_laws.py tests/conformance tests/unit/readout \
+	tests/unit/capture tests/unit/tracing tests/unit/models/test_streaming.py tests/unit/models/test_product.py \
+	tests/real_models/test_against_transformers.py tests/real_models/test_known_numbers.py
+
+test-portable: setup
+	$(OLDER_$(NO_MORE_THAN)) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(NUMERIC)
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check src tests benchmarks docs

@@ -35,17 +35,18 @@ class Runs:
     """Starts runs of the toy study, each a process of its own."""
 
     def __init__(self, server: "subprocess.Popen[str]") -> None:
-        self._server = server
+        self._server, self._last = server, 0
         self._listen()  # until it is ready
 
     def start(self, folder: Path) -> int:
         """Start or resume a run and return its process id, which stays its own until `wait`."""
         self._say(str(folder))
-        return int(self._listen())
+        self._last = int(self._listen())
+        return self._last
 
-    def wait(self) -> int:
-        """Return how the run ended: its exit code, or minus the signal that ended it."""
-        self._say("wait")
+    def wait(self, process: int | None = None) -> int:
+        """Return how a run ended, by default the last one: its exit code, or minus the signal that ended it."""
+        self._say(f"wait {process or self._last}")
         return int(self._listen())
 
     def complete(self, folder: Path) -> float:
@@ -192,10 +193,9 @@ def _serve() -> None:
         planned, load = _toy(Path(folder))
         recording.record(planned, Path(folder) / "run", load=load)  # everything is imported and set up by now
         print("ready", flush=True)
-        process = 0
         for line in sys.stdin:
-            if line.strip() == "wait":
-                print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+            if line.startswith("wait "):
+                print(os.waitstatus_to_exitcode(os.waitpid(int(line.split()[1]), 0)[1]), flush=True)
                 continue
             process = os.fork()
             if process == 0:

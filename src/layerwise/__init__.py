@@ -1,11 +1,10 @@
 """See how a language model's prediction forms, layer by layer, with numbers that are checked."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from layerwise.display import register
-
+# Nothing is imported here: until the command line has begun, Ctrl-C ends in Python's own traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from layerwise.errors import LayerwiseError
     from layerwise.tracing.model import Model, load
     from layerwise.tracing.request import Request
@@ -27,13 +26,15 @@ _HOMES = {
     "show": "layerwise.view.shown",
 }
 
-register("Trace", "layerwise.view.shown:shown_trace")
-register("Run", "layerwise.view.shown:shown_run")
+_DISPLAYS = {"Trace": "layerwise.view.shown:shown_trace", "Run": "layerwise.view.shown:shown_run"}
+"""What shows which kind of record (`layerwise.display`): ``module:function``, given the record, returns its Display."""
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import a public name when it is first used: PyTorch alone takes seconds."""
     if name in _HOMES:
+        from importlib import import_module
+
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'layerwise' has no attribute {name!r}")
 

@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+import layerwise
+
 MimeBundle = tuple[dict[str, Any], dict[str, Any]]
 """What a notebook shows, by MIME type, and metadata about it."""
-
-_HOMES: dict[str, str] = {}
 
 
 class Display(Protocol):
@@ -26,12 +26,7 @@ class Display(Protocol):
         ...
 
 
-def register(kind: str, home: str) -> None:
-    """Say what shows records of a class, by its name: ``module:function``, given the record, returns its Display."""
-    _HOMES[kind] = home
-
-
 def display_of(record: object) -> Display:
     """Return how a record is shown."""
-    module, name = _HOMES[type(record).__name__].split(":")
+    module, name = layerwise._DISPLAYS[type(record).__name__].split(":")
     return getattr(import_module(module), name)(record)

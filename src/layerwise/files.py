@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -80,6 +80,38 @@ def _interrupts_waiting() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if came:
             signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def held_alone(folder: Path, wait: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time into the block, of those that hold the same folder.
+
+    The system lets go of the folder when the process ends, however that happens, so a killed one blocks nobody, and
+    no file is left. `wait` is called before each further try: it sleeps, or raises if it will not wait. Where a
+    folder cannot be held (Windows, some network disks), every process is let in.
+    """
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        yield
+        return
+
+    def held() -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # this disk knows no such locks
+            return True
+        return True
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        while not held():
+            wait()
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_text_whole(target: Path, text: str) -> None:

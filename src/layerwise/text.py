@@ -79,3 +79,14 @@ def first_fault(error: "ValidationError") -> str:
     where = one_line(".".join(map(str, fault["loc"])), 120)
     what = fault["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{where}: {what}" if where else what
+
+
+def without_paths(text: str) -> str:
+    """Return a message with the last part of every absolute path in it: the folders before tell whose disk it is."""
+    return _PATH.sub(lambda found: "~" if _HOME.fullmatch(found[0]) else re.split(r"[\\/]", found[0])[-1], text)
+
+
+_IN_NAMES = r"[^\s'\"\\/:;,()`“”]"
+_PATH = re.compile(rf"(?<![\w:/.~-])(?:~|[A-Za-z]:)?(?:[\\/]{_IN_NAMES}*(?!\.){_IN_NAMES}){{2,}}")
+"""Of two parts or more, so that no single slash of a sentence is one; an address (https://…) is none."""
+_HOME = re.compile(r"(?:/home|/Users|[A-Za-z]:\\Users)[\\/][^\\/]+")

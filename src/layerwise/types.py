@@ -63,3 +63,16 @@ class ModelInfo:
     """Of the weights as run, for instance ``float32``."""
     device: str
     """``cpu``, ``cuda`` or ``mps``."""
+
+
+def shown_name(name: str, parts: int = 1) -> str:
+    """Return a model's name as others are shown it: of a path the last part, or parts; any other as it is.
+
+    A path tells who its user is and how their disk is arranged. ``random:`` stays in front.
+    """
+    prefix, path = ("random:", name[7:]) if name.startswith("random:") else ("", name)
+    is_path = path.startswith((".", "/", "~", "\\")) or path.lower().endswith(".gguf") or path.count("/") > 1
+    if not is_path and "\\" not in path:
+        return name
+    found = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..", "~")]
+    return prefix + ("/".join(found[-parts:]) or path)

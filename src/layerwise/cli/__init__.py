@@ -1,8 +1,41 @@
 """The command line: arguments in, printing out."""
 
+_INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended."""
+
 
 def main() -> None:
-    """Run the `layerwise` command."""
-    from layerwise.cli.app import run_app
-
+    """Run the `layerwise` command. Ctrl-C ends it without a traceback while it is still being imported, too."""
+    try:
+        with _quiet_end():
+            from layerwise.cli.app import run_app
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
     run_app()
+
+
+class _quiet_end:  # noqa: N801 - and no generator: `contextlib` would have to be imported first
+    """Let Ctrl-C end the process at once during the block, where nothing has been begun yet.
+
+    An exception would not do: raised inside an import, it may be printed and forgotten, or come out as another one.
+    Where Ctrl-C is ignored, as of what a shell runs in the background, it stays so.
+    """
+
+    def __enter__(self) -> None:
+        import signal
+
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _end)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        if signal.getsignal(signal.SIGINT) is _end:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def _end(*_: object) -> None:
+    import os
+
+    os._exit(_INTERRUPTED)

@@ -43,6 +43,7 @@ def run(
         from layerwise.report.markdown import write_report
         from layerwise.report.overview import Overview
         from layerwise.store.recording import record
+        from layerwise.store.shown_names import shown_run
         from layerwise.tracing.model import load
 
         def load_quietly(name: str) -> "Model":
@@ -56,16 +57,16 @@ def run(
             )
 
         stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)
-        report = None
+        report, overview = None, Overview(shown_run(stored))
         if stored.manifest["shards"]:
             progress("writing the report", 1, 1)
-            report = write_report(stored, folder)
+            report = write_report(stored, folder, overview=overview)
     if earlier and _was_complete(stored, earlier):
         say_note(f"Nothing was missing in {folder}; the report was written again.")
     if report:
-        for line in findings(stored):
+        for line in findings(overview.own) if overview.own else ():
             print(line.plain)
-        for judgement in Overview(stored).judgements:
+        for judgement in overview.judgements:
             print(judgement.plain)
         print(f"Report: {report}")
         if (page := report.with_suffix(".html")).is_file():

@@ -1,5 +1,6 @@
 """`layerwise view`: look at traces and runs, or trace prompts, in the browser."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,10 +117,9 @@ def _serve(document: "Json", load: "Load | None", model: str, folder: Path | Non
             f"The viewer's server needs {error.name}, which is not installed: pip install 'layerwise[viewer]'. "
             "Without it, --html FILE writes a stored run or trace as a page."
         ) from error
-    import webbrowser
-
     from layerwise.models.bundled import BUNDLED
     from layerwise.view.live.folder import RunFolder
+    from layerwise.view.live.opening import opened_in_browser
     from layerwise.view.live.session import Session
 
     session = Session(
@@ -131,6 +131,5 @@ def _serve(document: "Json", load: "Load | None", model: str, folder: Path | Non
     server = ViewServer(session, title=document["title"], live=bool(load or folder), port=port)
     print(f"Viewer: {server.url}", flush=True)
     say_note("Only this machine reaches it, with this address. Ctrl-C ends it.")
-    if not no_browser:
-        webbrowser.open(server.url)
-    server.serve()
+    with contextlib.nullcontext() if no_browser else opened_in_browser(server.url):
+        server.serve()

@@ -3,15 +3,24 @@
 from pathlib import Path
 
 from layerwise.errors import StoreError
+from layerwise.report.overview import Overview
 from layerwise.report.prompts import write_prompt_report
 from layerwise.report.study import write_study_report
 from layerwise.store.run import Run
+from layerwise.store.shown_names import shown_run
 
 
-def write_report(run: Run, folder: Path) -> Path:
+def write_report(run: Run, folder: Path, *, overview: Overview | None = None) -> Path:
     """Write report.md and figures/ into a folder; return the report's path.
 
-    The text depends on nothing but the stored run, so writing it again gives the same bytes.
+    The text depends on nothing but the stored run, so writing it again gives the same bytes. It tells models' names,
+    and not where on this machine they are.
+
+    Args:
+        run: what to report.
+        folder: where the report is written.
+        overview: of this run as it is shown (`store.shown_names`), from a caller who goes on to use what the report
+            has computed.
 
     Raises:
         StoreError: the run holds no results yet, or the folder cannot be written to.
@@ -20,7 +29,7 @@ def write_report(run: Run, folder: Path) -> Path:
         raise StoreError(f"{run.path} holds no results yet. Complete it: `layerwise run … --out {run.path} --resume`.")
     try:
         if run.manifest["sets"]:
-            return write_study_report(run, folder)
-        return write_prompt_report(run, folder)
+            return write_study_report(overview or Overview(shown_run(run)), folder)
+        return write_prompt_report(shown_run(run), folder)
     except OSError as error:
         raise StoreError(f"The report could not be written to {folder}: {error.strerror or error}.") from error

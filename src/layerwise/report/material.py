@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from layerwise.errors import StoreError
 from layerwise.questions.answers import Answer
 from layerwise.store.run import Run
 from layerwise.text import visible
@@ -98,12 +99,18 @@ class Material:
         return [question for question in self.run.study["questions"] if question["role"] == role]
 
     def case(self, model: str, question: str, lens: str | None = None) -> Case:
-        """Return what a model made of a question."""
+        """Return what a model made of a question. Raises StoreError where no shard has it."""
         lens = lens or self.lens
         rows, layers = self._questions, self._layers
         wanted = "model == @model and lens == @lens and question == @question"
-        row, mine = rows.query(wanted).iloc[0], layers.query(wanted)
-        return Case({key: _plain(value) for key, value in row.items()}, mine.reset_index(drop=True))
+        found, mine = rows.query(wanted), layers.query(wanted)
+        if found.empty:
+            raise StoreError(
+                f"{self.run.path / 'manifest.json'} asks the question {question!r}, but no shard has it of {model} "
+                f"through the {lens} lens: the manifest was changed. Put it back, or run the study again."
+            )
+        row = {key: _plain(value) for key, value in found.iloc[0].items()}
+        return Case(row, mine.reset_index(drop=True))
 
     def checks(self, model: str) -> dict[str, Any]:
         """Return a model's largest errors over all its prompts."""

@@ -16,7 +16,6 @@ from layerwise.report.rendering import environment, plain, prose
 from layerwise.report.statements import statements
 from layerwise.report.study_figures import study_charts
 from layerwise.report.web import web_page
-from layerwise.store.run import Run
 from layerwise.text import for_markdown, one_line, visible
 from layerwise.tracing.summary import answer_label
 
@@ -30,13 +29,12 @@ _MOST_FORMS = 4
 """Accepted forms of an answer that a page of questions shows."""
 
 
-def write_study_report(run: Run, folder: Path) -> Path:
+def write_study_report(overview: Overview, folder: Path) -> Path:
     """Write report.md, report.html, questions/ and figures/ into a folder; return report.md's path.
 
     All of it depends on nothing but the stored run, so writing it again gives the same bytes. Questions of
     the study's own get their own report, in the folder `OWN`.
     """
-    overview = Overview(run)
     drawn = study_charts(overview)
     for name, chart in drawn.items():
         write_png_and_svg(chart, folder / "figures" / name)
@@ -53,7 +51,7 @@ def write_study_report(run: Run, folder: Path) -> Path:
     text = _report(overview, drawn, paths, own)
     write_text_whole(report, text)
     by_picture = {f"figures/{name}.png": chart for name, chart in drawn.items()}
-    title = one_line(run.study["title"])
+    title = one_line(overview.run.study["title"])
     small = sum(len(text) for _, text in pages.values()) <= _MOST_IN_ONE_FILE
     write_text_whole(folder / "report.html", web_page(text, by_picture, title, pages if small else {}, folder))
     return report

@@ -81,7 +81,19 @@ class _Manifest(_Part):
             raise ValueError(f"shards: {repeated[0]} stands there more than once, so its rows would count as often")
         if unlike := {choice.name for choice in self.study.sets} ^ self.sets.keys():
             raise ValueError(f"sets: {sorted(unlike)[0]!r} is described but not asked in the study, or the reverse")
+        if unknown := next((shard for shard in self.shards if not self._describes(shard.model)), None):
+            raise ValueError(f"models: {unknown.model!r} is not described, and shard {unknown.key} is of that model")
         return self
+
+    def _describes(self, model: str) -> bool:
+        """Return whether it is said what a shard's model was.
+
+        Models stand there as the study calls them. A program that gives `record` its own `load` may call them
+        otherwise: then the shards have the names that the models themselves go by.
+        """
+        if model in self.study.models:
+            return model in self.models
+        return model in self.models or any(info.name == model for info in self.models.values())
 
 
 def checked_manifest(manifest: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -11,9 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import LayerwiseError, PromptError, StoreError
+from layerwise.files import held_alone
 from layerwise.questions.question import Question
 from layerwise.questions.sets import QuestionSet
-from layerwise.store.run import SCHEMA_VERSION, Run, open_run, scratch_folders, write_manifest, write_shard
+from layerwise.store.run import (
+    SCHEMA_VERSION,
+    Run,
+    open_run,
+    scratch_folders,
+    shard_file,
+    stored_keys,
+    write_manifest,
+    write_shard,
+)
 from layerwise.store.tables import question_row, refused_row
 from layerwise.studies.study import PlannedStudy
 from layerwise.tracing.model import Model
@@ -21,6 +32,8 @@ from layerwise.tracing.tracer import package_versions
 from layerwise.types import ModelInfo
 
 _QUESTIONS_PER_SHARD = 256
+_BETWEEN_TRIES_SECONDS = 0.5
+_WAITING = "waiting for another process that is writing this run"
 
 OnProgress = Callable[[str, int, int], None]
 """Called with (what is being done, questions done, questions in all), over all models."""
@@ -58,7 +71,8 @@ def record(
 
     Each shard is written whole when it is done, and the manifest after it: an interruption leaves
     a run that says it is incomplete and that `resume` completes. A model that fails is noted in the
-    manifest, and the others go on; then the run stays incomplete.
+    manifest, and the others go on; then the run stays incomplete. Processes that resume one run do so
+    one after another, so that each shard is computed once; when one is killed, the next goes on.
 
     Args:
         planned: what to run.
@@ -68,10 +82,32 @@ def record(
         on_progress: told what is being done.
 
     Raises:
-        StoreError: the folder holds another run, or cannot be written to.
+        StoreError: the folder holds another run, another process writes it, or it cannot be written to.
     """
-    _Recorder(planned, folder, _earlier_run(planned, folder, resume), on_progress).record(load)
-    return open_run(folder)
+    with _alone_in(folder, resume, lambda: on_progress(_WAITING, 0, len(planned.questions))):
+        _Recorder(planned, folder, _earlier_run(planned, folder, resume), on_progress).record(load)
+        return open_run(folder)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, resume: bool, on_waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a run's folder. Where another process does: wait for its end to go on from there, if that is asked for."""
+
+    def wait() -> None:
+        if not resume:
+            raise StoreError(
+                f"Another process is writing a run to {folder}. Give another folder with --out; or --resume, which "
+                "waits for that process and then computes only what is still missing."
+            )
+        on_waiting()
+        time.sleep(_BETWEEN_TRIES_SECONDS)
+
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file, and a run is a folder. Give another name with --out.")
+    with _storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with held_alone(folder, wait):
+        yield
 
 
 class _Recorder:
@@ -111,6 +147,8 @@ class _Recorder:
             self._models = {name: self._models[name] for name in names}
             self._stored = {key: self._stored[key] for key in self._needed}
         self._write("incomplete" if self._failures else "complete")
+        if not self._failures:
+            self._remove_unlisted()
 
     def _record_group(self, model: Model, group: _Group) -> list[str]:
         """Compute and store what is missing of a group; return the keys of its shards, now all stored."""
@@ -156,6 +194,12 @@ class _Recorder:
         self._stored[key] = {"key": key, "model": model, "lens": lens, "questions": questions, "sha256": sha256}
         self._write("incomplete")
 
+    def _remove_unlisted(self) -> None:
+        """Remove shards that a complete run's manifest does not list: of other versions, or never noted as whole."""
+        with _storage_errors(self._folder):
+            for key in stored_keys(self._folder) - self._stored.keys():
+                shard_file(self._folder, key).unlink()
+
     def _write(self, status: str) -> None:
         planned = self._planned
         manifest = {
@@ -186,11 +230,9 @@ def _described(chosen: QuestionSet) -> dict[str, Any]:
 
 def _earlier_run(planned: PlannedStudy, folder: Path, resume: bool) -> Run | None:
     """Return the run that the folder holds and that is to be completed, or None for an empty folder."""
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{folder} is a file, and a run is a folder. Give another name with --out.")
     scratch = scratch_folders(folder)
     if not (folder / "manifest.json").exists():
-        if folder.exists() and set(folder.iterdir()) - set(scratch):
+        if set(folder.iterdir()) - set(scratch):
             raise StoreError(f"{folder} is not empty and holds no run. Give another folder with --out.")
         _remove(scratch)
         return None

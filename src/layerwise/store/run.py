@@ -6,6 +6,7 @@ RUN/shards/KEY.parquet       one model, one lens, a group of questions (`store.t
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ FORMAT = "layerwise run"
 
 SCHEMA_VERSION = 3
 """Of the manifest and the table; raise it when either changes, and teach `store.migration` the step."""
+
+_KEY = re.compile(r"[0-9a-f]{24}")
 
 OLDEST_SCHEMA = 2
 """That `store.migration` can rewrite."""
@@ -95,7 +98,12 @@ class Run:
                     "--resume` computes again what is not there or not whole."
                 ) from error
         if parts:
-            return pa.concat_tables(parts)
+            found = pa.concat_tables(parts)
+            if names := self.manifest.get("shown_names"):
+                from layerwise.store.shown_names import with_shown_names
+
+                found = with_shown_names(found, names)
+            return found
         empty = QUESTIONS.empty_table()
         return empty.select(columns) if columns else empty
 
@@ -167,6 +175,11 @@ def _other_schema(folder: Path, version: Any) -> str:
 def shard_file(run_folder: Path, key: str) -> Path:
     """Return where a shard is, or would be."""
     return run_folder / "shards" / f"{key}.parquet"
+
+
+def stored_keys(run_folder: Path) -> set[str]:
+    """Return the keys of all shards that are there, listed in the manifest or not."""
+    return {file.stem for file in (run_folder / "shards").glob("*.parquet") if _KEY.fullmatch(file.stem)}
 
 
 def scratch_folders(run_folder: Path) -> list[Path]:

@@ -3,19 +3,23 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from layerwise.text import one_line
 from layerwise.tracing.trace import MEASURES, AnswerTrace, TokenTrace, Trace
+from layerwise.types import shown_name
 from layerwise.view.recipes import recipes
 from layerwise.view.trust import trust, warnings
 
 FORMAT = "layerwise view 1"
 
 Json = dict[str, Any]
+
+_LOCAL = ("folder", "gguf")
+"""Sources of models whose location is a path of this machine."""
 
 _TYPES = {"f": np.dtype("<f4"), "i": np.dtype("<i4"), "u": np.dtype("u1"), "b": np.dtype("u1")}
 _NAMES = {"<f4": "float32", "<i4": "int32", "|u1": "uint8"}
@@ -45,7 +49,11 @@ def document_json(document: Json) -> str:
 
 
 def trace_part(trace: Trace) -> Json:
-    """Return one of a document's traces."""
+    """Return one of a document's traces. Where a model is on this machine is not told: the page may be mailed."""
+    name, location = shown_name(trace.model.name), shown_name(trace.model.location)
+    if trace.model.source in _LOCAL:
+        name, location = name.rsplit("/", 1)[-1], f"path/to/{location}"
+    trace = replace(trace, model=replace(trace.model, name=name, location=location))
     return {
         "label": f"{one_line(trace.model.name, limit=40)} · {trace.lens} · {one_line(trace.prompt, limit=40)}",
         "model": asdict(trace.model),

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from layerwise.report import overview
+
 CLAIM = """
 [[claims]]
 id = "norm"
@@ -42,6 +44,15 @@ def test_verdicts_are_printed_and_both_reports_written(layerwise, family_folder,
     assert (out / "report.html").is_file()
     code, rows, _ = layerwise("runs", "query", "SELECT count(*) AS n FROM layers", str(out), "--csv", "-")
     assert (code, rows) == (0, "n\n20\n")
+
+
+def test_a_claim_is_judged_once_per_model(layerwise, family_folder, study, tmp_path, monkeypatch):
+    judged = []
+    judge = overview.judge
+    monkeypatch.setattr(overview, "judge", lambda claim, cases: judged.append(claim.id) or judge(claim, cases))
+    code, _, _ = layerwise("run", study(str(family_folder("qwen3"))), "--out", str(tmp_path / "run"), "--quiet")
+    assert code == 0
+    assert judged == ["norm"]
 
 
 def test_a_model_that_fails_leaves_the_others_and_a_failing_exit_code(layerwise, family_folder, study, tmp_path):

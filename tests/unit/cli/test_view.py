@@ -1,9 +1,11 @@
 """`layerwise view`: what it shows, what it refuses, and how it ends."""
 
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import httpx
 import pytest
@@ -61,6 +63,30 @@ def test_control_c_while_a_page_is_open_ends_at_once_with_exit_0(viewer, trace_f
         _, said = process.communicate(timeout=20)
     assert process.returncode == 0
     assert "Traceback" not in said
+
+
+def test_no_command_line_has_the_token(trace_file, tmp_path):
+    """`$BROWSER` is started as a browser would be; it notes the command line that every user can see."""
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$0 $*" > {tmp_path}/noted.part\nmv {tmp_path}/noted.part {tmp_path}/noted\n')
+    browser.chmod(0o755)
+    command = [sys.executable, "-m", "layerwise", "view", str(trace_file)]
+    environment = os.environ | {"BROWSER": f"{browser} %s"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        assert server.stdout
+        token = server.stdout.readline().split("token=")[1].strip()
+        end = time.monotonic() + 60
+        while not (tmp_path / "noted").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        shown = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(server.pid)], capture_output=True, check=False)
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+    noted = (tmp_path / "noted").read_text()
+    assert "file://" in noted
+    assert token not in noted
+    assert token not in shown.stdout.decode()
 
 
 def test_html_writes_the_page_instead(layerwise, trace_file, tmp_path):

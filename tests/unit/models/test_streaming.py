@@ -143,11 +143,21 @@ def test_the_bridge_says_that_it_needs_the_whole_model(folder):
         _ = streamed(folder).bridge
 
 
-def test_half_precision_is_streamed_as_it_is_run_in_memory(folder):
+def test_half_precision_is_streamed_as_it_is_run_in_memory_to_its_rounding(folder):
+    """Processors with units for bfloat16 multiply matrices by kernels that depend on how the weights lie in memory,
+    and each rounds its sums to 8 bits. So the likeliest tokens are the same only where the gap is wider than that.
+    """
     fed = streamed(folder, dtype="bfloat16")
     whole = lw.load(folder, device="cpu", dtype="bfloat16")
     assert fed.info.dtype == "bfloat16"
-    assert torch.equal(*(torch.from_numpy(m.trace(PROMPTS[0]).top_ids) for m in (fed, whole)))
+    one, other = (model.trace(PROMPTS[0], top_k=2) for model in (fed, whole))
+    # A rounding to 8 bits after each of a block's two sums, at each layer, relative to the largest log-probability.
+    slack = 2 * one.n_layers * 2.0**-8 * abs(other.top_logprobs).max()
+    assert abs(one.top_logprobs - other.top_logprobs).max() <= slack
+    clear = other.top_logprobs[..., 0] - other.top_logprobs[..., 1] > 2 * slack
+    assert (one.top_ids[..., 0] == other.top_ids[..., 0])[clear].all()
+    # What enters the first block went through no matrix, and is the same bit for bit.
+    assert (one.residual_norm[0] == other.residual_norm[0]).all()
 
 
 @pytest.mark.parametrize(

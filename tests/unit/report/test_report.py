@@ -138,6 +138,13 @@ def test_a_run_without_results_has_no_report(run, tmp_path):
         write_report(empty, tmp_path)
 
 
+def test_a_question_that_no_shard_has_is_named(run):
+    questions = [run.study["questions"][0] | {"id": "renamed"}, *run.study["questions"][1:]]
+    changed = type(run)(run.path, run.manifest | {"study": run.study | {"questions": questions}})
+    with pytest.raises(StoreError, match="asks the question 'renamed', but no shard has it"):
+        findings(changed)
+
+
 def test_a_report_that_cannot_be_written_is_an_error(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="could not be written"):

@@ -27,9 +27,11 @@ from layerwise.report.overview import Overview
 from layerwise.report.rendering import depth, interval, percent
 from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
 from layerwise.store.recording import record
+from layerwise.store.shown_names import shown_run
 from layerwise.studies.claims import Claim
 from layerwise.studies.study import plan_study
 from layerwise.text import counted, visible
+from layerwise.types import shown_name
 
 PLACES = ["Germany", "France", "Italy", "the city", "the river", "New York", "the castle", "Rome", "Paris", "a king"]
 WORDINGS = {"statement": "The capital of {} is a", "question": "Question: What is the capital of {}? Answer:"}
@@ -115,7 +117,7 @@ def run(models, tmp_path_factory):
         "test",
         folder,
     )
-    return record(study, tmp_path_factory.mktemp("runs") / "run", load=models.__getitem__)
+    return shown_run(record(study, tmp_path_factory.mktemp("runs") / "run", load=models.__getitem__))
 
 
 @pytest.fixture(scope="module")
@@ -610,7 +612,7 @@ def test_a_run_with_a_failed_model_says_so_and_shows_the_other(load_family, tmp_
     assert "<code>broken</code>" in note
     assert "its <b>file</b> | is gone" in html.unescape(note)
     assert "<b>" not in note
-    assert {row["model"] for row in table(text, "items known")} == {model.info.name}
+    assert {row["model"] for row in table(text, "items known")} == {shown_name(model.info.name)}
 
 
 def test_an_interrupted_run_says_so(load_family, tmp_path):
@@ -665,11 +667,12 @@ def test_random_weights_stand_among_the_controls(load_family, family_folder, tmp
     run = record(small(tmp_path, list(loaded)), tmp_path / "run", load=loaded.__getitem__)
     text = write_report(run, tmp_path / "report").read_text()
     main, random = (rows for rows in tables(text) if rows and "set, direction" in rows[0])
-    assert {row["model"] for row in main} == {model.info.name}
-    assert {row["model"] for row in random} == {control}
+    assert {row["model"] for row in main} == {shown_name(model.info.name)}
+    assert {row["model"] for row in random} == {shown_name(control)}
     assert [model for model, _ in statements(Overview(run))] == [model.info.name]
     alone = record(small(tmp_path, [control]), tmp_path / "alone", load=loaded.__getitem__)
-    assert {row["model"] for row in table(write_report(alone, tmp_path / "r").read_text(), "items known")} == {control}
+    rows = table(write_report(alone, tmp_path / "r").read_text(), "items known")
+    assert {row["model"] for row in rows} == {shown_name(control)}
 
 
 @pytest.mark.parametrize(

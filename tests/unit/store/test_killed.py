@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.killed import SHARDS, content, damaged, runs, scratch, unlisted
 from layerwise.errors import StoreError
+from layerwise.files import held_alone
 from layerwise.store import recording
 from layerwise.store.recording import record
 from layerwise.store.run import open_run, shard_file
@@ -72,6 +73,52 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(starter, whole, tmp_path):
     assert scratch(run) == []
 
 
+def test_of_two_processes_that_resume_one_run_the_second_waits_and_each_shard_is_written_once(starter, whole, tmp_path):
+    folder, _ = whole
+    run = tmp_path / "run"
+    first = starter.start(run)
+    while not written(run):
+        time.sleep(0.002)
+    os.kill(first, signal.SIGSTOP)
+    before = written(run)
+    second = starter.start(run)
+    time.sleep(0.3)
+    assert written(run) == before
+    os.kill(first, signal.SIGCONT)
+    assert starter.wait(first) == 0
+    after = written(run)
+    assert starter.wait(second) == 0
+    assert written(run) == after
+    assert content(run) == content(folder)
+    assert scratch(run) == []
+
+
+def test_where_the_first_of_two_processes_is_killed_the_second_goes_on(starter, whole, tmp_path):
+    folder, _ = whole
+    run = tmp_path / "run"
+    first = starter.start(run)
+    while not written(run):
+        time.sleep(0.002)
+    os.kill(first, signal.SIGSTOP)
+    second = starter.start(run)
+    time.sleep(0.1)
+    before = written(run)
+    os.kill(first, signal.SIGKILL)
+    assert starter.wait(first) == -signal.SIGKILL
+    assert starter.wait(second) == 0
+    assert before.items() <= written(run).items(), "what was stored is not computed again"
+    assert content(run) == content(folder)
+    assert scratch(run) == []
+
+
+def written(run):
+    """Return the shards that a run's manifest lists, and which file each is: writing it again makes another."""
+    if not (run / "manifest.json").exists():
+        return {}
+    keys = [shard["key"] for shard in open_run(run).manifest["shards"]]
+    return {key: (shard_file(run, key).stat().st_ino, shard_file(run, key).stat().st_mtime_ns) for key in keys}
+
+
 @pytest.fixture
 def toy(load_family, monkeypatch):
     """A study of two shards that do not share a prompt length, and its model."""
@@ -127,6 +174,28 @@ def test_scratch_of_a_killed_process_is_removed_and_nothing_else_is(toy, tmp_pat
         file.write_text("keep me")
     assert record(planned, run.path, load=load, resume=True).complete
     assert sorted(scratch(run.path)) == [".DS_Store", ".notes"]
+
+
+def test_a_run_that_another_process_writes_is_not_begun_again(toy, tmp_path):
+    planned, load = toy
+
+    def at_once():
+        raise AssertionError("nobody else holds it")
+
+    (tmp_path / "run").mkdir()
+    with held_alone(tmp_path / "run", at_once), pytest.raises(StoreError, match="Another process is writing"):
+        record(planned, tmp_path / "run", load=load)
+    assert record(planned, tmp_path / "run", load=load).complete
+
+
+def test_shards_that_a_complete_run_does_not_list_are_removed_and_nothing_else_is(toy, tmp_path):
+    planned, load = toy
+    run = record(planned, tmp_path / "run", load=load)
+    stale, mine = run.path / "shards" / f"{'a' * 24}.parquet", run.path / "shards" / "mine.parquet"
+    for file in (stale, mine):
+        file.write_bytes(b"")
+    assert record(planned, run.path, load=load, resume=True).complete
+    assert (stale.exists(), mine.exists()) == (False, True)
 
 
 def test_a_folder_with_scratch_and_other_files_is_refused(toy, tmp_path):

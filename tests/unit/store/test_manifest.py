@@ -96,12 +96,26 @@ def test_whatever_stands_in_a_part_the_run_is_refused_or_can_be_listed(tmp_path)
         (("models", "m", "n_layers"), "x", r"models\.m\.n_layers: should be a valid integer"),
         (("claims",), "x", "claims: should be a valid array"),
         (("shards",), [SHARD, SHARD], "shards: 0{24} stands there more than once"),
+        (("shards",), [SHARD | {"model": "n"}], "models: 'n' is not described, and shard 0{24} is of that model"),
     ],
 )
 def test_a_refusal_names_the_part(tmp_path, path, other, said):
     write_manifest(tmp_path, changed(path, other))
     with pytest.raises(StoreError, match=said):
         open_run(tmp_path)
+
+
+def test_a_model_of_the_study_has_to_be_described_under_its_own_name(tmp_path):
+    write_manifest(tmp_path, MANIFEST | {"shards": [SHARD], "models": {"another": MODEL}})
+    with pytest.raises(StoreError, match="models: 'm' is not described"):
+        open_run(tmp_path)
+
+
+def test_shards_may_have_the_names_that_the_models_themselves_go_by(tmp_path):
+    shard = SHARD | {"model": "its own name"}
+    models = {"m": MODEL | {"name": "its own name"}}
+    write_manifest(tmp_path, MANIFEST | {"shards": [shard], "models": models})
+    assert open_run(tmp_path).models["m"].name == "its own name"
 
 
 @pytest.mark.parametrize(("part", "other"), [("id", None), ("region", "about half"), ("sets", "x"), ("more", 1)])

@@ -255,3 +255,11 @@ def test_what_is_no_run_is_refused(study, load, tmp_path):
     manifest.write_text('{"format": "layer')
     with pytest.raises(StoreError, match="cannot be read"):
         open_run(tmp_path / "run")
+
+
+def test_a_program_may_load_models_under_other_names_than_the_study_s(load_family, tmp_path):
+    planned = plan_study(STUDY | {"models": ["mine"]}, "test")
+    run = record(planned, tmp_path / "run", load=lambda name: load_family("qwen3"))
+    assert run.complete
+    assert set(open_run(run.path).questions()["model"]) == {load_family("qwen3").info.name}
+    assert record(planned, tmp_path / "run", load=lambda name: load_family("qwen3"), resume=True).complete

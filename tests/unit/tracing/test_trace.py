@@ -176,8 +176,26 @@ def test_layers_are_shown_early_as_they_are_in_the_trace(tiny, lens):
         assert read.positions == trace.positions
         for position, top in zip(read.positions, read.top, strict=True):
             late = trace.top(read.layer, position - len(trace.tokens) if position < len(trace.tokens) else position)
-            assert [t.id for t in top] == [t.id for t in late]
-            assert [t.logprob for t in top] == pytest.approx([t.logprob for t in late], abs=1e-5)
+            slack = rounding(tiny, trace, read.layer, position)
+            assert [t.logprob for t in top] == pytest.approx([t.logprob for t in late], abs=slack)
+            # In the same order, but for those that rounding may have put into another.
+            found = {t.id: t.logprob for t in late}
+            assert all(t.logprob == pytest.approx(found.get(t.id, late[-1].logprob), abs=slack) for t in top)
+
+
+def rounding(model, trace, layer, position) -> float:
+    """Return how far two readouts of one state may differ that take other numbers of rows at once.
+
+    Then the sums behind the logits run in another order: a sum of n products h·w is off by at most n·ε·‖h‖·‖w‖, and
+    a log-probability by that of its logit and that of the normaliser, which is no larger.
+    """
+    head = model._loaded.hf.get_output_embeddings().weight
+    longest = float(head.detach().norm(dim=1).max())
+    place = trace.positions.index(position)
+    gain = float(model._loaded.hf.get_decoder().norm.weight.detach().abs().max())
+    width = trace.model.d_model
+    norm = float(trace.residual_norm[layer, place]) if trace.lens == "raw" else gain * width**0.5
+    return 2 * width * float(np.finfo(np.float32).eps) * norm * longest
 
 
 def test_what_early_layers_are_shown_to_can_stop_the_work(tiny):

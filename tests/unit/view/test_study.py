@@ -13,8 +13,10 @@ from layerwise.cli.app import run_app
 from layerwise.errors import ModelError
 from layerwise.report.overview import Overview
 from layerwise.store.recording import record
+from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study
 from layerwise.tracing.trace import MEASURES
+from layerwise.types import shown_name
 from layerwise.view.document import document_json, unpacked, view_document
 from layerwise.view.study import details
 from layerwise.view.study.asked import MILESTONES
@@ -82,7 +84,8 @@ def asked(models, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(asked, models, tmp_path_factory):
-    return record(asked(), tmp_path_factory.mktemp("runs") / "run", load=models.__getitem__)
+    """A stored run, with its models called as they are shown."""
+    return shown_run(record(asked(), tmp_path_factory.mktemp("runs") / "run", load=models.__getitem__))
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +203,7 @@ def test_a_question_says_its_tokens_and_what_decides(run, study, models):
     own = study["questions"]["id"].index("own")
     detail = study["details"][0]
     place = detail["rows"].index(own)
-    trace = models[study["models"][0]].trace("The capital of Germany is", answer=" Berlin", alternatives=[" Paris"])
+    trace = next(iter(models.values())).trace("The capital of Germany is", answer=" Berlin", alternatives=[" Paris"])
     texts = dict(zip(detail["texts"]["ids"], detail["texts"]["texts"], strict=True))
     assert [(each, texts[each]) for each in detail["tokens"][place]] == [(t.id, t.text) for t in trace.tokens]
     [answer] = trace.answer.answers
@@ -236,7 +239,7 @@ def test_the_same_run_gives_the_same_document(run, study):
 def test_a_run_of_its_own_questions_alone_has_no_cells_and_all_their_layers(asked, models, tmp_path):
     run = record(asked(sets=None, claims=None), tmp_path / "run", load=models.__getitem__)
     study = study_of(run)
-    assert study["models"] == list(models)
+    assert study["models"] == list(map(shown_name, models))
     assert study["claims"] == study["cells"] == study["curves"] == []
     assert study["questions"]["id"] == ["own", "probe"] * 2
     assert [detail["rows"] for detail in study["details"]] == [[0, 1], [2, 3]]
@@ -287,9 +290,9 @@ def test_a_model_that_failed_is_named(asked, models, tmp_path):
         return models[name]
 
     study = study_of(record(asked(), tmp_path / "run", load=load))
-    assert study["models"] == [first]
+    assert study["models"] == [shown_name(first)]
     assert any("incomplete" in warning for warning in study["warnings"])
-    assert any(second in warning and "No such model." in warning for warning in study["warnings"])
+    assert any(shown_name(second) in warning and "No such model." in warning for warning in study["warnings"])
 
 
 def test_a_run_without_any_answer_is_a_document_that_says_so(asked, tmp_path):

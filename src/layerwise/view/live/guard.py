@@ -85,7 +85,8 @@ class Guard:
             )
         if any(origin != f"http://{hosts[0]}" for origin in _all(scope, b"origin")):
             return Refusal(403, "Another page asked for this. Only the viewer's own page may.")
-        if any(site not in ("same-origin", "none") for site in _all(scope, b"sec-fetch-site")):
+        sites = _all(scope, b"sec-fetch-site")
+        if any(site not in ("same-origin", "none") for site in sites) and not _opens_a_tab(scope):
             return Refusal(403, "Another page led here. Copy the address and open it in a new tab.")
         return None
 
@@ -98,6 +99,18 @@ class Guard:
         if len(shown) == 1 and secrets.compare_digest(shown[0].encode(), self._token):
             return None
         return Refusal(401, "The token is missing or wrong. Open the whole address that `layerwise view` printed.")
+
+
+def _opens_a_tab(scope: Scope) -> bool:
+    """Return whether a request is for the page itself, as a whole tab.
+
+    The file that the browser is started with (`view.live.opening`) leads here, and for a browser every file is
+    another site. Nothing is lost by it: who leads here has to know the token, cannot read what the tab shows, and
+    cannot have it in a frame.
+    """
+    asked = {name: _all(scope, name.encode()) for name in ("sec-fetch-mode", "sec-fetch-dest")}
+    whole_tab = asked == {"sec-fetch-mode": ["navigate"], "sec-fetch-dest": ["document"]}
+    return scope["method"] == "GET" and scope["path"] == "/" and whole_tab
 
 
 def _unfit(scope: Scope) -> Refusal | None:

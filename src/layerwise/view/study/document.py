@@ -9,6 +9,7 @@ from layerwise.analysis.summary import Cell
 from layerwise.measures.statistics import Estimate
 from layerwise.report.overview import Overview
 from layerwise.store.run import Run
+from layerwise.store.shown_names import shown_run
 from layerwise.view.study.asked import Asked, asked_of, question_columns
 from layerwise.view.study.curves import curves_of
 from layerwise.view.study.details import details_of
@@ -30,7 +31,7 @@ def study_of(run: Run) -> dict[str, Any]:
 
     The layers of a large run do not all fit: `view.study.details` says what is left out, and so do `notes`.
     """
-    overview = Overview(run)
+    overview = Overview(shown_run(run))
     asked = asked_of(overview)
     details, left_out = details_of(asked)
     return {

@@ -91,6 +91,25 @@ def test_what_another_page_leads_to_is_refused(server, client, site):
     assert httpx.get(server.url, headers={"Sec-Fetch-Site": site}, trust_env=False).status_code == 403
 
 
+TAB = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+def test_a_file_may_lead_a_whole_tab_to_the_page_with_the_token(server):
+    assert httpx.get(server.url, headers=TAB, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("changed", [{"Sec-Fetch-Dest": "iframe"}, {"Sec-Fetch-Mode": "cors"}])
+def test_nothing_but_a_whole_tab_is_led_here(server, changed):
+    assert httpx.get(server.url, headers=TAB | changed, trust_env=False).status_code == 403
+
+
+def test_a_tab_that_is_led_here_needs_the_token_and_gets_no_data(server, client):
+    base = f"http://127.0.0.1:{server.port}"
+    assert httpx.get(f"{base}/?token=wrong", headers=TAB, trust_env=False).status_code == 401
+    assert client.get("/api/document", headers=TAB).status_code == 403
+    assert httpx.post(server.url, headers=TAB, json={}, trust_env=False).status_code == 403
+
+
 def test_an_address_typed_by_hand_is_let_in(server):
     assert httpx.get(server.url, headers={"Sec-Fetch-Site": "none"}, trust_env=False).status_code == 200
 

@@ -1,0 +1,34 @@
+"""Opening the viewer's page in a browser, without its address in any command line.
+
+Every user of the machine can read the command lines of all processes (`ps`), and whoever has the address may use the
+viewer. So the browser is started with a file that only its user can read, and the file leads to the address.
+"""
+
+import contextlib
+import html
+import os
+import tempfile
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def opened_in_browser(url: str) -> Iterator[None]:
+    """Open an address in the browser; the file that leads there is kept until the block ends."""
+    with tempfile.TemporaryDirectory(prefix="layerwise-view-", ignore_cleanup_errors=True) as folder:  # mode 0700
+        page = Path(folder) / "open.html"
+        with os.fdopen(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(_leading_to(url))
+        webbrowser.open(page.as_uri())
+        yield
+
+
+def _leading_to(url: str) -> str:
+    address = html.escape(url, quote=True)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>layerwise</title>\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f'<meta http-equiv="refresh" content="0; url={address}"></head>\n'
+        f'<body><a href="{address}">Open the viewer</a></body></html>\n'
+    )
