@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.capture.calling import run_model
 from layerwise.capture.loop import Passenger, output_state
 from layerwise.models.loading import LoadedModel
 
@@ -57,13 +58,11 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[P
         hooks.append(block.register_forward_hook(functools.partial(take_along, index)))
     try:
         with model.residency.attached():
-            output = model.hf(input_ids=torch.tensor([ids], device=model.device), use_cache=False, logits_to_keep=1)
+            logits, _ = run_model(model, torch.tensor([ids], device=model.device))
     finally:
         for hook in hooks:
             hook.remove()
-    return OwnForward(
-        ids, output.logits[0, -1].float(), torch.stack([received[layer] for layer in range(len(watched))])
-    )
+    return OwnForward(ids, logits[0].float(), torch.stack([received[layer] for layer in range(len(watched))]))
 
 
 @torch.no_grad()
@@ -80,13 +79,11 @@ def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> t
         if model.rope_of(length) != model.rope_of(length - 1):
             cache = None  # its keys were turned by other frequencies
         step = torch.tensor([[*ids, *made] if cache is None else made[-1:]], device=model.device)
-        reused = {} if cache is None else {"past_key_values": cache}
         with model.residency.attached():
-            output = model.hf(input_ids=step, use_cache=True, logits_to_keep=1, **reused)
-        made.append(int(output.logits[0, -1].argmax()))
+            logits, cache = run_model(model, step, use_cache=True, cache=cache)
+        made.append(int(logits[0].argmax()))
         if made[-1] in ends:
             break
-        cache = getattr(output, "past_key_values", None)
     return tuple(made)
 
 

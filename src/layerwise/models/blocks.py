@@ -62,30 +62,33 @@ def find_parts(hf_model: Any) -> Parts:
     return Parts(backbone, chains[0], norms[0], unembedding)
 
 
-def weights_behind_last_block(hf_model: Any, names: Iterable[str], ahead: int = 0) -> list[str]:
-    """Return those of some weights' names that would belong to blocks behind a model's last one.
-
-    Apart from blocks for predicting several tokens ahead, which DeepSeek-V3 and others keep there: as
-    many as the configuration counts (``num_nextn_predict_layers``), and what transformers leaves out
-    of the architecture on purpose.
+def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, int]:
+    """Return those of some weights' names that would belong to blocks behind a model's last one, and which those are.
 
     Args:
         hf_model: a transformers decoder.
         names: as its parameters are called, with or without the backbone's name in front, or as ggml calls them.
-        ahead: how many such blocks there are by another source than the configuration.
     """
-    config, blocks = text_config(hf_model.config), find_parts(hf_model).blocks
+    blocks = find_parts(hf_model).blocks
     prefix = next(name for name, module in hf_model.named_modules() if module is blocks)
     bare = prefix.removeprefix(f"{hf_model.base_model_prefix}.")
     block = re.compile(rf"(?:{re.escape(prefix)}|{re.escape(bare)}|blk)\.(\d+)\.")
-    counts = [0, ahead, *(getattr(config, name, 0) for name in _AHEAD)]
-    end = len(blocks) + max(count for count in counts if isinstance(count, int))
+    found = {name: int(match[1]) for name in names if (match := block.match(name))}
+    return {name: index for name, index in found.items() if index >= len(blocks)}
+
+
+def expects_ahead(hf_model: Any, name: str, index: int, ahead: int = 0) -> bool:
+    """Return whether a weight belongs to a block behind a model's last one that predicts further tokens ahead.
+
+    DeepSeek-V3 and others keep such blocks there: as many as the configuration counts
+    (``num_nextn_predict_layers``), and what transformers leaves out of the architecture on purpose.
+    `ahead` is how many there are by another source than the configuration.
+    """
+    config = text_config(hf_model.config)
+    counts = [0, ahead, *(getattr(config, setting, 0) for setting in _AHEAD)]
+    end = config.num_hidden_layers + max(count for count in counts if isinstance(count, int))
     left_out = hf_model._keys_to_ignore_on_load_unexpected or ()
-    return sorted(
-        name
-        for name in names
-        if (found := block.match(name)) and int(found[1]) >= end and not any(re.search(each, name) for each in left_out)
-    )
+    return index < end or any(re.search(each, name) for each in left_out)
 
 
 def _backbone(hf_model: Any, depth: int) -> Any:

@@ -1,8 +1,11 @@
 """The public model: what `layerwise.load` returns."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel, load_model
@@ -117,7 +120,7 @@ class Model:
         group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing
         but these requests. `on_layer` is shown each layer of the first request, through the first lens.
         """
-        with self._loaded.evaluating():
+        with without_gradients(), self._loaded.evaluating():
             return trace_requests(
                 self._loaded,
                 requests,
@@ -181,20 +184,31 @@ def load(
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
-    loaded = load_model(
-        name,
-        tokenizer=tokenizer,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        memory=memory,
-        trust_remote_code=trust_remote_code,
-        progress=progress,
-    )
-    if progress:
-        progress("preparing the readout", 0, None)
-    warm_up(loaded.head, loaded.device)
+    with without_gradients():
+        loaded = load_model(
+            name,
+            tokenizer=tokenizer,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            trust_remote_code=trust_remote_code,
+            progress=progress,
+        )
+        if progress:
+            progress("preparing the readout", 0, None)
+        warm_up(loaded.head, loaded.device)
     return Model(loaded)
+
+
+@contextlib.contextmanager
+def without_gradients() -> Iterator[None]:
+    """Compute without gradients, and with ordinary tensors where the caller is in torch.inference_mode.
+
+    What is made in inference mode can't be changed in place outside of it, and its changes are not counted.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _as_tuple(texts: Texts) -> tuple[str, ...]:
