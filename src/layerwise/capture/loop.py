@@ -219,7 +219,7 @@ def record_block_calls(
         record_block_calls(model, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
     seen: list[tuple[Tensor, BlockCall]] = []
     first = contextlib.nullcontext() if parts.blocks in _returned else model.residency.at_hand(0)
-    with first, _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
+    with first, _refused_if_it_fails(parts), replaced_forwards(parts.blocks, seen):
         cached = {} if cache is None else {"past_key_values": cache}
         parts.backbone(input_ids=ids, **taken(parts.backbone.forward, use_cache=cache is not None), **cached)
     if len(seen) != len(parts.blocks):
@@ -232,7 +232,7 @@ def record_block_calls(
 
 
 @contextlib.contextmanager
-def _replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]]) -> Iterator[None]:
+def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]]) -> Iterator[None]:
     """Have every block note its call in `seen` and hand the hidden state on unchanged.
 
     It is handed on in the form in which the model's blocks return it, which the first recording

@@ -42,6 +42,12 @@ def find_parts(hf_model: Any) -> Parts:
     unembedding = hf_model.get_output_embeddings()
     if unembedding is None:
         raise _unsupported(name, "it has no output embeddings, so hidden states map to no vocabulary")
+    if beside := _beside_the_matrix(unembedding):
+        raise _unsupported(
+            name,
+            f"its output head holds more than a matrix and a bias ({beside[0]}), as an adapter's does. Merge the adapter "
+            "into the weights (merge_and_unload() in peft) and load what that returns",
+        )
     backbone = _backbone(hf_model, depth)
     if backbone is None or backbone is hf_model:
         raise _unsupported(name, "it has no backbone apart from its output head")
@@ -50,7 +56,8 @@ def find_parts(hf_model: Any) -> Parts:
         raise _unsupported(name, f"it has {len(chains)} lists of {depth} blocks where one chain was expected")
     norms = _final_norms(backbone)
     if len(norms) != 1:
-        raise _unsupported(name, f"{len(norms)} of its modules could be the final norm")
+        hint = ". Merge the adapter into the weights first (merge_and_unload() in peft)" if _is_adapted(hf_model) else ""
+        raise _unsupported(name, f"{len(norms)} of its modules could be the final norm{hint}")
     between = _beside(hf_model, backbone, unembedding)
     if between:
         raise _unsupported(name, f"its {between[0]} stands beside backbone and unembedding, and may lie between them")
@@ -119,6 +126,16 @@ def _beside(hf_model: Any, backbone: nn.Module, unembedding: nn.Module) -> list[
         for name, child in hf_model.named_children()
         if known.isdisjoint(child.modules()) and any(True for _ in child.parameters())
     ]
+
+
+def _beside_the_matrix(unembedding: nn.Module) -> list[str]:
+    """Return the names of an output head's weights beside its matrix and bias; PyTorch may compute those of others."""
+    names = [name for name, _ in unembedding.named_parameters()]
+    return [name for name in names if name not in ("weight", "bias") and not name.startswith("parametrizations.")]
+
+
+def _is_adapted(hf_model: Any) -> bool:
+    return any(type(module).__module__.partition(".")[0] == "peft" for module in hf_model.modules())
 
 
 def _width(norm: nn.Module, hf_model: Any) -> int | None:

@@ -157,7 +157,8 @@ def _refuse_adapters(folder: Path) -> None:
         return  # left over from before the adapter was merged
     base = _read_json(folder / ADAPTER).get("base_model_name_or_path")
     of = f" of {one_line(base)}" if isinstance(base, str) and base else ""
-    beside = f", or remove {weights} if the model's weights have it merged in already" if weights else ""
+    whole = any((folder / name).is_file() for name in ("model.safetensors", _INDEX))
+    beside = f", or remove {weights} if the model's weights here have it merged in already" if whole else ""
     raise UnsupportedModelError(
         f"{_shown(folder)} holds an adapter{of} ({ADAPTER}): changes to a model's weights, which mean nothing without "
         "it. Merge it into its model and save that: "

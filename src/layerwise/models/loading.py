@@ -212,6 +212,7 @@ def load_model(
             hf_model = _read_by_name(checkpoint, placement, progress)
         else:
             hf_model = _read_weights(checkpoint, placement)
+        expect_finite(hf_model, str(name))
         return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
 
 
@@ -232,23 +233,22 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> Loa
             f"A model in memory is read where and as it is ({found['dtype']} on {found['device']}), so "
             f"{', '.join(unmet)} would change nothing. Leave it out, and use the model's own .to(…) beforehand."
         )
-    if offloaded := [n for n, parameter in hf_model.named_parameters() if parameter.is_meta]:
-        raise ModelError(
-            f"{len(offloaded)} weights of {type(hf_model).__name__} are not in memory ({harmless(offloaded[0])}, …): "
-            "accelerate keeps them elsewhere between calls (device_map, cpu_offload, disk_offload), where the lens "
-            "cannot read them. Load the model without that, or give lw.load its folder with memory=…: layerwise "
-            "streams it from disk itself."
-        )
     # The code of an architecture that transformers doesn't know has run already, or there would be no model.
     _refuse_what_is_no_decoder(hf_model.config.to_dict(), type(hf_model).__name__, in_memory=True)
     name = getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
+    expect_finite(hf_model, name)
     return _take_apart(name, hf_model, hf_tokenizer, None)
 
 
+def take_apart_again(model: LoadedModel, *, same_weights: bool) -> LoadedModel:
+    """Return a model in memory as it is now that it was changed; with other weights, it is no checkpoint's any more."""
+    return _take_apart(model.name, model.hf, model.tokenizer.hf, model.checkpoint if same_weights else None)
+
+
 def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
+    _refuse_offloaded(hf_model)
     parts = find_parts(hf_model)
     unembedding: Any = parts.unembedding
-    expect_finite(hf_model, name)
     return LoadedModel(
         name=name,
         hf=hf_model,
@@ -261,6 +261,16 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
         dtype=unembedding.weight.dtype,
         parameters=_count(hf_model),
     )
+
+
+def _refuse_offloaded(hf_model: Any) -> None:
+    if offloaded := [n for n, parameter in hf_model.named_parameters() if parameter.is_meta]:
+        raise ModelError(
+            f"{len(offloaded)} weights of {type(hf_model).__name__} are not in memory ({harmless(offloaded[0])}, …): "
+            "accelerate keeps them elsewhere between calls (device_map, cpu_offload, disk_offload), where the lens "
+            "cannot read them. Load the model without that, or give lw.load its folder with memory=…: layerwise "
+            "streams it from disk itself."
+        )
 
 
 def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenizer: Any) -> LoadedModel:
@@ -309,6 +319,7 @@ def _draw(name: str, checkpoint: Checkpoint, device: str, dtype: str, memory: st
         if checkpoint.gguf and not only_transformers_reads(checkpoint.gguf.header.architecture):
             _gguf_weights(checkpoint, checkpoint.gguf, hf_model)  # for the positions
         round_and_move(hf_model, placement.dtype, placement.device)
+        expect_finite(hf_model, name)
         return _take_apart(name, hf_model, hf_tokenizer, checkpoint)
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import torch
 
 from layerwise.errors import PromptError
-from layerwise.models.loading import LoadedModel, load_model
+from layerwise.models.changes import Snapshot
+from layerwise.models.loading import LoadedModel, load_model, take_apart_again
+from layerwise.models.residency import Resident
 from layerwise.readout.kernel import warm_up
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
+from layerwise.tracing.output import measured
 from layerwise.tracing.prepared import prepare
 from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Trace
@@ -27,15 +30,27 @@ class Model:
     def __init__(self, loaded: LoadedModel):
         self._loaded = loaded
         self._checker = Checker()
+        self._looks = Snapshot(loaded.hf) if isinstance(loaded.residency, Resident) else None
 
     @property
     def info(self) -> ModelInfo:
         """What the model is and how it runs here."""
-        return self._loaded.info
+        return self._now().info
 
     def identified(self) -> ModelInfo:
         """Return `info` with the weights' sum, which may have to be computed: that reads all files once."""
-        return self._loaded.identified()
+        return self._now().identified()
+
+    def _now(self) -> LoadedModel:
+        """Return the model as it is now: one in memory can be changed between two traces, and is taken apart anew."""
+        if self._looks:
+            looks = Snapshot(self._loaded.hf)
+            if not self._looks.holds(looks):
+                with without_gradients(), self._loaded.evaluating():
+                    same = self._looks.holds_in_weights(looks)
+                    self._loaded = measured(take_apart_again(self._loaded, same_weights=same))
+                self._checker, self._looks = Checker(), looks
+        return self._loaded
 
     @property
     def n_layers(self) -> int:
@@ -120,9 +135,10 @@ class Model:
         group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing
         but these requests. `on_layer` is shown each layer of the first request, through the first lens.
         """
-        with without_gradients(), self._loaded.evaluating():
+        model = self._now()
+        with without_gradients(), model.evaluating():
             return trace_requests(
-                self._loaded,
+                model,
                 requests,
                 lenses=lenses,
                 checker=self._checker.anew() if check_length_groups else self._checker,
@@ -197,6 +213,8 @@ def load(
         )
         if progress:
             progress("preparing the readout", 0, None)
+        with loaded.evaluating():
+            loaded = measured(loaded)
         warm_up(loaded.head, loaded.device)
     return Model(loaded)
 
