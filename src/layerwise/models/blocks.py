@@ -45,8 +45,8 @@ def find_parts(hf_model: Any) -> Parts:
     if beside := _beside_the_matrix(unembedding):
         raise _unsupported(
             name,
-            f"its output head holds more than a matrix and a bias ({beside[0]}), as an adapter's does. Merge the adapter "
-            "into the weights (merge_and_unload() in peft) and load what that returns",
+            f"its output head holds more than a matrix and a bias ({beside[0]}), as an adapter's does. Merge the "
+            "adapter into the weights (merge_and_unload() in peft) and load what that returns",
         )
     backbone = _backbone(hf_model, depth)
     if backbone is None or backbone is hf_model:
@@ -56,7 +56,9 @@ def find_parts(hf_model: Any) -> Parts:
         raise _unsupported(name, f"it has {len(chains)} lists of {depth} blocks where one chain was expected")
     norms = _final_norms(backbone)
     if len(norms) != 1:
-        hint = ". Merge the adapter into the weights first (merge_and_unload() in peft)" if _is_adapted(hf_model) else ""
+        hint = (
+            ". Merge the adapter into the weights first (merge_and_unload() in peft)" if _is_adapted(hf_model) else ""
+        )
         raise _unsupported(name, f"{len(norms)} of its modules could be the final norm{hint}")
     between = _beside(hf_model, backbone, unembedding)
     if between:

@@ -406,9 +406,7 @@ def _settings_file(checkpoint: Checkpoint) -> Path:
     return checkpoint.gguf.files[0] if checkpoint.gguf else checkpoint.folder / "config.json"
 
 
-def _expect_all_used(
-    checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable[str] = ()
-) -> SafetensorsWeights:
+def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable[str] = ()) -> SafetensorsWeights:
     """Stop at stored weights that the model leaves out although they belong to it; name those that don't.
 
     Args:

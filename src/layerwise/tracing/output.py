@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +16,9 @@ from layerwise.tracing.identity import identity_limit, largest_difference
 
 _SIZES = (2.0, 20.0, 200.0, 2000.0)
 """Of the largest logit in each row, before the transform: a soft-cap that few prompts reach binds at one of them."""
+
+_FITTED = 2048
+"""Logits of each row that a transform is fitted to."""
 
 _EPS = torch.finfo(torch.float32).eps
 
@@ -58,16 +62,24 @@ def _chosen(model: LoadedModel) -> Float[Tensor, "row d_model"]:
 
 
 def _fitted(raw: Tensor, own: Tensor) -> list[OutputTransform]:
-    """Return the scale that fits best, and the soft-cap at which the largest logits end with the scale below it."""
-    x, y = (logits.double().flatten().cpu() for logits in (raw, own))
-    found = [float(((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum())]
-    fits = [OutputTransform(found[0])]
-    cap = float(y.abs().max())
-    bent = (y.abs() > 0.05 * cap) & (y.abs() < 0.9 * cap)
-    if bent.any():
-        inside = cap * torch.atanh(y[bent] / cap)
-        fits.append(OutputTransform(float((inside * x[bent]).sum() / x[bent].square().sum()), cap))
-    return [fit for fit in fits if math.isfinite(fit.scale) and fit.softcap != 0]
+    """Return the scale that fits best by itself (a shift changes no probability), and scale and soft-cap together."""
+    from scipy.optimize import least_squares
+
+    every = max(1, raw.shape[1] // _FITTED)
+    x, y = (logits[:, ::every].double().cpu().numpy() for logits in (raw, own))
+    if not np.isfinite(y).all() or not y.any():
+        return []
+    weight = 1 / np.abs(x).max(axis=1, keepdims=True)  # each row counts alike
+    apart = (x - x.mean(axis=1, keepdims=True)) * weight
+    scale = float((apart * y * weight).sum() / (apart * x * weight).sum())
+
+    def wrong(log: np.ndarray) -> np.ndarray:
+        inner, cap = np.exp(log)
+        return (weight * (cap * np.tanh(inner * x / cap) - y)).ravel()
+
+    start = np.log([max(abs(float((x[0] * y[0]).sum() / (x[0] ** 2).sum())), 1e-6), float(np.abs(y).max())])
+    inner, cap = np.exp(least_squares(wrong, start, xtol=1e-12, ftol=1e-12, gtol=1e-12).x)
+    return [OutputTransform(scale), OutputTransform(float(inner), float(cap))]
 
 
 def _excess(model: LoadedModel, transform: OutputTransform, raw: Tensor, own: Tensor) -> float:
@@ -77,5 +89,5 @@ def _excess(model: LoadedModel, transform: OutputTransform, raw: Tensor, own: Te
         scaled = row * transform.scale  # what is rounded: a soft-cap may leave little of it
         limit = max(identity_limit(model.dtype, scaled), _SLACK * _EPS * float(scaled.abs().max()))
         difference = largest_difference(transform.apply_(row.clone()), expected) / limit
-        worst = max(worst, difference) if difference == difference else math.inf
+        worst = math.inf if math.isnan(difference) else max(worst, difference)
     return worst

@@ -102,20 +102,21 @@ class _Where:
         inside = f"{owner}.{beyond[0]}" if owner == self._blocks else owner
         if inside.startswith(f"{self._blocks}."):
             return f"block {inside[len(self._blocks) + 1 :].partition('.')[0]}"
-        module = self._modules.get(owner)
-        if module is not None:
-            for part in ("final_norm", "unembedding"):
-                if any(module is each for each in getattr(self._parts, part).modules()):
-                    return part.replace("_", " ")
-            if module is self._embedding:
-                return "embedding"
-            if owner.startswith(f"{self._backbone}."):
-                return owner.rpartition(".")[2]
-        if owner and not f"{self._backbone}.".startswith(f"{owner}."):
+        if part := self._name_of_part(owner):
+            return part
+        if (owner and not f"{self._backbone}.".startswith(f"{owner}.")) or _ELSEWHERE.search(beyond[0]):
             return ""  # beside the decoder
-        if _ELSEWHERE.search(beyond[0]):
-            return ""
         return next((part for part, word in _PARTS_OF_A_DECODER.items() if word.search(beyond[0])), "")
+
+    def _name_of_part(self, owner: str) -> str:
+        """Return which of a decoder's parts a module is or belongs to, apart from its blocks and the whole backbone."""
+        module = self._modules.get(owner)
+        for part in ("final_norm", "unembedding"):
+            if any(module is each for each in getattr(self._parts, part).modules()):
+                return part.replace("_", " ")
+        if module is not None and module is self._embedding:
+            return "embedding"
+        return owner.rpartition(".")[2] if owner.startswith(f"{self._backbone}.") else ""
 
     def _spellings(self, parameter: str) -> list[str]:
         """Return a name with and without the backbone's in front: files saved from the backbone alone leave it out."""
