@@ -58,7 +58,10 @@ def _chosen(model: LoadedModel) -> Float[Tensor, "row d_model"]:
     draw = torch.Generator().manual_seed(0)
     vectors = torch.randn(len(_SIZES), d_model, generator=draw).to(model.device)
     largest = head.logits(vectors).abs().amax(dim=-1, keepdim=True).clamp_min(1e-30)
-    return (vectors * torch.tensor(_SIZES, device=model.device)[:, None] / largest).to(model.dtype)
+    sizes = torch.tensor(_SIZES, device=model.device)[:, None] / max(1.0, abs(model.head.transform.scale))
+    # float16 ends at 65504, which small unembeddings would need more than.
+    room = torch.finfo(model.dtype).max / 8 / vectors.abs().amax(dim=-1, keepdim=True)
+    return (vectors * torch.minimum(sizes / largest, room)).to(model.dtype)
 
 
 def _fitted(raw: Tensor, own: Tensor) -> list[OutputTransform]:
