@@ -71,10 +71,11 @@ def test_a_sweep_reads_each_byte_of_the_blocks_once(folder):
     stored = fed._loaded.checkpoint.facts.tensors.values()
     blocks = sum(tensor.size_bytes for tensor in stored if ".layers." in tensor.name)
     for sweep in range(3):
-        before = fed.bytes_read if sweep else 0  # the first goes on with the block that loading has read
+        before = fed.bytes_read
         fed.trace_all([lw.Request(prompt) for prompt in PROMPTS])
         read = fed.bytes_read - before
-        assert blocks <= read < blocks * 1.05 + 50_000  # and the rows of the embedding table
+        assert read < blocks * 1.05 + 50_000  # and the rows of the embedding table
+        assert read >= blocks or sweep == 0, "only the first goes on with blocks that loading has read"
 
 
 def test_it_generates_what_the_whole_model_does(folder):
