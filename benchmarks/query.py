@@ -68,7 +68,7 @@ def write_run(folder: Path, layer_rows: int, models: int = 4) -> Run:
             "study": {"name": "made-up", "title": "Made up", "models": names},
             "study_sum": "",
             "claims": [],
-            "models": {},
+            "models": {name: {"name": name} for name in names},
             "failures": {},
             "versions": {},
             "shards": shards,

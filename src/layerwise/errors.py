@@ -15,6 +15,8 @@ LayerwiseError
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
+One thing that stops nothing is said as a warning: UnusedWeightsWarning.
+
 A message says what was expected, what came, why it matters, and what to do.
 """
 
@@ -73,3 +75,7 @@ class StoreError(LayerwiseError):
 
 class MissingDependencyError(LayerwiseError):
     """An optional package is needed for this and is not installed."""
+
+
+class UnusedWeightsWarning(UserWarning):
+    """A checkpoint's files hold weights that are no part of the language model, for instance an image encoder's."""

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
+from layerwise.capture.calling import taken
 from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
 from layerwise.capture.shared import can_share, segment_cache
 from layerwise.errors import UnsupportedModelError
@@ -218,19 +219,20 @@ def record_block_calls(
         record_block_calls(model, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
     seen: list[tuple[Tensor, BlockCall]] = []
     first = contextlib.nullcontext() if parts.blocks in _returned else model.residency.at_hand(0)
-    with first, _refused_if_it_fails(parts), _replaced_forwards(parts.blocks, seen):
+    with first, _refused_if_it_fails(parts), replaced_forwards(parts.blocks, seen):
         cached = {} if cache is None else {"past_key_values": cache}
-        parts.backbone(input_ids=ids, use_cache=cache is not None, **cached)
+        parts.backbone(input_ids=ids, **taken(parts.backbone.forward, use_cache=cache is not None), **cached)
     if len(seen) != len(parts.blocks):
         raise _not_understood(parts, f"{len(seen)} calls of {len(parts.blocks)} blocks came where one of each is due")
-    hidden, calls = seen[0][0], [call for _, call in seen]
+    # Training asks for gradients of the embedded tokens, by a hook that doesn't mind torch.no_grad.
+    hidden, calls = seen[0][0].detach(), [call for _, call in seen]
     if hidden.dim() != 3:  # Gemma 3n carries four states side by side
         raise _not_understood(parts, f"a hidden state of shape {tuple(hidden.shape)} came, not one per position")
     return hidden, calls
 
 
 @contextlib.contextmanager
-def _replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]]) -> Iterator[None]:
+def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]]) -> Iterator[None]:
     """Have every block note its call in `seen` and hand the hidden state on unchanged.
 
     It is handed on in the form in which the model's blocks return it, which the first recording

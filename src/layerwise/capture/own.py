@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.loop import Passenger, output_state
+from layerwise.capture.calling import run_model
+from layerwise.capture.loop import Passenger, output_state, record_block_calls, replaced_forwards
+from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading import LoadedModel
 
 
@@ -57,13 +59,46 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[P
         hooks.append(block.register_forward_hook(functools.partial(take_along, index)))
     try:
         with model.residency.attached():
-            output = model.hf(input_ids=torch.tensor([ids], device=model.device), use_cache=False, logits_to_keep=1)
+            logits, _ = run_model(model, torch.tensor([ids], device=model.device))
     finally:
         for hook in hooks:
             hook.remove()
-    return OwnForward(
-        ids, output.logits[0, -1].float(), torch.stack([received[layer] for layer in range(len(watched))])
-    )
+    return OwnForward(ids, logits[0].float(), torch.stack([received[layer] for layer in range(len(watched))]))
+
+
+@torch.no_grad()
+def own_head(model: LoadedModel, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, "row token"]:
+    """Return the logits, raised to float32, that the model's own forward makes of vectors behind its final norm.
+
+    Nothing of layerwise's readout is in them. The blocks are left out, so that no weights of theirs are read.
+
+    Raises:
+        UnsupportedModelError: the forward does not call its final norm last.
+    """
+    ids = torch.full((len(normed), 1), model.head.vocab_size // 2, device=model.device)
+    record_block_calls(model, ids[:1])
+    seen: list[Any] = []
+    put = False
+
+    def replace(_module: Any, _args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        nonlocal put
+        if len(seen) < model.n_layers or output.numel() != normed.numel():
+            return None  # NanoChat norms its embeddings with the same module
+        put = True
+        return normed.to(output.dtype).view(output.shape)
+
+    hook = model.parts.final_norm.register_forward_hook(replace)
+    try:
+        with replaced_forwards(model.parts.blocks, seen):
+            logits, _ = run_model(model, ids)
+    finally:
+        hook.remove()
+    if not put:
+        raise UnsupportedModelError(
+            f"{type(model.hf).__name__} cannot be read layer by layer: its forward does not pass the last block's "
+            f"state through its final norm ({type(model.parts.final_norm).__name__})."
+        )
+    return logits.float()
 
 
 @torch.no_grad()
@@ -80,13 +115,11 @@ def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> t
         if model.rope_of(length) != model.rope_of(length - 1):
             cache = None  # its keys were turned by other frequencies
         step = torch.tensor([[*ids, *made] if cache is None else made[-1:]], device=model.device)
-        reused = {} if cache is None else {"past_key_values": cache}
         with model.residency.attached():
-            output = model.hf(input_ids=step, use_cache=True, logits_to_keep=1, **reused)
-        made.append(int(output.logits[0, -1].argmax()))
+            logits, cache = run_model(model, step, use_cache=True, cache=cache)
+        made.append(int(logits[0].argmax()))
         if made[-1] in ends:
             break
-        cache = getattr(output, "past_key_values", None)
     return tuple(made)
 
 

@@ -1,14 +1,17 @@
 """The commands, put together, and the one place that turns errors into messages."""
 
+import functools
 import os
 import sys
-from typing import Annotated
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
 from layerwise.cli import doctor, models, questions, reference, run, runs, trace, view
-from layerwise.cli.console import encode_results, say_error
-from layerwise.errors import LayerwiseError
+from layerwise.cli.console import encode_results, say_error, say_note
+from layerwise.errors import LayerwiseError, UnusedWeightsWarning
 
 app = typer.Typer(
     name="layerwise",
@@ -47,10 +50,19 @@ def options(
     """
 
 
+def _say_warning(usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
+    """Print a warning of layerwise as a line on stderr, without the place in its code."""
+    if issubclass(category, UnusedWeightsWarning):
+        say_note(f"Warning: {message}")
+    else:
+        usual(message, category, *rest)
+
+
 def run_app() -> None:
     """Run the command line; a foreseen error is one message on stderr and exit code 1."""
     debug = "--debug" in sys.argv
     encode_results()
+    warnings.showwarning = functools.partial(_say_warning, warnings.showwarning)
     # The tokenizers library warns when a process forks after it was used in parallel.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:

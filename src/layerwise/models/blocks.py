@@ -42,6 +42,12 @@ def find_parts(hf_model: Any) -> Parts:
     unembedding = hf_model.get_output_embeddings()
     if unembedding is None:
         raise _unsupported(name, "it has no output embeddings, so hidden states map to no vocabulary")
+    if beside := _beside_the_matrix(unembedding):
+        raise _unsupported(
+            name,
+            f"its output head holds more than a matrix and a bias ({beside[0]}), as an adapter's does. Merge the "
+            "adapter into the weights (merge_and_unload() in peft) and load what that returns",
+        )
     backbone = _backbone(hf_model, depth)
     if backbone is None or backbone is hf_model:
         raise _unsupported(name, "it has no backbone apart from its output head")
@@ -50,7 +56,10 @@ def find_parts(hf_model: Any) -> Parts:
         raise _unsupported(name, f"it has {len(chains)} lists of {depth} blocks where one chain was expected")
     norms = _final_norms(backbone)
     if len(norms) != 1:
-        raise _unsupported(name, f"{len(norms)} of its modules could be the final norm")
+        hint = (
+            ". Merge the adapter into the weights first (merge_and_unload() in peft)" if _is_adapted(hf_model) else ""
+        )
+        raise _unsupported(name, f"{len(norms)} of its modules could be the final norm{hint}")
     between = _beside(hf_model, backbone, unembedding)
     if between:
         raise _unsupported(name, f"its {between[0]} stands beside backbone and unembedding, and may lie between them")
@@ -62,29 +71,32 @@ def find_parts(hf_model: Any) -> Parts:
     return Parts(backbone, chains[0], norms[0], unembedding)
 
 
-def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> list[str]:
-    """Return those of some weights' names that would belong to blocks behind a model's last one.
-
-    Apart from blocks for predicting several tokens ahead, which DeepSeek-V3 and others keep there: as
-    many as the configuration counts (``num_nextn_predict_layers``), and what transformers leaves out
-    of the architecture on purpose.
+def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, int]:
+    """Return those of some weights' names that would belong to blocks behind a model's last one, and which those are.
 
     Args:
         hf_model: a transformers decoder.
         names: as its parameters are called, with or without the backbone's name in front.
     """
-    config, blocks = text_config(hf_model.config), find_parts(hf_model).blocks
+    blocks = find_parts(hf_model).blocks
     prefix = next(name for name, module in hf_model.named_modules() if module is blocks)
     bare = prefix.removeprefix(f"{hf_model.base_model_prefix}.")
     block = re.compile(rf"(?:{re.escape(prefix)}|{re.escape(bare)})\.(\d+)\.")
-    counts = [0, *(getattr(config, name, 0) for name in _AHEAD)]
-    end = len(blocks) + max(count for count in counts if isinstance(count, int))
+    found = {name: int(match[1]) for name in names if (match := block.match(name))}
+    return {name: index for name, index in found.items() if index >= len(blocks)}
+
+
+def expects_ahead(hf_model: Any, name: str, index: int) -> bool:
+    """Return whether a weight belongs to a block behind a model's last one that predicts further tokens ahead.
+
+    DeepSeek-V3 and others keep such blocks there: as many as the configuration counts
+    (``num_nextn_predict_layers``), and what transformers leaves out of the architecture on purpose.
+    """
+    config = text_config(hf_model.config)
+    counts = [0, *(getattr(config, setting, 0) for setting in _AHEAD)]
+    end = config.num_hidden_layers + max(count for count in counts if isinstance(count, int))
     left_out = hf_model._keys_to_ignore_on_load_unexpected or ()
-    return sorted(
-        name
-        for name in names
-        if (found := block.match(name)) and int(found[1]) >= end and not any(re.search(each, name) for each in left_out)
-    )
+    return index < end or any(re.search(each, name) for each in left_out)
 
 
 def _backbone(hf_model: Any, depth: int) -> Any:
@@ -115,6 +127,16 @@ def _beside(hf_model: Any, backbone: nn.Module, unembedding: nn.Module) -> list[
         for name, child in hf_model.named_children()
         if known.isdisjoint(child.modules()) and any(True for _ in child.parameters())
     ]
+
+
+def _beside_the_matrix(unembedding: nn.Module) -> list[str]:
+    """Return the names of an output head's weights beside its matrix and bias; PyTorch may compute those of others."""
+    names = [name for name, _ in unembedding.named_parameters()]
+    return [name for name in names if name not in ("weight", "bias") and not name.startswith("parametrizations.")]
+
+
+def _is_adapted(hf_model: Any) -> bool:
+    return any(type(module).__module__.partition(".")[0] == "peft" for module in hf_model.modules())
 
 
 def _width(norm: nn.Module, hf_model: Any) -> int | None:

@@ -20,14 +20,19 @@ from layerwise.models.weights.stored import StoredTensor
 from layerwise.text import harmless, one_line
 from layerwise.types import Progress
 
+ADAPTER = "adapter_config.json"
+"""The settings of a LoRA or another adapter, as peft names them."""
+
 _INDEX = "model.safetensors.index.json"
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _TOKENIZERS = (
     ("tokenizer.json",),
     ("tokenizer.model",),
     ("vocab.json", "merges.txt"),
+    ("tekken.json",),
     ("tokenizer_config.json",),
 )
+_ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,9 @@ class CheckpointFacts:
     dtype: str
     """The one that most bytes are stored in, as torch or ggml spells it."""
     tensors: dict[str, StoredTensor]
-    """By name."""
+    """By name; where several files hold one, that of the file which the index names."""
+    doubled: tuple[str, ...] = ()
+    """Tensors that other files hold too, all but one of them out of date."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +113,13 @@ def inspect(folder: Path) -> CheckpointFacts:
 
     Raises:
         CorruptFileError: A file is missing, damaged or cut short, or the tokenizer is missing.
-        UnsupportedModelError: The weights are there as pickles only.
+        UnsupportedModelError: The weights are there as pickles only, or are an adapter's.
     """
+    _refuse_adapters(folder)
     config = _read_config(folder)
     files, shard_of = _weight_files(folder)
     tensors: dict[str, StoredTensor] = {}
+    doubled: set[str] = set()
     for file in files:
         held = read_safetensors_header(file)
         promised = {name for name, shard in shard_of.items() if shard == file}
@@ -119,24 +128,56 @@ def inspect(folder: Path) -> CheckpointFacts:
                 f"{_shown(file)} should hold {one_line(lacking[0])} by {_INDEX} and does not "
                 f"({len(lacking)} tensors missing). Download the model again."
             )
-        tensors |= held
+        for name, tensor in held.items():
+            if name in tensors:
+                doubled.add(name)
+            if name not in tensors or shard_of.get(name) == file:
+                tensors[name] = tensor
+    if ambiguous := sorted(doubled - shard_of.keys()):
+        raise CorruptFileError(
+            f"{one_line(ambiguous[0])} stands in several weight files of {_shown(folder)}, and {_INDEX} does not say "
+            "which of them counts. Download the model again."
+        )
     if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):
         raise CorruptFileError(
-            f"{_shown(folder)} has no tokenizer: expected tokenizer.json, tokenizer.model, or vocab.json "
-            "with merges.txt. Copy the tokenizer's files there from where the model came from."
+            f"{_shown(folder)} has no tokenizer: expected tokenizer.json, tokenizer.model, tekken.json, or "
+            "vocab.json with merges.txt. Copy the tokenizer's files there from where the model came from."
         )
     if not tensors:
         raise CorruptFileError(f"{_shown(folder)} holds safetensors files without any tensor. Download it again.")
-    return _facts(config, files, tensors)
+    return _facts(config, files, tensors, tuple(sorted(doubled)))
 
 
-def _facts(config: dict[str, Any], files: tuple[Path, ...], tensors: dict[str, StoredTensor]) -> CheckpointFacts:
+def _refuse_adapters(folder: Path) -> None:
+    """Stop at a folder whose weights are (also) a LoRA's: alone they are no model, and beside one nothing adds them."""
+    if not (folder / ADAPTER).is_file():
+        return
+    weights = next((name for name in _ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    if (folder / "config.json").is_file() and weights is None:
+        return  # left over from before the adapter was merged
+    base = _read_json(folder / ADAPTER).get("base_model_name_or_path")
+    of = f" of {one_line(base)}" if isinstance(base, str) and base else ""
+    whole = any((folder / name).is_file() for name in ("model.safetensors", _INDEX))
+    beside = f", or remove {weights} if the model's weights here have it merged in already" if whole else ""
+    raise UnsupportedModelError(
+        f"{_shown(folder)} holds an adapter{of} ({ADAPTER}): changes to a model's weights, which mean nothing without "
+        "it. Merge it into its model and save that: "
+        f"`AutoPeftModelForCausalLM.from_pretrained(…).merge_and_unload().save_pretrained(…)` with peft{beside}."
+    )
+
+
+def _facts(
+    config: dict[str, Any],
+    files: tuple[Path, ...],
+    tensors: dict[str, StoredTensor],
+    doubled: tuple[str, ...] = (),
+) -> CheckpointFacts:
     by_dtype: Counter[str] = Counter()
     for tensor in tensors.values():
         by_dtype[tensor.dtype] += tensor.size_bytes
     parameters = sum(tensor.parameters for tensor in tensors.values())
     dtype = by_dtype.most_common(1)[0][0]
-    return CheckpointFacts(config, files, sum(by_dtype.values()), parameters, dtype, tensors)
+    return CheckpointFacts(config, files, sum(by_dtype.values()), parameters, dtype, tensors, doubled)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

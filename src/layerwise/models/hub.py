@@ -25,6 +25,8 @@ PATTERNS = [
     "config.json",
     "generation_config.json",
     "tokenizer*",
+    "tekken.json",
+    "adapter_config.json",
     "vocab*",
     "merges.txt",
     "special_tokens_map.json",

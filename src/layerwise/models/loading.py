@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import hashlib
+import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,11 +21,12 @@ from layerwise.errors import (
     MissingDependencyError,
     ModelError,
     UnsupportedModelError,
+    UnusedWeightsWarning,
 )
 from layerwise.models.assembly import empty_model, fill_whole, stream
-from layerwise.models.blocks import Parts, find_parts, text_config, weights_behind_last_block
+from layerwise.models.blocks import Parts, expects_ahead, find_parts, text_config, weights_behind_last_block
 from layerwise.models.bridge import make_bridge
-from layerwise.models.checkpoint import Checkpoint, locate
+from layerwise.models.checkpoint import ADAPTER, Checkpoint, locate
 from layerwise.models.device import (
     Placement,
     bytes_of,
@@ -47,6 +49,7 @@ from layerwise.models.settings import what_failed
 from layerwise.models.tokens import Tokenizer
 from layerwise.models.waiting import spin_briefly
 from layerwise.models.weights.safetensors import SafetensorsWeights
+from layerwise.models.weights.unused import Unused, expect_all_used, expect_one_value
 from layerwise.models.weights.weights import Weights, expect_finite, wrong_shape
 from layerwise.text import harmless
 from layerwise.types import ModelInfo, Progress
@@ -205,8 +208,11 @@ def load_model(
             return _stream(str(name), checkpoint, placement, hf_tokenizer)
         if checkpoint.gguf:
             hf_model = _read_gguf(checkpoint, placement, progress)
+        elif checkpoint.facts.doubled or (checkpoint.folder / ADAPTER).is_file():
+            hf_model = _read_by_name(checkpoint, placement, progress)
         else:
             hf_model = _read_weights(checkpoint, placement)
+        expect_finite(hf_model, str(name))
         return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
 
 
@@ -227,16 +233,23 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> Loa
             f"A model in memory is read where and as it is ({found['dtype']} on {found['device']}), so "
             f"{', '.join(unmet)} would change nothing. Leave it out, and use the model's own .to(…) beforehand."
         )
-    _refuse_what_is_no_decoder(hf_model.config.to_dict(), type(hf_model).__name__)
+    # The code of an architecture that transformers doesn't know has run already, or there would be no model.
+    _refuse_what_is_no_decoder(hf_model.config.to_dict(), type(hf_model).__name__, in_memory=True)
     name = getattr(hf_model.config, "_name_or_path", "") or type(hf_model).__name__
+    expect_finite(hf_model, name)
     return _take_apart(name, hf_model, hf_tokenizer, None)
 
 
+def take_apart_again(model: LoadedModel, *, same_weights: bool) -> LoadedModel:
+    """Return a model in memory as it is now that it was changed; with other weights, it is no checkpoint's any more."""
+    return _take_apart(model.name, model.hf, model.tokenizer.hf, model.checkpoint if same_weights else None)
+
+
 def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpoint | None) -> LoadedModel:
+    _refuse_offloaded(hf_model)
     parts = find_parts(hf_model)
     unembedding: Any = parts.unembedding
     spin_briefly()
-    expect_finite(hf_model, name)
     return LoadedModel(
         name=name,
         hf=hf_model,
@@ -249,6 +262,16 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
         dtype=unembedding.weight.dtype,
         parameters=_count(hf_model),
     )
+
+
+def _refuse_offloaded(hf_model: Any) -> None:
+    if offloaded := [n for n, parameter in hf_model.named_parameters() if parameter.is_meta]:
+        raise ModelError(
+            f"{len(offloaded)} weights of {type(hf_model).__name__} are not in memory ({harmless(offloaded[0])}, …): "
+            "accelerate keeps them elsewhere between calls (device_map, cpu_offload, disk_offload), where the lens "
+            "cannot read them. Load the model without that, or give lw.load its folder with memory=…: layerwise "
+            "streams it from disk itself."
+        )
 
 
 def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenizer: Any) -> LoadedModel:
@@ -296,6 +319,7 @@ def _draw(name: str, checkpoint: Checkpoint, device: str, dtype: str, memory: st
             )
         hf_model = _model_of(checkpoint, draw_model, torch.float32)
         round_and_move(hf_model, placement.dtype, placement.device)
+        expect_finite(hf_model, name)
         return _take_apart(name, hf_model, hf_tokenizer, checkpoint)
 
 
@@ -316,6 +340,18 @@ def _read_gguf(checkpoint: Checkpoint, placement: Placement, progress: Progress 
     return hf_model
 
 
+def _read_by_name(checkpoint: Checkpoint, placement: Placement, progress: Progress | None) -> Any:
+    """Return a model whose files transformers by itself would read otherwise.
+
+    Of a tensor in several shards it takes the last file's, whatever the index says; where an adapter's settings
+    were left behind, it looks for the model that they name.
+    """
+    _refuse_packed(checkpoint, str(checkpoint.folder))
+    hf_model, weights = _without_weights(checkpoint, placement.dtype)
+    fill_whole(hf_model, weights, placement.dtype, placement.device, progress)
+    return hf_model
+
+
 def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
     """Return a checkpoint's model without memory for its weights, and what reads them."""
     hf_model = _model_of(checkpoint, empty_model, dtype)
@@ -323,8 +359,8 @@ def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, W
     if checkpoint.gguf:
         weights = weights_of(checkpoint.gguf, hf_model)
     else:
-        weights = SafetensorsWeights(checkpoint.facts.tensors, hf_model)
-        _expect_all_blocks(checkpoint, hf_model, map(weights.parameter_of, weights.tensors))
+        weights = _expect_all_used(checkpoint, hf_model)
+        weights.expect_plain_numbers()
     return hf_model, weights
 
 
@@ -359,15 +395,48 @@ def _settings_file(checkpoint: Checkpoint) -> Path:
     return checkpoint.gguf.files[0] if checkpoint.gguf else checkpoint.folder / "config.json"
 
 
-def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[str]) -> None:
-    """Stop at weights of blocks that the configuration leaves out: the model would be cut short without a word."""
-    if behind := weights_behind_last_block(hf_model, names):
+def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable[str] = ()) -> SafetensorsWeights:
+    """Stop at stored weights that the model leaves out although they belong to it; name those that don't.
+
+    Args:
+        checkpoint: a checkpoint in the hub's layout.
+        hf_model: its model, with or without its weights.
+        unexpected: what transformers left out, where another package's way to unpack them was in it.
+    """
+    weights = SafetensorsWeights(checkpoint.facts.tensors, hf_model)
+    unused = weights.unused
+    if "quantization_config" in checkpoint.facts.config:
+        unused = [Unused(name, name, ()) for name in unexpected]
+    else:
+        expect_one_value(hf_model, weights.tensors, weights.files, weights.by_themselves)
+    ahead = _expect_all_blocks(checkpoint, hf_model, [each.parameter for each in unused])
+    settings = harmless(str(_settings_file(checkpoint)))
+    if told := expect_all_used(hf_model, find_parts(hf_model), unused, settings, ahead):
+        warnings.warn(
+            f"{len(told)} weights in the files of {harmless(str(checkpoint.folder))} are no part of "
+            f"{type(hf_model).__name__} and were left out: {', '.join(map(harmless, told[:3]))}"
+            f"{', …' if len(told) > 3 else ''}.",
+            UnusedWeightsWarning,
+            stacklevel=2,
+        )
+    return weights
+
+
+def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[str]) -> Collection[str]:
+    """Return the weights of blocks that predict further tokens ahead; stop at others behind the last block.
+
+    With blocks that the configuration leaves out, the model would be cut short without a word.
+    """
+    beyond = weights_behind_last_block(hf_model, names)
+    behind = sorted(name for name, index in beyond.items() if not expects_ahead(hf_model, name, index))
+    if behind:
         depth = text_config(hf_model.config).num_hidden_layers
         raise CorruptFileError(
             f"{harmless(str(_settings_file(checkpoint)))} asks for {depth} blocks, and the weight files hold more "
             f"({harmless(behind[0])}{', …' if len(behind) > 1 else ''}): the predictions would be those of a model "
             "cut short. It belongs to another model, or was edited. Download it again."
         )
+    return beyond
 
 
 def _tokenizer_for(hf_model: Any, hf_tokenizer: Any) -> Tokenizer:
@@ -378,7 +447,9 @@ def _count(hf_model: Any) -> int:
     return sum(parameter.numel() for parameter in hf_model.parameters())
 
 
-def _refuse_what_is_no_decoder(config: dict[str, Any], name: str, *, trust_remote_code: bool = False) -> None:
+def _refuse_what_is_no_decoder(
+    config: dict[str, Any], name: str, *, trust_remote_code: bool = False, in_memory: bool = False
+) -> None:
     """Stop at architectures for which "the prediction after each layer" has no meaning."""
     from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import (
@@ -395,6 +466,8 @@ def _refuse_what_is_no_decoder(config: dict[str, Any], name: str, *, trust_remot
             reason = "the code that comes with it names no causal language model (AutoModelForCausalLM in auto_map)"
     elif config.get("is_encoder_decoder"):
         reason = "it is an encoder-decoder: its decoder's prediction also depends on another residual stream"
+    elif model_type not in CONFIG_MAPPING and in_memory:
+        pass
     elif model_type not in CONFIG_MAPPING:
         reason = f"transformers does not know the architecture {model_type!r}" + (
             "; its own code would have to run, which may do anything on this machine. Read it, and if you trust it, "
@@ -433,6 +506,7 @@ def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
             device_map=None if placement.device.type == "cpu" else {"": placement.device},
         )
     hf_model, report = loaded
+    _expect_all_used(checkpoint, hf_model, report["unexpected_keys"])
     for name, stored, expected in sorted(report["mismatched_keys"]):
         raise wrong_shape(name, stored, expected)
     missing = sorted(report["missing_keys"])
@@ -442,7 +516,6 @@ def _read_weights(checkpoint: Checkpoint, placement: Placement) -> Any:
             f"{checkpoint.folder} ({', '.join(missing[:3])}{', …' if len(missing) > 3 else ''}); they would be "
             f"random numbers. Looked in {', '.join(f.name for f in checkpoint.facts.weight_files)}."
         )
-    _expect_all_blocks(checkpoint, hf_model, report["unexpected_keys"])
     return hf_model.requires_grad_(False)
 
 

@@ -1,7 +1,7 @@
 """The checks that stand between computing numbers and handing them out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -23,18 +23,12 @@ class Checker:
     float32: Float32Check | None = None
     """None where there is nothing to compare: in float32 on the CPU."""
     float32_checked: bool = False
-    weights: tuple[int, ...] = ()
-    """Versions of the weights that the checks were passed with."""
+    causal: bool = False
+    """Whether the model was seen not to look ahead."""
 
     def anew(self) -> "Checker":
-        """Return one to whom no prompt has passed the identity check yet; what float32 says holds on."""
-        return Checker(float32=self.float32, float32_checked=self.float32_checked, weights=self.weights)
-
-    def renew(self, model: LoadedModel) -> None:
-        """Forget what was passed with other weights: a model in memory can be changed between two traces."""
-        weights = tuple(p._version for p in model.hf.parameters()) if _is_resident(model) else ()
-        if weights != self.weights:
-            self.passed, self.float32_checked, self.weights = {}, False, weights
+        """Return one to whom no prompt has passed the identity check yet; what holds for the model holds on."""
+        return replace(self, passed={})
 
     def due(self, model: LoadedModel, prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None:
         """Return the prompt whose own forward has to run along with the capture; None if there was one before.

@@ -1,14 +1,20 @@
 """The public model: what `layerwise.load` returns."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from layerwise.errors import PromptError
-from layerwise.models.loading import LoadedModel, load_model
+from layerwise.models.changes import Snapshot
+from layerwise.models.loading import LoadedModel, load_model, take_apart_again
+from layerwise.models.residency import Resident
 from layerwise.readout.kernel import warm_up
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
+from layerwise.tracing.output import measured
 from layerwise.tracing.prepared import prepare
 from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Trace
@@ -24,15 +30,27 @@ class Model:
     def __init__(self, loaded: LoadedModel):
         self._loaded = loaded
         self._checker = Checker()
+        self._looks = Snapshot(loaded.hf) if isinstance(loaded.residency, Resident) else None
 
     @property
     def info(self) -> ModelInfo:
         """What the model is and how it runs here."""
-        return self._loaded.info
+        return self._now().info
 
     def identified(self) -> ModelInfo:
         """Return `info` with the weights' sum, which may have to be computed: that reads all files once."""
-        return self._loaded.identified()
+        return self._now().identified()
+
+    def _now(self) -> LoadedModel:
+        """Return the model as it is now: one in memory can be changed between two traces, and is taken apart anew."""
+        if self._looks:
+            looks = Snapshot(self._loaded.hf)
+            if not self._looks.holds(looks):
+                with without_gradients(), self._loaded.evaluating():
+                    same = self._looks.holds_in_weights(looks)
+                    self._loaded = measured(take_apart_again(self._loaded, same_weights=same))
+                self._checker, self._looks = Checker(), looks
+        return self._loaded
 
     @property
     def n_layers(self) -> int:
@@ -117,9 +135,10 @@ class Model:
         group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing
         but these requests. `on_layer` is shown each layer of the first request, through the first lens.
         """
-        with self._loaded.evaluating():
+        model = self._now()
+        with without_gradients(), model.evaluating():
             return trace_requests(
-                self._loaded,
+                model,
                 requests,
                 lenses=lenses,
                 checker=self._checker.anew() if check_length_groups else self._checker,
@@ -181,20 +200,33 @@ def load(
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
-    loaded = load_model(
-        name,
-        tokenizer=tokenizer,
-        revision=revision,
-        device=device,
-        dtype=dtype,
-        memory=memory,
-        trust_remote_code=trust_remote_code,
-        progress=progress,
-    )
-    if progress:
-        progress("preparing the readout", 0, None)
-    warm_up(loaded.head, loaded.device)
+    with without_gradients():
+        loaded = load_model(
+            name,
+            tokenizer=tokenizer,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            trust_remote_code=trust_remote_code,
+            progress=progress,
+        )
+        if progress:
+            progress("preparing the readout", 0, None)
+        with loaded.evaluating():
+            loaded = measured(loaded)
+        warm_up(loaded.head, loaded.device)
     return Model(loaded)
+
+
+@contextlib.contextmanager
+def without_gradients() -> Iterator[None]:
+    """Compute without gradients, and with ordinary tensors where the caller is in torch.inference_mode.
+
+    What is made in inference mode can't be changed in place outside of it, and its changes are not counted.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _as_tuple(texts: Texts) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.loop import OnLayer, Sweep, run_blocks
+from layerwise.capture.loop import OnLayer, Passenger, Sweep, run_blocks
 from layerwise.capture.own import OwnForward, own_forward
 from layerwise.capture.plan import Sequence as TokenSequence
 from layerwise.errors import CheckError
@@ -143,6 +143,7 @@ def capture_requests(
     check: tuple[int, ...] | None = None,
     progress: Progress | None = None,
     on_layer: OnLayer | None = None,
+    beside: Sequence[Passenger] = (),
 ) -> Captured:
     """Run each sequence that the requests need once, and stack the states of all places.
 
@@ -150,7 +151,7 @@ def capture_requests(
     answer; answers that go on differently have sequences of their own. Tails that share a beginning
     share its places: the first request's positions are the first. A tail with which a text gets too
     long for its prompt's rotary frequencies has a sequence for each set of them. With `check`, a prompt, transformers'
-    own forward goes through the blocks along with them.
+    own forward goes through the blocks along with them; so do passengers `beside`.
     """
     sequences: list[TokenSequence] = []
     groups: dict[Place, int] = {}
@@ -168,9 +169,9 @@ def capture_requests(
                 sequences.append(TokenSequence(ids, tuple(place.position for place in read)))
                 groups |= {place: len(groups) + k for k, place in enumerate(read)}
     sweep = Sweep(model, sequences, progress, on_layer)
-    own = None if check is None else own_forward(model, check, [sweep])
+    own = None if check is None else own_forward(model, check, [sweep, *beside])
     if own is None:
-        run_blocks(model, [sweep])
+        run_blocks(model, [sweep, *beside])
     return Captured(sweep.states, groups, own, sweep.release)
 
 

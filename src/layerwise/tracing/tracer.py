@@ -14,6 +14,7 @@ from layerwise.readout.lenses import lens_named
 from layerwise.readout.statistics import read_logits
 from layerwise.readout.wanted import Wanted
 from layerwise.tracing.answer import join_answers
+from layerwise.tracing.causality import Lookahead, expect_causal
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.early import EarlyReader, OnLayer
 from layerwise.tracing.identity import IdentityCheck
@@ -62,16 +63,20 @@ def trace_requests(
 
     Raises:
         PromptError: a request cannot be turned into tokens.
+        UnsupportedModelError: the model is not causal.
         CheckError: the numbers are not the model's own.
     """
     if not requests:
         return []
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
-    checker.renew(model)
     due = checker.due(model, [item.ids for item in prepared])
     shown = None if on_layer is None else EarlyReader(model, prepared[0], chosen[0], on_layer).show
-    captured = capture_requests(model, prepared, due, progress, shown)
+    ahead = None if checker.causal else Lookahead(model, prepared[0].ids)
+    captured = capture_requests(model, prepared, due, progress, shown, [ahead] if ahead else [])
+    if ahead:
+        expect_causal(model, ahead.worst)
+        checker.causal = True
     checks = checker.check(model, prepared, captured, length_groups=check_length_groups)
     geometry = Geometry.of(captured)
     readings = read_requests(model, prepared, captured, chosen, progress)

@@ -6,6 +6,7 @@ import transformers
 
 import layerwise as lw
 from layerwise.capture.own import generate_greedily, own_forward
+from layerwise.errors import UnsupportedModelError
 
 
 def test_own_forward_is_transformers_output_and_unnormed_states(family, oracle):
@@ -20,7 +21,7 @@ def test_own_forward_is_transformers_output_and_unnormed_states(family, oracle):
 def test_hooks_are_gone_afterwards_even_behind_an_error(tiny):
     loaded = tiny._loaded
     own_forward(loaded, (1, 2))
-    with pytest.raises(IndexError):
+    with pytest.raises(UnsupportedModelError, match="IndexError"):
         own_forward(loaded, (10**6,))
     watched = [*loaded.parts.blocks, loaded.parts.final_norm]
     assert not any(module._forward_pre_hooks for module in watched)

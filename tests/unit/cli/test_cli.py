@@ -1,12 +1,16 @@
 """The command line: results on stdout, messages on stderr, exit 0 only when the job was done."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+import warnings
 from importlib.metadata import version
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import layerwise as lw
 from layerwise.cli.app import app, run_app
@@ -278,3 +282,22 @@ def test_a_json_file_holds_one_lens(layerwise, folder):
     code, _, err = layerwise("trace", PROMPT, "--model", folder, "--lens", "logit", "--lens", "raw", "--json", "-")
     assert code == 1
     assert "A JSON file holds one lens's trace, and 2 were asked for" in err
+
+
+def test_weights_that_are_left_out_are_said_in_one_line(tmp_path, fresh_parts, capsys, monkeypatch):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    hf_model.save_pretrained(tmp_path)
+    hf_tokenizer.save_pretrained(tmp_path)
+    held = load_file(tmp_path / "model.safetensors")
+    save_file(held | {"vision_tower.norm.weight": torch.ones(4)}, tmp_path / "model.safetensors")
+    monkeypatch.setattr(sys, "argv", ["layerwise", "trace", "The capital", "--model", str(tmp_path), "--quiet"])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as done:
+        warnings.simplefilter("always")
+        run_app()
+    assert not done.value.code
+    said = [line for line in capsys.readouterr().err.splitlines() if "vision_tower" in line]
+    assert len(said) == 1
+    assert re.fullmatch(
+        r"Warning: 1 weights in the files of .* are no part of .*: vision_tower\.norm\.weight\.", said[0]
+    )

@@ -211,3 +211,21 @@ def test_sum_of_a_hub_file_is_the_name_of_its_blob(whole: Path, tmp_path: Path):
     (whole / "model.safetensors").symlink_to(blob)
     expected = hashlib.sha256(f"model.safetensors {blob.name}\n".encode()).hexdigest()
     assert locate(resolve(str(whole))).weights_sum == expected
+
+
+def test_a_tekken_tokenizer_alone_is_enough(whole: Path):
+    (whole / "tokenizer.json").rename(whole / "tekken.json")
+    assert inspect(whole).parameters == 36
+
+
+def test_a_tensor_in_two_shards_without_a_word_in_the_index_is_refused(sharded: Path):
+    for file, name in (("model-00001-of-00002.safetensors", "a"), ("model-00002-of-00002.safetensors", "b")):
+        save_file({name: torch.zeros(3), "c": torch.zeros(2)}, sharded / file)
+    with pytest.raises(CorruptFileError, match=r"c stands in several weight files .* does not say which"):
+        inspect(sharded)
+
+
+def test_an_adapter_without_its_model_is_refused_with_the_way_out(tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(UnsupportedModelError, match=r"holds an adapter of org/base .*merge_and_unload\(\)"):
+        inspect(tmp_path)

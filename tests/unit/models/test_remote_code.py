@@ -4,7 +4,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from transformers import LlamaConfig
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import layerwise as lw
 from benchmarks.tiny import always_streamed, tiny_config, tiny_model
@@ -99,3 +99,48 @@ def test_code_is_fetched_from_the_hub_only_when_trusted(tmp_path):
         hub.fetch("org/name", with_code=True)
     assert download.call_args.kwargs["allow_patterns"] == [*hub.PATTERNS, "*.py"]
     assert not any(pattern.endswith(".py") for pattern in hub.PATTERNS)
+
+
+def of_2023(model_class):
+    """Give a model class the forward that models' own code had in 2023: no logits_to_keep, no **kwargs, a tuple."""
+    usual = model_class.forward
+
+    class Old(model_class):
+        def forward(self, input_ids=None, attention_mask=None, past_key_values=None, use_cache=None, return_dict=None):
+            output = usual(self, input_ids=input_ids, past_key_values=past_key_values, use_cache=use_cache)
+            return output if return_dict else (output.logits, output.past_key_values)
+
+    return Old
+
+
+def test_a_forward_of_older_code_is_called_with_what_it_takes(toy_tokenizer):
+    old = of_2023(LlamaForCausalLM)(tiny_config(LlamaConfig)).eval()
+    hf_tokenizer = toy_tokenizer(sentencepiece=False, bos=False)
+    plain = LlamaForCausalLM(old.config).eval()
+    plain.load_state_dict(old.state_dict())
+    for generate in (0, 3):
+        ours, theirs = (
+            lw.load(m, tokenizer=hf_tokenizer).trace("The capital", positions="all", generate=generate)
+            for m in (old, plain)
+        )
+        assert ours.generated == theirs.generated
+        np.testing.assert_array_equal(ours.top_logprobs, theirs.top_logprobs)
+
+
+def test_a_model_in_memory_may_be_of_an_architecture_that_transformers_does_not_know(toy_tokenizer):
+    class OwnConfig(LlamaConfig):
+        model_type = "own-in-memory"
+
+    hf_model = LlamaForCausalLM(tiny_config(OwnConfig)).eval()
+    hf_tokenizer = toy_tokenizer(sentencepiece=False, bos=False)
+    assert lw.load(hf_model, tokenizer=hf_tokenizer).trace("The capital").checks.identity_error < 1e-4
+
+
+def test_a_forward_that_fails_is_named(toy_tokenizer):
+    class Outdated(LlamaForCausalLM):
+        def forward(self, *_, **__):
+            raise AttributeError("'DynamicCache' object has no attribute 'seen_tokens'")
+
+    hf_model = Outdated(tiny_config(LlamaConfig)).eval()
+    with pytest.raises(UnsupportedModelError, match=r"own forward fails.*seen_tokens.*may be older"):
+        lw.load(hf_model, tokenizer=toy_tokenizer(sentencepiece=False, bos=False))

@@ -70,11 +70,12 @@ def test_a_sweep_reads_each_byte_of_the_blocks_once(folder):
     fed = streamed(folder)
     stored = fed._loaded.checkpoint.facts.tensors.values()
     blocks = sum(tensor.size_bytes for tensor in stored if ".layers." in tensor.name)
-    for _ in range(3):
+    for sweep in range(3):
         before = fed.bytes_read
         fed.trace_all([lw.Request(prompt) for prompt in PROMPTS])
         read = fed.bytes_read - before
-        assert blocks <= read < blocks * 1.05 + 50_000  # and the rows of the embedding table
+        assert read < blocks * 1.05 + 50_000  # and the rows of the embedding table
+        assert read >= blocks or sweep == 0, "only the first goes on with blocks that loading has read"
 
 
 def test_it_generates_what_the_whole_model_does(folder):

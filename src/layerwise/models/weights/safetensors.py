@@ -10,6 +10,7 @@ from torch import Tensor
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.room import Room
 from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.models.weights.unused import Unused
 from layerwise.text import harmless
 
 _PIECE = 16 << 20
@@ -19,6 +20,9 @@ _PIECE = 16 << 20
 class SafetensorsWeights:
     """A checkpoint in the hub's layout, under the names that its files have."""
 
+    by_themselves: dict[str, str]
+    """The parameters of those stored tensors that become one each, rather than together with others."""
+
     def __init__(self, tensors: Mapping[str, StoredTensor], hf_model: Any) -> None:
         """Lay out how `tensors` become the parameters of `hf_model`, a transformers model."""
         from transformers.conversion_mapping import get_model_conversion_mapping
@@ -26,14 +30,26 @@ class SafetensorsWeights:
         self.tensors = dict(tensors)
         self.files = WeightFiles({tensor.file for tensor in self.tensors.values()})
         self.conversions = get_model_conversion_mapping(hf_model)
-        self._parameter_of = _renamed(self.tensors, self.conversions, hf_model)
-        expected = hf_model.state_dict()
+        self._parameter_of, self.by_themselves = _renamed(self.tensors, self.conversions, hf_model)
+        self._expected, self._model = hf_model.state_dict(), type(hf_model).__name__
+
+    @property
+    def unused(self) -> list[Unused]:
+        """The stored tensors that the model has no place for."""
+        return [
+            Unused(name, parameter, self.tensors[name].shape)
+            for name, parameter in self._parameter_of.items()
+            if parameter not in self._expected
+        ]
+
+    def expect_plain_numbers(self) -> None:
+        """Raise UnsupportedModelError at weights that only another package can unpack."""
         for name, parameter in self._parameter_of.items():
-            is_number = parameter in expected and expected[parameter].is_floating_point()
+            is_number = parameter in self._expected and self._expected[parameter].is_floating_point()
             if is_number and not _is_plain(self.dtype_of(name)):
                 raise UnsupportedModelError(
                     f"{harmless(name)} is stored as {harmless(self.tensors[name].dtype)}, and "
-                    f"{type(hf_model).__name__} computes with plain numbers, so it is packed in a way that its "
+                    f"{self._model} computes with plain numbers, so it is packed in a way that its "
                     "configuration does not name. Use a GGUF file or an unquantised checkpoint of the model."
                 )
 
@@ -77,20 +93,27 @@ class SafetensorsWeights:
         return whole
 
 
-def _renamed(tensors: Mapping[str, StoredTensor], conversions: list[Any], hf_model: Any) -> dict[str, str]:
-    """Return the model's parameter for each stored tensor, as transformers names it while loading."""
-    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+def _renamed(
+    tensors: Mapping[str, StoredTensor], conversions: list[Any], hf_model: Any
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the model's parameter for each stored tensor, as transformers names it while loading.
+
+    The second part holds those that become a parameter each, rather than one together with others.
+    """
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, dot_natural_key, rename_source_key
 
     conversions = copy.deepcopy(conversions)  # they note what they were used for
     renamings = [each for each in conversions if isinstance(each, WeightRenaming)]
     converters = [each for each in conversions if isinstance(each, WeightConverter)]
     expected, base = hf_model.state_dict(), hf_model.base_model_prefix
-    renamed = {}
-    for name in tensors:
-        renamed[name], _ = rename_source_key(name, renamings, converters, base, expected)
+    renamed, by_themselves = dict[str, str](), dict[str, str]()
+    for name in sorted(tensors, key=dot_natural_key):  # some renamings wait for a name that sorts before others
+        renamed[name], converted = rename_source_key(name, renamings, converters, base, expected)
         if renamed[name] not in expected and name in expected:
-            renamed[name] = name
-    return renamed
+            renamed[name], converted = name, None
+        if converted is None and renamed[name] in expected:
+            by_themselves[name] = renamed[name]
+    return renamed, by_themselves
 
 
 def _is_plain(dtype: torch.dtype) -> bool:

@@ -1,0 +1,51 @@
+"""Calling a model's own forward with no more than it takes."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layerwise.errors import UnsupportedModelError
+from layerwise.models.loading import LoadedModel
+
+
+def taken(forward: Callable[..., Any], **wanted: Any) -> dict[str, Any]:
+    """Return those of some arguments that a forward takes.
+
+    Code that comes with a model may be older than `logits_to_keep`, and have no ``**kwargs``.
+    """
+    parameters = inspect.signature(forward).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return wanted
+    return {name: value for name, value in wanted.items() if name in parameters}
+
+
+def run_model(
+    model: LoadedModel, ids: Int[Tensor, "sequence position"], *, use_cache: bool = False, cache: Any = None
+) -> tuple[Float[Tensor, "sequence token"], Any]:
+    """Return the logits behind the last position, as the model's own forward gives them, and its cache if it has one.
+
+    Raises:
+        UnsupportedModelError: the forward returns no logits.
+    """
+    takes = taken(model.hf.forward, use_cache=use_cache, logits_to_keep=1, past_key_values=cache)
+    if cache is None:
+        takes.pop("past_key_values", None)
+    try:
+        output = model.hf(input_ids=ids, **takes)
+    except (LookupError, AttributeError, TypeError, ValueError, NotImplementedError) as error:
+        raise UnsupportedModelError(
+            f"{type(model.hf).__name__} cannot be read layer by layer: its own forward fails on {ids.shape[1]} tokens "
+            f"({type(error).__name__}: {error}). If the model brings its own code, that may be older than the "
+            "transformers that is installed: try `transformers` by itself first."
+        ) from error
+    logits = output[0] if isinstance(output, tuple) else getattr(output, "logits", None)
+    if not isinstance(logits, Tensor) or logits.dim() != 3:
+        raise UnsupportedModelError(
+            f"{type(model.hf).__name__} cannot be read layer by layer: its forward returns no logits, by position and "
+            "token, that a readout could be compared with."
+        )
+    takes_cache = "past_key_values" in taken(model.hf.forward, past_key_values=None)
+    return logits[:, -1], getattr(output, "past_key_values", None) if takes_cache else None

@@ -1,0 +1,170 @@
+"""What a checkpoint's files hold beyond what its model takes up: left aside, named, or refused."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from layerwise.errors import CorruptFileError
+from layerwise.models.blocks import Parts
+from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.text import harmless
+
+_COMPUTED = re.compile(
+    r"(^|\.)(original_)?inv_freq$|(^|\.)(cos|sin)_cached$|(^|\.)position_ids$|(^|\.)masked_bias$|(^|\.)num_batches_tracked$"
+)
+"""Buffers that older versions of transformers stored and models compute by themselves."""
+
+_ELSEWHERE = re.compile(r"vision|visual|image|audio|video|speech|(^|_)(mm|multi_modal|multimodal|mtp|nextn)(_|$)")
+"""Towers beside the language model, and blocks that predict further tokens ahead."""
+
+_PARTS_OF_A_DECODER = {
+    "norm": re.compile(r"norm|(^|_)ln(_|\d|$)"),
+    "scale": re.compile(r"scale|multiplier|soft_?cap"),
+    "head": re.compile(r"^(lm_head|head|output|output_layer|embed_out|unembed\w*|\w*logits?\w*|bias)$"),
+    "position table": re.compile(r"^(wpe|\w*(embed|embeddings?)_?pos\w*|pos(itions?)?_\w*)$"),
+}
+"""What the first part of a name that a model has no module for says that it is."""
+
+_PIECE = 16 << 20
+"""Bytes of two tensors that are compared at a time."""
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A stored tensor without a place in the model."""
+
+    name: str
+    parameter: str
+    """What it would be called in the model."""
+    shape: tuple[int, ...]
+
+
+def expect_all_used(
+    hf_model: Any, parts: Parts, unused: Iterable[Unused], settings: str, ahead: Iterable[str] = ()
+) -> list[str]:
+    """Return the names of unused tensors that change no prediction, apart from those that models compute by themselves.
+
+    Args:
+        hf_model: the model that its settings describe.
+        parts: its parts.
+        unused: what stands in the files and has no place in it.
+        settings: the file that holds the settings, as it is shown.
+        ahead: parameters' names of blocks behind the last one that the settings count.
+
+    Raises:
+        CorruptFileError: one of them belongs to a block, a norm, a head, a scale or an embedding.
+    """
+    left_out = hf_model._keys_to_ignore_on_load_unexpected or ()
+    behind, needed, told = set(ahead), dict[str, str](), list[str]()
+    where = _Where(hf_model, parts)
+    for tensor in sorted(unused, key=lambda each: each.name):
+        if tensor.parameter in behind or _is_computed(tensor):
+            continue
+        place = where.of(tensor.parameter)
+        known = [pattern for pattern in left_out if re.search(pattern, tensor.parameter)]
+        # In a block, "attn.bias" stands for a mask, and "layers.61" for a block that this model may well have.
+        if place and not (known and not place.startswith("block") and "bias" not in tensor.parameter):
+            needed[tensor.name] = place
+        elif not known:
+            told.append(tensor.name)
+    if needed:
+        name, place = next(iter(needed.items()))
+        raise CorruptFileError(
+            f"{len(needed)} of the stored weights would be left out ({', '.join(map(harmless, list(needed)[:3]))}"
+            f"{', …' if len(needed) > 3 else ''}): by {settings}, {type(hf_model).__name__} has no place for them, and "
+            f"{harmless(name)} belongs to its {place}. Every prediction would be that of another model. Settings were "
+            "lost (biases, norms, or the quantization_config that scales belong to), or belong to another model. Take "
+            "the config.json that the weights were saved with."
+        )
+    return told
+
+
+def _is_computed(tensor: Unused) -> bool:
+    is_mask = len(tensor.shape) == 4 and tensor.shape[:2] == (1, 1) and tensor.shape[2] == tensor.shape[3]
+    return bool(_COMPUTED.search(tensor.parameter)) or (is_mask and tensor.parameter.endswith("bias"))
+
+
+class _Where:
+    """Says to which part of a decoder a name belongs that the decoder does not have."""
+
+    def __init__(self, hf_model: Any, parts: Parts) -> None:
+        self._modules = {name: module for name, module in hf_model.named_modules() if name}
+        self._prefix, self._parts = hf_model.base_model_prefix, parts
+        self._embedding = hf_model.get_input_embeddings()
+        names = {id(module): name for name, module in self._modules.items()}
+        self._blocks, self._backbone = names[id(parts.blocks)], names[id(parts.backbone)]
+
+    def of(self, parameter: str) -> str:
+        """Return the part, or nothing for what lies outside the decoder."""
+        owner, beyond = max(map(self._split, self._spellings(parameter)), key=lambda each: len(each[0]))
+        inside = f"{owner}.{beyond[0]}" if owner == self._blocks else owner
+        if inside.startswith(f"{self._blocks}."):
+            return f"block {inside[len(self._blocks) + 1 :].partition('.')[0]}"
+        if part := self._name_of_part(owner):
+            return part
+        if (owner and not f"{self._backbone}.".startswith(f"{owner}.")) or _ELSEWHERE.search(beyond[0]):
+            return ""  # beside the decoder
+        return next((part for part, word in _PARTS_OF_A_DECODER.items() if word.search(beyond[0])), "")
+
+    def _name_of_part(self, owner: str) -> str:
+        """Return which of a decoder's parts a module is or belongs to, apart from its blocks and the whole backbone."""
+        module = self._modules.get(owner)
+        for part in ("final_norm", "unembedding"):
+            if any(module is each for each in getattr(self._parts, part).modules()):
+                return part.replace("_", " ")
+        if module is not None and module is self._embedding:
+            return "embedding"
+        return owner.rpartition(".")[2] if owner.startswith(f"{self._backbone}.") else ""
+
+    def _spellings(self, parameter: str) -> list[str]:
+        """Return a name with and without the backbone's in front: files saved from the backbone alone leave it out."""
+        return [parameter, f"{self._prefix}.{parameter}", parameter.removeprefix(f"{self._prefix}.")]
+
+    def _split(self, parameter: str) -> tuple[str, list[str]]:
+        """Return the innermost module that a name leads to, and the rest of the name."""
+        words = parameter.split(".")
+        for end in range(len(words) - 1, 0, -1):
+            if (owner := ".".join(words[:end])) in self._modules:
+                return owner, words[end:]
+        return "", words
+
+
+def expect_one_value(
+    hf_model: Any, tensors: Mapping[str, StoredTensor], files: WeightFiles, parameter_of: Mapping[str, str]
+) -> None:
+    """Raise CorruptFileError if two stored tensors with different numbers become one and the same parameter.
+
+    Args:
+        hf_model: the model; its settings say which parameters are tied.
+        tensors: the checkpoint's.
+        files: what they are read from.
+        parameter_of: the parameter of those that become one by themselves, by name.
+    """
+    tied = hf_model.get_expanded_tied_weights_keys(all_submodels=True)
+    stored = defaultdict[str, list[str]](list)
+    for name, parameter in parameter_of.items():
+        stored[tied.get(parameter, parameter)].append(name)
+    for parameter, (first, *others) in stored.items():
+        for other in others:
+            if not _are_equal(tensors[first], tensors[other], files):
+                raise CorruptFileError(
+                    f"{harmless(first)} and {harmless(other)} are stored with different numbers, and by the settings "
+                    f"of {type(hf_model).__name__} they are one weight ({harmless(parameter)}): one of the two would "
+                    "be left out. If the head was trained apart from the embedding, set tie_word_embeddings to false "
+                    "in config.json; else download the model again."
+                )
+
+
+def _are_equal(first: StoredTensor, second: StoredTensor, files: WeightFiles) -> bool:
+    if (first.dtype, first.shape) != (second.dtype, second.shape):
+        return False
+    for start in range(0, first.size_bytes, _PIECE):
+        size = min(_PIECE, first.size_bytes - start)
+        pieces = bytearray(size), bytearray(size)
+        for tensor, piece in zip((first, second), pieces, strict=True):
+            files.read(tensor, memoryview(piece), start)
+        if pieces[0] != pieces[1]:
+            return False
+    return True

@@ -1,0 +1,76 @@
+"""The causality check: what stands behind a token must not change its states."""
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.capture.loop import BlockCall, record_block_calls
+from layerwise.errors import UnsupportedModelError
+from layerwise.models.blocks import text_config
+from layerwise.models.loading import LoadedModel
+
+_TOKENS = 16
+"""Of a prompt are enough: every class that looks ahead does so from its first tokens on."""
+
+_LIMIT = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.03}
+"""Largest relative difference of a state that another length's kernels explain."""
+
+_SWITCHES = ("use_bidirectional_attention", "bidirectional", "is_causal", "is_decoder")
+"""Settings that commonly say that a model looks ahead."""
+
+
+class Lookahead:
+    """A prompt's first tokens, and the same with one more behind them, on their way up side by side."""
+
+    def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
+        """Stand at layer 0."""
+        shorter = ids[: _length(model, len(ids))]
+        self.worst = 0.0
+        """The largest relative difference so far of a state that both have."""
+        self._runs: list[tuple[Tensor, list[BlockCall]]] = [
+            record_block_calls(model, torch.tensor([some], device=model.device))
+            for some in (shorter, (*shorter, _another(model, shorter)))
+        ]
+        self._compare()
+
+    @torch.no_grad()
+    def pass_through(self, index: int, block: nn.Module) -> None:
+        self._runs = [(calls[index](block, hidden), calls) for hidden, calls in self._runs]
+        self._compare()
+
+    def _compare(self) -> None:
+        alone, followed = (hidden[0].float() for hidden, _ in self._runs)
+        apart = (alone - followed[: len(alone)]).norm(dim=-1) / alone.norm(dim=-1).clamp_min(1e-30)
+        self.worst = max(self.worst, float(apart.nan_to_num(0.0, posinf=0.0).max()))  # overflows are named elsewhere
+
+
+def expect_causal(model: LoadedModel, worst: float) -> None:
+    """Stop at a model whose positions see what comes behind them.
+
+    Raises:
+        UnsupportedModelError: one more token changes the states before it by more than rounding does.
+    """
+    limit = _LIMIT.get(model.dtype, _LIMIT[torch.float32])
+    if worst <= limit:
+        return
+    config = text_config(model.hf.config)
+    said = [f"{name}={getattr(config, name)}" for name in _SWITCHES if getattr(config, name, None) not in (None, "")]
+    settings = f" (its settings say {', '.join(said)})" if said else ""
+    raise UnsupportedModelError(
+        f"{type(model.hf).__name__} is not causal: one more token behind a prompt changes the states before it (by "
+        f"{worst:.2g} of their length; {limit:.2g} is what rounding explains). Its positions see the tokens that come "
+        "after them, as in models for embeddings and for filling in, or depend on the text's length, so none of them "
+        f"predicts the next token{settings}. "
+        "layerwise reads decoders, whose attention is causal."
+    )
+
+
+def _length(model: LoadedModel, count: int) -> int:
+    """Return how many tokens to take: with one more they must not get other rotary frequencies, or have no position."""
+    longest = max(1, min(count, _TOKENS, (model.context_length or _TOKENS + 1) - 1))
+    return next((n for n in range(longest, 0, -1) if model.rope_of(n) == model.rope_of(n + 1)), longest)
+
+
+def _another(model: LoadedModel, ids: tuple[int, ...]) -> int:
+    """Return an ordinary token that is not among `ids`: more of the same might change nothing."""
+    taken = {*ids, *model.tokenizer.special_ids}
+    return next((i for i in range(model.tokenizer.rows or model.head.vocab_size) if i not in taken), ids[0])

@@ -1,0 +1,196 @@
+"""What stands in the files and nowhere in the model: refused, named or left aside, whole and streamed alike."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+import layerwise as lw
+from benchmarks.tiny import always_streamed, tiny_config, tiny_model
+from layerwise.errors import CorruptFileError, UnsupportedModelError, UnusedWeightsWarning
+
+PROMPT = "The capital of Germany is"
+
+
+@pytest.fixture(params=["whole", "streamed"])
+def load(request):
+    """Loads a folder in each of the two ways."""
+
+    def run(folder: Path, **how) -> lw.Model:
+        if request.param == "whole":
+            return lw.load(folder, device="cpu", **how)
+        with always_streamed():
+            return lw.load(folder, device="cpu", **how)
+
+    return run
+
+
+@pytest.fixture
+def saved(tmp_path, toy_tokenizer):
+    """Writes a tiny checkpoint in one file, and gives its folder and model."""
+
+    def make(config: str = "LlamaConfig", **settings):
+        hf_model = tiny_model(tiny_config(getattr(transformers, config), **settings))
+        hf_model.save_pretrained(tmp_path)
+        toy_tokenizer(sentencepiece=False, bos=False).save_pretrained(tmp_path)
+        return tmp_path, hf_model
+
+    return make
+
+
+def add(folder: Path, **tensors: torch.Tensor) -> None:
+    """Put more tensors into a checkpoint's file."""
+    held = load_file(folder / "model.safetensors")
+    save_file(held | tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def set_config(folder: Path, **settings) -> None:
+    held = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in (held | settings).items() if v is not None}))
+
+
+@pytest.mark.parametrize(
+    ("config", "lost", "name", "part"),
+    [
+        ("LlamaConfig", "attention_bias", r"layers\.0\.self_attn\.\w+\.bias", "block 0"),
+        ("LlamaConfig", "mlp_bias", r"layers\.0\.mlp\.\w+\.bias", "block 0"),
+        ("PhiConfig", "qk_layernorm", r"layers\.0\.self_attn\.[kq]_layernorm\.\w+", "block 0"),
+    ],
+)
+def test_weights_whose_setting_was_lost_are_refused_by_name(load, saved, config, lost, name, part):
+    folder, _ = saved(config, **{lost: True})
+    set_config(folder, **{lost: False})
+    with pytest.raises(CorruptFileError, match=rf"would be left out \(model\.{name}.*belongs to its {part}"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "part"),
+    [
+        ("model.layers.3.self_attn.sinks", (4,), "block 3"),
+        ("layers.1.mlp.up_proj.bias", (96,), "block 1"),  # saved from the backbone alone
+        ("model.layers.2.post_feedforward_layernorm.weight", (64,), "block 2"),
+        ("model.norm.bias", (64,), "final norm"),
+        ("model.embed_norm.weight", (64,), "norm"),
+        ("model.embed_tokens.weight_scale", (1,), "embedding"),
+        ("model.embed_positions.weight", (128, 64), "position table"),
+        ("lm_head.bias", (530,), "unembedding"),
+        ("lm_head.weight_scale_inv", (1,), "unembedding"),
+        ("logit_scale", (), "scale"),
+        ("output.weight", (530, 64), "head"),
+    ],
+)
+def test_a_weight_of_the_decoder_that_it_has_no_place_for_is_refused(load, saved, name, shape, part):
+    folder, _ = saved()
+    add(folder, **{name: torch.ones(shape)})
+    with pytest.raises(CorruptFileError, match=rf"left out \({name}\).*belongs to its {part}\."):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vision_tower.encoder.layers.0.layer_norm1.weight",
+        "model.multi_modal_projector.mm_soft_emb_norm.weight",
+        "v_head.summary.weight",
+        "model.mtp.layers.0.norm.weight",
+    ],
+)
+def test_weights_beside_the_decoder_are_named_and_left_out(load, saved, name):
+    folder, hf_model = saved()
+    add(folder, **{name: torch.ones(64)})
+    with pytest.warns(UnusedWeightsWarning, match=f"1 weights in the files of .* were left out: {name}"):
+        trace = load(folder).trace(PROMPT)
+    expected = lw.load(hf_model, tokenizer=transformers.AutoTokenizer.from_pretrained(folder)).trace(PROMPT)
+    np.testing.assert_allclose(trace.top_logprobs, expected.top_logprobs, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "tensor"),
+    [
+        ("LlamaConfig", "model.layers.0.self_attn.rotary_emb.inv_freq", torch.ones(8)),
+        ("GPT2Config", "transformer.h.0.attn.bias", torch.ones(1, 1, 128, 128).tril()),
+        ("GPT2Config", "transformer.h.0.attn.masked_bias", torch.tensor(-1e4)),
+        ("GPTNeoXConfig", "gpt_neox.layers.1.attention.bias", torch.ones(1, 1, 128, 128, dtype=torch.bool).tril()),
+    ],
+)
+def test_buffers_that_models_compute_themselves_are_left_aside(load, saved, config, name, tensor):
+    folder, _ = saved(config)
+    add(folder, **{name: tensor})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UnusedWeightsWarning)
+        load(folder)
+
+
+def test_a_bias_under_the_name_of_a_mask_is_refused(load, saved):
+    folder, _ = saved("GPT2Config")
+    add(folder, **{"transformer.h.0.attn.bias": torch.ones(192)})
+    with pytest.raises(CorruptFileError, match=r"transformer\.h\.0\.attn\.bias belongs to its block 0"):
+        load(folder)
+
+
+def test_fp8_scales_without_their_setting_are_refused(load, saved):
+    folder, hf_model = saved()
+    scaled = {}
+    for name, weight in hf_model.state_dict().items():
+        if "_proj" in name:
+            scaled[name] = (weight / weight.abs().max() * 448).to(torch.float8_e4m3fn)
+            scaled[f"{name}_scale"] = weight.abs().max() / 448
+    add(folder, **scaled)
+    with pytest.raises(CorruptFileError, match=r"weight_scale.*the quantization_config that scales belong to"):
+        load(folder)
+
+
+def test_a_head_of_its_own_in_a_tied_checkpoint_is_refused_and_a_copy_is_not(load, saved):
+    folder, hf_model = saved(tie_word_embeddings=True)
+    embedding = hf_model.get_input_embeddings().weight.detach()
+    add(folder, **{"lm_head.weight": embedding.clone()})
+    load(folder)
+    add(folder, **{"lm_head.weight": embedding * 1.01})
+    with pytest.raises(CorruptFileError, match=r"different numbers.*set tie_word_embeddings to false"):
+        load(folder)
+
+
+def test_two_names_for_one_weight_are_refused_unless_they_are_equal(load, saved):
+    folder, hf_model = saved()
+    norm = hf_model.model.norm.weight.detach()
+    add(folder, **{"norm.weight": norm.clone()})
+    load(folder)
+    add(folder, **{"norm.weight": norm + 1})
+    with pytest.raises(CorruptFileError, match=r"norm\.weight and norm\.weight are stored with different numbers"):
+        load(folder)
+
+
+@pytest.mark.parametrize("indexed_first", [True, False])
+def test_a_tensor_in_two_shards_is_taken_from_where_the_index_says(load, saved, indexed_first):
+    folder, hf_model = saved(tie_word_embeddings=False)
+    held, stale = load_file(folder / "model.safetensors"), "model.layers.0.mlp.down_proj.weight"
+    (folder / "model.safetensors").unlink()
+    shards = [{n: v for n, v in held.items() if n == stale}, {n: v for n, v in held.items() if n != stale}]
+    shards[1][stale] = torch.randn_like(held[stale])
+    files = [f"model-0000{k}-of-00002.safetensors" for k in ((1, 2) if indexed_first else (2, 1))]
+    for file, shard in zip(files, shards, strict=True):
+        save_file(shard, folder / file, metadata={"format": "pt"})
+    where = {name: files[0] if name == stale else files[1] for name in held}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    model = load(folder)
+    trace = model.trace(PROMPT)
+    ids = torch.tensor([[token.id for token in trace.tokens]])
+    with torch.no_grad():
+        expected = hf_model(input_ids=ids).logits[0, -1].log_softmax(-1)[torch.tensor(trace.top_ids[-1, -1])]
+    np.testing.assert_allclose(trace.top_logprobs[-1, -1], expected, atol=1e-4)
+    assert model.info.parameters == sum(p.numel() for p in hf_model.parameters())
+
+
+def test_an_adapter_beside_the_weights_is_refused(load, saved):
+    folder, _ = saved()
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
+    load(folder)  # left over from a merge
+    save_file({"lora": torch.ones(1)}, folder / "adapter_model.safetensors")
+    with pytest.raises(UnsupportedModelError, match=r"adapter of org/base.*merge_and_unload\(\).*or remove adapter_"):
+        load(folder)
