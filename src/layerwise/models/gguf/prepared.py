@@ -1,8 +1,7 @@
 """What a GGUF file holds beside its weights, made once into a folder in the hub's layout.
 
-transformers builds tokenizer and configuration from a GGUF file's metadata correctly but slowly
-(most of it spent on parsing the vocabulary three times), so its result is kept. The weights stay
-where they are, and are dequantised when a model is loaded or run.
+Tokenizer and configuration are built from the metadata, which takes seconds for a large vocabulary, so
+the result is kept. The weights stay where they are, and are dequantised when a model is loaded or run.
 """
 
 import contextlib
@@ -19,13 +18,14 @@ from layerwise.errors import UnsupportedModelError
 from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
 from layerwise.models.gguf.files import GgufModel, alone
+from layerwise.models.gguf.tokenizer import build_tokenizer
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.rope import scales_rope
 from layerwise.models.settings import what_failed
 from layerwise.text import harmless
 from layerwise.types import Progress
 
-FORMAT = 3
+FORMAT = 4
 """Raise it when preparation changes: folders of another format are made anew."""
 
 _RECORD = "layerwise.json"
@@ -85,12 +85,15 @@ def read_tokenizer(folder: Path) -> Any:
 
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     template = folder / "chat_template.jinja"
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
         name_or_path=str(folder),  # TransformerLens loads it a second time by this name
         chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
-        **{name: settings[name] for name in _TOKENIZER_SETTINGS if name in settings},
     )
+    for name in _TOKENIZER_SETTINGS:
+        if name in settings:
+            setattr(tokenizer, name, settings[name])  # given to the constructor, a normal token would become special
+    return tokenizer
 
 
 def _target(gguf: GgufModel, metadata_sum: str) -> Path:
@@ -118,7 +121,7 @@ def _is_whole(folder: Path, metadata_sum: str) -> bool:
 
 def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[str, Any]:
     """Write transformers' reading of the metadata into `folder`, and return its settings as they were read."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
     from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -129,9 +132,9 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> dict[s
             progress(f"Preparing the {what} (once)", 0, None)
 
     with alone(gguf.files[0]) as link, _without_output():
+        tell("tokenizer")
+        tokenizer = build_tokenizer(gguf)
         with _conversion_errors(gguf):
-            tell("tokenizer")
-            tokenizer = AutoTokenizer.from_pretrained(link.parent, gguf_file=link.name)
             tell("configuration")
             config = AutoConfig.from_pretrained(link.parent, gguf_file=link.name)
             newer = only_transformers_reads(gguf.header.architecture)
