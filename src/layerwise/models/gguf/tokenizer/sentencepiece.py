@@ -9,7 +9,7 @@ import graphlib
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
@@ -114,7 +114,7 @@ def _scores(gguf: GgufModel, vocabulary: Vocabulary) -> list[float]:
     return scores
 
 
-def _in_order(vocabulary: Vocabulary, pairs: list[Pair]) -> Iterable[Pair]:
+def _in_order(vocabulary: Vocabulary, pairs: list[Pair]) -> list[Pair]:
     """Return pairs of one score so that of two that overlap in a text, the left one comes first.
 
     In a run of one character the longer left part is further left: merging has begun there.
@@ -132,7 +132,7 @@ def _in_order(vocabulary: Vocabulary, pairs: list[Pair]) -> Iterable[Pair]:
             before[second].add(first)
     try:
         if sum(map(len, before.values())) < _MOST_TIES:
-            return graphlib.TopologicalSorter(before).static_order()
+            return list(graphlib.TopologicalSorter(before).static_order())
     except graphlib.CycleError:
         pass
     shown = " and ".join(repr(one_line("".join(pair))) for pair in (pairs[0], pairs[-1]))

@@ -89,7 +89,8 @@ def read_vocabulary(gguf: GgufModel) -> Vocabulary:
         UnsupportedModelError: which tokens are special depends on the order in which llama.cpp looks.
     """
     source, metadata = harmless(gguf.files[0].name), gguf.header.metadata
-    tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(_array(gguf, "tokens", str))]
+    # llama.cpp reads texts up to their first NUL, and gives those without a text one of their own.
+    tokens = [token.partition("\0")[0] or f"[EMPTY_{i}]" for i, token in enumerate(_array(gguf, "tokens", str))]
     ids = {token: i for i, token in enumerate(tokens)}
     if len(ids) != len(tokens):
         twice = next(token for i, token in enumerate(tokens) if ids[token] != i)
@@ -133,7 +134,8 @@ def _corrected(listed: Vocabulary) -> Vocabulary:
     for purposes, texts in _FILL_IN.items():
         control |= _found_by_text(listed, purposes.split(), texts.split())
     shown = {ids[text] for text in _ALWAYS_SHOWN.split() if text in ids}
-    control, user_defined = control - shown, (user_defined | shown) - control
+    control -= shown
+    user_defined = (user_defined | shown) - control
     end, eos = ids.get("</s>"), listed.token_id("eos")
     if end is not None and ("<|tool_response>" in ids or (eos is not None and listed.tokens[eos] == "<|plamo:eos|>")):
         control.discard(end)  # a tag like any other in Gemma 4 and PLaMo
