@@ -114,14 +114,14 @@ def _bytes_of_piece(piece: str) -> str:
     """Return what a piece that is only part of a character stands for: its bytes, or its own name."""
     if fallback := re.fullmatch(r"<0x([0-9A-F]{2})>", piece):  # SentencePiece's way
         return bytes([int(fallback[1], 16)]).decode("utf-8", "backslashreplace")
-    byte_of = _byte_alphabet()
+    byte_of = byte_alphabet()
     if all(character in byte_of for character in piece):
         return bytes(byte_of[c] for c in piece).decode("utf-8", "backslashreplace")
     return piece
 
 
 @lru_cache
-def _byte_alphabet() -> dict[str, int]:
+def byte_alphabet() -> dict[str, int]:
     """Return byte-level BPE's alphabet: the printable character that stands for each byte.
 
     Printable Latin-1 characters stand for themselves; the other bytes, in order, for the

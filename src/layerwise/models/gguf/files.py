@@ -1,9 +1,6 @@
 """GGUF files as they lie on disk: one, or the parts of a split one."""
 
-import contextlib
 import re
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,12 +78,3 @@ def _parts(gguf_file: Path, count: Any) -> tuple[Path, ...]:
             f"not in {harmless(str(gguf_file.parent))}. Put all parts into one folder."
         )
     return files
-
-
-@contextlib.contextmanager
-def alone(gguf_file: Path) -> Iterator[Path]:
-    """Yield a link to a GGUF file in a folder of its own: transformers prefers what else lies beside one."""
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "model.gguf"
-        link.symlink_to(gguf_file.resolve())
-        yield link

@@ -1,12 +1,11 @@
 """What a GGUF file holds beside its weights, made once into a folder in the hub's layout.
 
-The tokenizer takes some seconds to build, so it is kept. The weights stay where they are, and are
-dequantised when a model is loaded or run.
+Tokenizer and configuration are built from the metadata, which takes seconds for a large vocabulary, so
+the result is kept. The weights stay where they are, and are dequantised when a model is loaded or run.
 """
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -19,14 +18,15 @@ from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
 from layerwise.models.gguf.description import describe
 from layerwise.models.gguf.family import Description
-from layerwise.models.gguf.files import GgufModel, alone
+from layerwise.models.gguf.files import GgufModel
 from layerwise.models.gguf.rotary import FACTORS
+from layerwise.models.gguf.tokenizer import build_tokenizer
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.settings import what_failed
 from layerwise.text import harmless
 from layerwise.types import Progress
 
-FORMAT = 4
+FORMAT = 5
 """Raise it when preparation changes: folders of another format are made anew."""
 
 _RECORD = "layerwise.json"
@@ -81,12 +81,15 @@ def read_tokenizer(folder: Path) -> Any:
 
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     template = folder / "chat_template.jinja"
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
         name_or_path=str(folder),  # TransformerLens loads it a second time by this name
         chat_template=template.read_text(encoding="utf-8") if template.is_file() else None,
-        **{name: settings[name] for name in _TOKENIZER_SETTINGS if name in settings},
     )
+    for name in _TOKENIZER_SETTINGS:
+        if name in settings:
+            setattr(tokenizer, name, settings[name])  # given to the constructor, a normal token would become special
+    return tokenizer
 
 
 def _target(gguf: GgufModel, metadata_sum: str) -> Path:
@@ -119,7 +122,6 @@ def _is_whole(folder: Path, metadata_sum: str) -> bool:
 
 def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> None:
     """Write a model's configuration and tokenizer into `folder`."""
-    from transformers import AutoTokenizer
 
     def tell(what: str) -> None:
         if progress:
@@ -130,11 +132,9 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> None:
         # Whole: what equals the class's default now may not do so in the next transformers.
         configuration_of(describe(gguf)).to_json_file(folder / "config.json", use_diff=False)
     tell("tokenizer")
-    with alone(gguf.files[0]) as link, _without_output():
-        with _conversion_errors(gguf):
-            tokenizer = AutoTokenizer.from_pretrained(link.parent, gguf_file=link.name)
-        with _system_errors():
-            tokenizer.save_pretrained(folder)
+    tokenizer = build_tokenizer(gguf)
+    with quiet_transformers(), _system_errors():
+        tokenizer.save_pretrained(folder)
 
 
 def configuration_of(description: Description) -> Any:
@@ -146,13 +146,6 @@ def configuration_of(description: Description) -> Any:
         config = AutoConfig.for_model(description.model_type, **description.settings)
     config.architectures = [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[config.model_type]]
     return config
-
-
-@contextlib.contextmanager
-def _without_output() -> Any:
-    """Silence transformers, and the bar that its GGUF reader draws with tqdm directly."""
-    with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
-        yield
 
 
 @contextlib.contextmanager
