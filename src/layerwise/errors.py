@@ -15,8 +15,14 @@ LayerwiseError
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
+Beside them stands a warning, PromptWarning: a prompt can be read, and was probably not meant as it is.
+
 A message says what was expected, what came, why it matters, and what to do.
 """
+
+
+class PromptWarning(UserWarning):
+    """Something in a prompt or an answer is read by the model and seen by nobody."""
 
 
 class LayerwiseError(Exception):
