@@ -1,5 +1,6 @@
 """Answers as token ids, matched by id and never by text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerwise.errors import PromptError
@@ -30,8 +31,8 @@ def resolve_answer(
     tokenizer: Tokenizer,
     prompt: str,
     prompt_ids: tuple[int, ...],
-    text: str | tuple[int, ...],
-    alternatives: tuple[str | tuple[int, ...], ...] = (),
+    text: str | Sequence[int],
+    alternatives: tuple[str | Sequence[int], ...] = (),
     *,
     special: bool = True,
 ) -> Answer:
@@ -59,15 +60,15 @@ def resolve_answer(
     return Answer(named[0], tokens, _deciding_index(tokens, named[0], list(zip(named[1:], others, strict=True))))
 
 
-def _text_of(tokenizer: Tokenizer, answer: str | tuple[int, ...]) -> str:
-    return answer if isinstance(answer, str) else "".join(token.text for token in tokenizer.tokens(answer))
+def _text_of(tokenizer: Tokenizer, answer: str | Sequence[int]) -> str:
+    return answer if isinstance(answer, str) else "".join(token.text for token in tokenizer.tokens(tuple(answer)))
 
 
 def _answer_ids(
-    tokenizer: Tokenizer, prompt: str, prompt_ids: tuple[int, ...], text: str | tuple[int, ...], special: bool
+    tokenizer: Tokenizer, prompt: str, prompt_ids: tuple[int, ...], text: str | Sequence[int], special: bool
 ) -> tuple[int, ...]:
     if not isinstance(text, str):
-        return _given_ids(tokenizer, text)
+        return _given_ids(tokenizer, tuple(text))
     together = tokenizer.encode(prompt + text, special=special)
     if together[: len(prompt_ids)] != prompt_ids:
         raise _boundary_error(tokenizer, prompt, prompt_ids, text, together)

@@ -5,19 +5,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from layerwise.errors import PromptError, PromptWarning
 from layerwise.models.loading import LoadedModel, load_model
 from layerwise.readout.kernel import warm_up
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
 from layerwise.tracing.prepared import prepare
-from layerwise.tracing.request import Request, as_answer, as_prompt
+from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_prompt
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.types import ModelInfo, Progress
 
-Texts = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
-"""One text or several; one list of token ids, or several."""
+Array = np.ndarray | torch.Tensor
+Answers = Answered | Array | Sequence[Answered | Array]
+"""One answer or several, each a text or token ids."""
 
 
 class Model:
@@ -53,10 +57,10 @@ class Model:
 
     def trace(
         self,
-        prompt: str | Sequence[int] | Sequence[Mapping[str, str]],
-        answer: Texts = (),
+        prompt: Prompt | Array,
+        answer: Answers = (),
         *,
-        alternatives: Texts = (),
+        alternatives: Answers = (),
         track: str | Sequence[str] = (),
         lens: str = "logit",
         positions: str | int | Sequence[int] = "last",
@@ -211,7 +215,7 @@ def load(
     return Model(loaded)
 
 
-def _as_answers(given: Texts) -> tuple[Any, ...]:
+def _as_answers(given: Answers) -> tuple[Any, ...]:
     """Return several answers, each a text or token ids, where one may have come alone."""
     one = as_answer(given)
     is_one = isinstance(one, str) or (bool(one) and all(isinstance(part, int) for part in one))

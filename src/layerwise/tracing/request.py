@@ -22,16 +22,16 @@ class Message:
     content: str
 
 
-Prompt = str | tuple[int, ...] | tuple[Message, ...]
+Prompt = str | Sequence[int] | Sequence[Message] | Sequence[Mapping[str, str]]
 """A text, a text's token ids, or a conversation."""
 
-Answered = str | tuple[int, ...]
+Answered = str | Sequence[int]
 """An answer's text, or its token ids."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt and what to read behind it. Lists, dicts and arrays are taken for tuples and messages."""
+    """One prompt and what to read behind it. Lists are kept as tuples, and messages as `Message`."""
 
     prompt: Prompt
     """A text; token ids, to which nothing is added; or the messages of a conversation. Where its last message is the
