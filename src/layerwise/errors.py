@@ -15,10 +15,15 @@ LayerwiseError
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
-One thing that stops nothing is said as a warning: UnusedWeightsWarning.
+Beside them stand two warnings, for what stops nothing: UnusedWeightsWarning, and PromptWarning, where a prompt can be
+read and was probably not meant as it is.
 
 A message says what was expected, what came, why it matters, and what to do.
 """
+
+
+class PromptWarning(UserWarning):
+    """Something in a prompt or an answer is read by the model and seen by nobody."""
 
 
 class LayerwiseError(Exception):

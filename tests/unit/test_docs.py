@@ -40,7 +40,7 @@ ELSEWHERE = {"pip", "hf", ".", "cd"}
 """What commands begin with that are not ours to check."""
 
 _FENCE = re.compile(
-    r"(?:`(?P<file>[\w.-]+\.(?:csv|toml|jsonl|json))`:\n\n)?"
+    r"(?:`(?P<file>[\w.-]+\.(?:csv|toml|jsonl|json|txt))`:\n\n)?"
     r"^(?P<indent> *)```(?P<kind>\w+)[^\n]*\n(?P<text>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )

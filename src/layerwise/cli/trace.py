@@ -1,7 +1,6 @@
 """`layerwise trace`: one prompt, every layer."""
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +19,7 @@ from layerwise.cli.console import (
     say_note,
     write_document,
 )
+from layerwise.cli.prompts import given_prompt, read_chat_args
 from layerwise.errors import PromptError
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
@@ -37,7 +37,23 @@ _TOKENS = 50
 
 
 def trace(
-    prompt: Annotated[str, typer.Argument(help="The text whose next token is predicted. - reads stdin.")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="The text whose next token is predicted. - reads stdin.", show_default=False)
+    ] = None,
+    prompt_file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Read the prompt from a file; the line end at its end is not part of it."),
+    ] = None,
+    ids: Annotated[
+        str | None, typer.Option(metavar="I,J,…", help="The prompt as token ids, exactly: no BOS is added.")
+    ] = None,
+    conversation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="The prompt as messages in JSON, put into the chat template. A last one of the assistant goes on.",
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(help="Bundled name, alias, hub id, folder or GGUF file.")] = DEFAULT_MODEL,
     answer: Annotated[
         list[str] | None,
@@ -55,6 +71,12 @@ def trace(
     top_k: Annotated[int, typer.Option(min=1, help="How many of the likeliest tokens to show.")] = 5,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the model's chat template.")] = False,
     system: Annotated[str | None, typer.Option(help="System message of the conversation.")] = None,
+    chat_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Argument of the chat template: enable_thinking=false; repeat for more."
+        ),
+    ] = None,
     generate: Annotated[int, typer.Option(min=0, help="Let the model go on, and trace each token.")] = 0,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the trace as JSON.")] = None,
     html: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the view as one HTML file.")] = None,
@@ -69,15 +91,19 @@ def trace(
     """Show what a model would say after every layer.
 
     Example: layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin"
+
+    Example: layerwise trace --prompt-file prompt.txt
+
+    Example: layerwise trace --model smollm2-135m --conversation messages.json --answer " Berlin"
     """
     from layerwise.tracing.model import load
     from layerwise.tracing.request import Request
 
-    lenses = list(dict.fromkeys(lens or ["logit"]))
+    lenses = _distinct(lens or ["logit"])
     if json is not None and len(lenses) > 1:
         raise PromptError(f"A JSON file holds one lens's trace, and {len(lenses)} were asked for. Write one at a time.")
-    if prompt == "-":
-        prompt = sys.stdin.read().removesuffix("\n")
+    asked = given_prompt(prompt, prompt_file, ids, conversation)
+    chat_args = read_chat_args(chat_arg or [])
     with progress_bar(quiet) as progress:
         progress(f"loading {model}", 0, None)
         loaded = load(
@@ -91,7 +117,7 @@ def trace(
         )
         progress("reading every layer", 0, None)
         request = Request(
-            prompt,
+            asked,
             answers=tuple(answer or ()),
             alternatives=tuple(alternative or ()),
             track=tuple(track or ()),
@@ -101,8 +127,11 @@ def trace(
             system=system,
             generate=generate,
             leaders=True,
+            chat_args=chat_args,
         )
         [traces] = loaded.trace_all([request], lenses=lenses, progress=progress)
+    for note in traces[0].notes:
+        say_note(f"Warning: {note}")
     if html is not None:
         from layerwise.view.page import page_html
         from layerwise.view.shown import show
@@ -120,6 +149,14 @@ def trace(
     elif html is None:
         for each in traces:
             print_trace(each)
+
+
+def _distinct(lenses: list[str]) -> list[str]:
+    """Return each lens once, and say where one was asked for more often."""
+    distinct = list(dict.fromkeys(lenses))
+    if twice := [name for name in distinct if lenses.count(name) > 1]:
+        say_note(f"--lens {one_line(twice[0])} was given more than once, and is shown once.")
+    return distinct
 
 
 def print_trace(trace: "Trace") -> None:

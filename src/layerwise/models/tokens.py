@@ -1,10 +1,12 @@
 """Text to token ids and back, as the model's own tokenizer does it."""
 
 import re
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
 from layerwise.errors import PromptError
+from layerwise.models.chat import Messages, render
 from layerwise.text import harmless
 from layerwise.types import Token
 
@@ -60,22 +62,31 @@ class Tokenizer:
         return tuple(self.hf(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def render_chat(self, prompt: str, system: str | None) -> str:
-        """Return the conversation so far as the model's chat template writes it, ready for a reply.
+        """Return a conversation of one question, and perhaps a system message: see `render_messages`."""
+        messages = [{"role": "system", "content": system}] if system is not None else []
+        return self.render_messages([*messages, {"role": "user", "content": prompt}], {})
+
+    def render_messages(self, messages: Messages, arguments: Mapping[str, Any]) -> str:
+        """Return a conversation as the model's chat template writes it, ready for a reply.
 
         Raises:
-            PromptError: the model has no chat template, or its template takes no system message.
+            PromptError: there is no template, it has no such argument, or it refuses or loses some of this.
         """
-        if not self.hf.chat_template:
+        return render(self.hf, messages, arguments)
+
+    def known_ids(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the ids of a text. Raises PromptError if the model has no embedding for one of them."""
+        rows = len(self.hf) if self.rows is None else self.rows
+        if unknown := [i for i in ids if not 0 <= i < rows]:
             raise PromptError(
-                "This model's tokenizer has no chat template, so it is most likely a base model that was "
-                "never trained on conversations. Trace the prompt without --chat."
+                f"{unknown[0]} is the id of no token of this model: it has embeddings for ids from 0 to {rows - 1:,}. "
+                "Take the ids from this model's own tokenizer."
             )
-        messages = [{"role": "system", "content": system}] if system is not None else []
-        messages.append({"role": "user", "content": prompt})
-        try:
-            return self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except Exception as error:  # templates are programs of their own, and raise what they like
-            raise PromptError(f"The model's chat template refused this conversation: {error}") from error
+        return ids
+
+    def decode(self, ids: tuple[int, ...]) -> str:
+        """Return the text that ids stand for, special tokens written out."""
+        return self._plain(list(ids))
 
     def tokens(self, ids: tuple[int, ...] | list[int]) -> tuple[Token, ...]:
         """Return ids as tokens with their texts."""

@@ -1,10 +1,11 @@
 """Answers as token ids, matched by id and never by text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerwise.errors import PromptError
 from layerwise.models.tokens import Tokenizer
-from layerwise.text import visible
+from layerwise.text import one_line, visible
 from layerwise.types import Token
 
 
@@ -30,8 +31,8 @@ def resolve_answer(
     tokenizer: Tokenizer,
     prompt: str,
     prompt_ids: tuple[int, ...],
-    text: str,
-    alternatives: tuple[str, ...] = (),
+    text: str | Sequence[int],
+    alternatives: tuple[str | Sequence[int], ...] = (),
     *,
     special: bool = True,
 ) -> Answer:
@@ -45,7 +46,7 @@ def resolve_answer(
         tokenizer: the model's.
         prompt: the text before the answer.
         prompt_ids: the prompt's own ids.
-        text: the answer, usually with a leading space.
+        text: the answer, usually with a leading space; or its token ids, which are taken as they are.
         alternatives: other answers of the same type, in the same form.
         special: whether the prompt's ids include what the tokenizer adds by itself.
 
@@ -55,13 +56,19 @@ def resolve_answer(
     """
     ids = _answer_ids(tokenizer, prompt, prompt_ids, text, special)
     others = [_answer_ids(tokenizer, prompt, prompt_ids, other, special) for other in alternatives]
-    tokens = tokenizer.tokens(ids)
-    return Answer(text, tokens, _deciding_index(tokens, text, list(zip(alternatives, others, strict=True))))
+    tokens, named = tokenizer.tokens(ids), [_text_of(tokenizer, each) for each in (text, *alternatives)]
+    return Answer(named[0], tokens, _deciding_index(tokens, named[0], list(zip(named[1:], others, strict=True))))
+
+
+def _text_of(tokenizer: Tokenizer, answer: str | Sequence[int]) -> str:
+    return answer if isinstance(answer, str) else "".join(token.text for token in tokenizer.tokens(tuple(answer)))
 
 
 def _answer_ids(
-    tokenizer: Tokenizer, prompt: str, prompt_ids: tuple[int, ...], text: str, special: bool
+    tokenizer: Tokenizer, prompt: str, prompt_ids: tuple[int, ...], text: str | Sequence[int], special: bool
 ) -> tuple[int, ...]:
+    if not isinstance(text, str):
+        return _given_ids(tokenizer, tuple(text))
     together = tokenizer.encode(prompt + text, special=special)
     if together[: len(prompt_ids)] != prompt_ids:
         raise _boundary_error(tokenizer, prompt, prompt_ids, text, together)
@@ -72,6 +79,12 @@ def _answer_ids(
             "probability could be read. Give the answer's text, usually with a leading space."
         )
     return answer
+
+
+def _given_ids(tokenizer: Tokenizer, ids: tuple[int, ...]) -> tuple[int, ...]:
+    if not ids or not all(isinstance(i, int) for i in ids):
+        raise PromptError(f"An answer is a text, or a list of one or more token ids; got {one_line(repr(ids), 80)}.")
+    return tokenizer.known_ids(ids)
 
 
 def _boundary_error(

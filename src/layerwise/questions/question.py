@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from layerwise.questions.unseen import unseen
 from layerwise.text import one_line
 
 ALTERNATIVES = 4
@@ -20,6 +21,10 @@ _BEFORE_A_SPACE = ".,:;!?…)]}%”»"
 """What a word behind it is parted from. Not a straight quotation mark, which may be an opening one."""
 _WITHOUT_SPACES = re.compile("CJK|HIRAGANA|KATAKANA|BOPOMOFO|YI|THAI|LAO|KHMER|MYANMAR|TIBETAN|JAVANESE|BALINESE")
 """Beginnings of the Unicode names of letters whose scripts put no space between words."""
+_OPENING = {"Ps", "Pi"}
+"""Unicode's categories of opening brackets and quotation marks."""
+_JOINED_TO = re.compile(r"\n\Z|[#@¡¿]\Z|(?<!\d)(?<!\d\s)[$£€¥₹]\Z|\w[-/]\Z|(?<!\w)[^\W\d_]{1,2}['’]\Z")
+"""Ends of a prompt that the next word is written right behind: a new line, O’, l', $."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,31 @@ def hints(questions: Sequence[Question]) -> list[str]:
             "in a table; in a list each is a text of its own.",
         ),
         *missing_spaces(questions),
+        *_needless_spaces(questions),
+        *unseen_characters(questions),
     ]
+
+
+def unseen_characters(questions: Sequence[Question]) -> list[str]:
+    """Return a hint where a text of a question has characters that nobody sees and a model reads, or its name has."""
+    return _hint(
+        questions,
+        _unseen_in,
+        "Some of what is in these texts is not seen. A model reads it: its tokens, and with them every number, are "
+        "others than those of the text as it looks; and names that look alike are two. Leave it out unless it is "
+        "meant, and write accents in one (Unicode's form NFC).",
+    )
+
+
+def _unseen_in(question: Question) -> str:
+    texts = [
+        ("prompt", question.prompt),
+        *(("answer", text) for text in question.answers),
+        *(("alternative", text) for text in question.alternatives),
+        *(("tracked token", text) for text in question.track),
+        *((name, getattr(question, name)) for name in ("item", "direction", "wording", "group")),
+    ]
+    return next((f"the {what} {found[0]}: {text[-40:]}" for what, text in texts if (found := unseen(text))), "")
 
 
 def missing_spaces(questions: Sequence[Question]) -> list[str]:
@@ -153,6 +182,31 @@ def _lacks_a_space(prompt: str, form: str) -> bool:
         and (last.isalnum() or last in _BEFORE_A_SPACE)
         and not (first.isdigit() and re.search(r"\d[.,:]?$", prompt))
         and not any(_WITHOUT_SPACES.match(unicodedata.name(letter, "")) for letter in letters)
+    )
+
+
+def _needless_spaces(questions: Sequence[Question]) -> list[str]:
+    """Return a hint where a set puts a space in front of an answer that its prompt calls for without one."""
+    return _hint(
+        questions,
+        lambda question: next((form for form in question.answers if _has_a_needless_space(question, form)), ""),
+        "A space is put between prompt and answer, where usually there is none: behind an opening bracket or quotation "
+        "mark, a new line or an apostrophe, and in scripts without spaces. Models hardly ever write such an "
+        "answer. Say 'no' in a column 'space' (space = false in a TOML file).",
+        lambda question, form: f"{question.prompt[-40:]}{form}",
+    )
+
+
+def _has_a_needless_space(question: Question, form: str) -> bool:
+    prompt = question.prompt
+    if not question.set or not form.startswith(" ") or not prompt:
+        return False
+    letters = [*filter(str.isalpha, prompt)][-1:] + [*filter(str.isalpha, form)][:1]
+    return bool(
+        (unicodedata.category(prompt[-1]) in _OPENING and prompt[-1] not in "«‹")  # which French puts a space behind
+        or _JOINED_TO.search(prompt)
+        or (prompt.endswith('"') and prompt.count('"') % 2)
+        or (len(letters) == 2 and all(_WITHOUT_SPACES.match(unicodedata.name(letter, "")) for letter in letters))
     )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from layerwise.errors import QuestionError
+from layerwise.questions.forms import join_forms
 from layerwise.text import one_line
 
 LONGEST_PROMPT = 1 << 16
@@ -25,6 +26,9 @@ _LARGEST_TOML = 1 << 20
 _MOST_SHOWN = 20
 _SINGLE = {"item", "prompt", "direction", "wording", "group"}
 """What a question has one of: a JSON list of them says nothing."""
+
+_SAYS_COMMA = "sep=,"
+"""A line that spreadsheets may put in front of a table, for one another."""
 
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """A zero, as UTF-16 has it for every second byte; half of a character, as JSON can write it."""
@@ -160,6 +164,8 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> list[Row]:
             number, before = before + 1, reader.line_num
             if not any(cell.strip() for cell in cells):  # spreadsheets leave such rows at the end
                 continue
+            if header is None and ",".join(cells).strip().lower() == _SAYS_COMMA:
+                continue
             if header is None:
                 header, top = _header(path, number, cells), number
             elif len(cells) != len(header):
@@ -186,7 +192,11 @@ def _header(path: Path, number: int, cells: list[str]) -> list[str]:
             "into quotation marks."
         )
     if len(set(header)) != len(header) or not all(header):
-        raise QuestionError(f"{path}, line {number}: the header names a column twice, or one has no name.")
+        raise QuestionError(
+            f"{path}, line {number}: the header names a column twice, or one has no name: "
+            f"{one_line(', '.join(map(repr, header)), 120)}. Give each a name of its own; pandas leaves its column of "
+            "row numbers out with to_csv(…, index=False)."
+        )
     return header
 
 
@@ -217,16 +227,16 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _cell(where: str, key: str, value: Any) -> str:
-    """Return a JSON value as a table cell: texts, or lists of them."""
+    """Return a JSON value as a table cell: texts, or lists of them; null as an empty one."""
+    if value is None:  # as programs write what is not there
+        return ""
     shown, many = one_line(repr(key), 60), type(value) is list and key not in _SINGLE
     texts = value if many else [value]
     # A fraction would not be asked as it is written: 1.50 is read as 1.5.
     if not all(type(text) in (str, int) for text in texts):
         expected = "a text" if key in _SINGLE else "a text or a list of texts"
         raise QuestionError(f"{where}: {shown} should be {expected}, or a whole number.")
-    if many and any("|" in str(text) for text in texts):
-        raise QuestionError(f"{where}: {shown} holds '|', which separates acceptable forms.")
-    return "|".join(map(str, texts))
+    return join_forms([str(text) for text in texts]) if many else str(value)
 
 
 def _refuse_damaged(row: Row) -> None:

@@ -7,7 +7,7 @@ question in each row, or computed (arithmetic).
 import difflib
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,16 @@ from string import Formatter
 
 from layerwise.errors import QuestionError
 from layerwise.questions import arithmetic
+from layerwise.questions.forms import split_forms
 from layerwise.questions.question import Question, mixed, with_alternatives
 from layerwise.questions.reading import LONGEST_PROMPT, Direction, Problems, Row, SetFile, read_rows, read_set_file
 from layerwise.text import one_line
 
 DATA = Path(__file__).parent / "data"
 
-_FORMS = "|"
-"""Between the acceptable forms of one table cell."""
 _KEYS = {"item", "prompt", "answer", "alternatives", "direction", "wording", "group", "space"}
 """Of a file with one question in each row."""
+_SEPARATES = r"'|', which stands between forms (write '\|' for one that belongs to a form)"
 _MOST_QUESTIONS = 1_000_000
 _MOST_COLUMNS_NAMED = 10
 
@@ -166,7 +166,7 @@ def _from_templates(path: Path) -> QuestionSet:
         problems,
         [(row.get("item"), row) for row in rows],
         "item",
-        "Give each item a name of its own, and the forms of one answer a cell, with '|' between them",
+        lambda *_: "Give each item a name of its own, and the forms of one answer a cell, with '|' between them",
     )
     problems.stop_if_any()
     return QuestionSet(
@@ -182,12 +182,12 @@ def _from_templates(path: Path) -> QuestionSet:
 def _of_row(path: Path, described: SetFile, name: str, direction: Direction, row: Row) -> list[_Asked]:
     """Return one item's questions in one direction."""
     _expect(row, {"item", direction.answer})
-    first = {column: forms[0] for column, value in row.cells.items() if (forms := _split(value))}
     lead = " " if described.space else ""
     found = []
     for wording, template in direction.wordings.items():
         columns = _columns(path, template)
         _expect(row, columns)
+        first = {column: _forms(row, column)[0] for column in columns}
         if len(template) + sum(len(first[column]) for column in columns) > LONGEST_PROMPT:
             raise row.error(f"makes a prompt of more than {LONGEST_PROMPT:,} characters")
         question = Question(
@@ -215,18 +215,13 @@ def _from_rows(path: Path) -> QuestionSet:
     for row in rows:
         with problems.noted():
             asked.append(_Asked(_of_question_row(path, row), row))
-    _note_repeated(
-        problems,
-        [(one.question.id, one.row) for one in asked],
-        "question",
-        "Rows of one item and direction are told apart by their wording: give it another wording, or leave it out",
-    )
+    _note_repeated(problems, [(one.question.id, one.row) for one in asked], "question", _told_apart)
     problems.stop_if_any()
     return QuestionSet(path.stem, 1, path.stem, "", path.name, _checked(asked))
 
 
 def _of_question_row(path: Path, row: Row) -> Question:
-    _expect(row, {"prompt", "answer"})
+    _expect(row, {"answer"} if row.get("prompt").strip() else {"answer", "prompt"})  # a '|' can be a prompt
     if row.get("space") not in ("", "yes", "no"):
         raise row.error("has something else than yes or no as its 'space' (whether one stands in front of the answer)")
     lead = "" if row.get("space") == "no" else " "
@@ -332,26 +327,46 @@ def _columns(path: Path, template: str) -> list[str]:
 
 def _expect(row: Row, columns: Iterable[str]) -> None:
     for column in sorted(columns):
-        if not _split(row.get(column)):
-            raise row.error(f"has no {one_line(repr(column), 60)}")
+        cell = row.get(column)
+        if not any(form.strip() for form in split_forms(cell)):
+            advice = rf". There is nothing but {_SEPARATES}" if cell.strip() else ""
+            raise row.error(f"has no {one_line(repr(column), 60)}{advice}")
 
 
 def _answers(row: Row, column: str, lead: str) -> tuple[str, ...]:
-    forms = _split(row.get(column))
+    forms = _forms(row, column)
     if len(forms) != len(set(forms)):
         raise row.error(f"has a form of {column!r} twice")
     return tuple(lead + form for form in forms)
 
 
 def _alternatives(row: Row, lead: str) -> tuple[str, ...]:
-    return tuple(lead + form for form in dict.fromkeys(_split(row.get("alternatives"))))
+    return tuple(lead + form for form in dict.fromkeys(_forms(row, "alternatives")))
 
 
-def _split(text: str) -> list[str]:
-    return [form.strip() for form in text.split(_FORMS) if form.strip()]
+def _forms(row: Row, column: str) -> list[str]:
+    """Return a cell's forms, without white space at their edges; none of a cell that is empty."""
+    forms = [form.strip() for form in split_forms(row.get(column))]
+    if "" in forms and any(forms):
+        raise row.error(f"has an empty form among those of {one_line(repr(column), 60)}, beside {_SEPARATES}")
+    return [form for form in forms if form]
 
 
-def _note_repeated(problems: Problems, named: list[tuple[str, Row]], what: str, remedy: str) -> None:
+def _told_apart(row: Row, other: Row) -> str:
+    """Return how two rows of one id are told apart."""
+    if all(row.get(name) == other.get(name) for name in ("item", "direction", "wording")):
+        return (
+            "Rows of one item and direction are told apart by their wording: give it another wording, or leave it out"
+        )
+    return (
+        "That is item, direction and wording with '/' between them, and a row without an item is called after its "
+        "line: rename what makes the two the same"
+    )
+
+
+def _note_repeated(
+    problems: Problems, named: list[tuple[str, Row]], what: str, remedy: Callable[[Row, Row], str]
+) -> None:
     """Note all but the first row of a name."""
     first: dict[str, Row] = {}
     for name, row in named:
@@ -359,7 +374,7 @@ def _note_repeated(problems: Problems, named: list[tuple[str, Row]], what: str, 
         with problems.noted():
             if other is not row:
                 shown = one_line(repr(name), 60)
-                raise row.error(f"is {what} {shown}, and so is line {other.number}. {remedy}")
+                raise row.error(f"is {what} {shown}, and so is line {other.number}. {remedy(row, other)}")
 
 
 def _listed(names: Iterable[str]) -> str:

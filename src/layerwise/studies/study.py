@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from layerwise.errors import StudyError
-from layerwise.questions.question import Question, missing_spaces
+from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
 from layerwise.studies.claims import Claim, read_claims
 from layerwise.studies.toml import checked, read_toml
@@ -119,8 +119,8 @@ class PlannedStudy:
 
     @property
     def hints(self) -> list[str]:
-        """What is probably not meant in the study's own questions; nothing depends on it."""
-        return missing_spaces(self.questions)
+        """What is probably not meant in its questions; nothing depends on it."""
+        return [*missing_spaces(self.questions), *unseen_characters(self.questions)]
 
     def request(self, question: Question) -> Request:
         """Return what to trace for a question."""

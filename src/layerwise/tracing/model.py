@@ -1,13 +1,15 @@
 """The public model: what `layerwise.load` returns."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from layerwise.errors import PromptError
+from layerwise.errors import PromptError, PromptWarning
 from layerwise.models.changes import Snapshot
 from layerwise.models.loading import LoadedModel, load_model, take_apart_again
 from layerwise.models.residency import Resident
@@ -16,12 +18,14 @@ from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
 from layerwise.tracing.output import measured
 from layerwise.tracing.prepared import prepare
-from layerwise.tracing.request import Request
+from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_prompt
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.types import ModelInfo, Progress
 
-Texts = str | Sequence[str]
+Array = np.ndarray | torch.Tensor
+Answers = Answered | Array | Sequence[Answered | Array]
+"""One answer or several, each a text or token ids."""
 
 
 class Model:
@@ -69,16 +73,17 @@ class Model:
 
     def trace(
         self,
-        prompt: str,
-        answer: Texts = (),
+        prompt: Prompt | Array,
+        answer: Answers = (),
         *,
-        alternatives: Texts = (),
-        track: Texts = (),
+        alternatives: Answers = (),
+        track: str | Sequence[str] = (),
         lens: str = "logit",
         positions: str | int | Sequence[int] = "last",
         top_k: int = 5,
         chat: bool = False,
         system: str | None = None,
+        chat_args: Mapping[str, Any] | None = None,
         generate: int = 0,
         temperatures: Sequence[float] = (),
         progress: Progress | None = None,
@@ -87,8 +92,11 @@ class Model:
         """Return the model's prediction behind `prompt` after every layer.
 
         Args:
-            prompt: any text; BOS is added if the model's tokenizer does so by itself.
-            answer: an answer to follow, usually with a leading space, or several acceptable ones.
+            prompt: any text; BOS is added if the model's tokenizer does so by itself. Or token ids, to which
+                nothing is added. Or a conversation: messages such as ``{"role": "user", "content": "Hello"}``, put
+                into the model's chat template; where the last one is the assistant's, it is the reply's beginning.
+            answer: an answer to follow, usually with a leading space, or several acceptable ones. One that is a list of
+                token ids is taken as it is; behind ids that the tokenizer would not write so, it has to be.
             alternatives: wrong answers of the same type; they settle which token decides.
             track: texts of single tokens to follow at every layer and position.
             lens: ``logit`` (final norm and head) or ``raw`` (head alone).
@@ -96,6 +104,7 @@ class Model:
             top_k: how many of the likeliest tokens to keep per layer and position.
             chat: put the prompt into the model's chat template.
             system: system message of that conversation.
+            chat_args: arguments of the chat template, as in ``{"enable_thinking": False}``.
             generate: let the model go on for so many tokens, and trace each.
             temperatures: give the output at these temperatures too.
             progress: called with (what, done, total).
@@ -104,12 +113,15 @@ class Model:
         Raises:
             PromptError: prompt, answer, token or position cannot be used with this model.
             CheckError: the numbers did not pass the checks, so there are none.
+
+        Warns:
+            PromptWarning: the trace has `notes`: something that nobody sees is in a text, and is read.
         """
         request = Request(
-            prompt,
-            answers=_as_tuple(answer),
-            alternatives=_as_tuple(alternatives),
-            track=_as_tuple(track),
+            as_prompt(prompt),
+            answers=_as_answers(answer),
+            alternatives=_as_answers(alternatives),
+            track=(track,) if isinstance(track, str) else tuple(track),
             positions=_as_positions(positions),
             top_k=top_k,
             chat=chat,
@@ -117,8 +129,12 @@ class Model:
             generate=generate,
             temperatures=tuple(float(temperature) for temperature in temperatures),
             leaders=True,
+            chat_args=dict(chat_args or {}),
         )
-        return self.trace_all([request], lenses=(lens,), progress=progress, on_layer=on_layer)[0][0]
+        [[trace]] = self.trace_all([request], lenses=(lens,), progress=progress, on_layer=on_layer)
+        for note in trace.notes:
+            warnings.warn(note, PromptWarning, stacklevel=2)
+        return trace
 
     def trace_all(
         self,
@@ -229,8 +245,11 @@ def without_gradients() -> Iterator[None]:
         yield
 
 
-def _as_tuple(texts: Texts) -> tuple[str, ...]:
-    return (texts,) if isinstance(texts, str) else tuple(texts)
+def _as_answers(given: Answers) -> tuple[Any, ...]:
+    """Return several answers, each a text or token ids, where one may have come alone."""
+    one = as_answer(given)
+    is_one = isinstance(one, str) or (bool(one) and all(isinstance(part, int) for part in one))
+    return (one,) if is_one else tuple(one)
 
 
 def _as_positions(positions: str | int | Sequence[int]) -> str:

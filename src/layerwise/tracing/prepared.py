@@ -8,7 +8,8 @@ from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
 from layerwise.text import visible
-from layerwise.tracing.request import Request
+from layerwise.tracing.prompt import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens
+from layerwise.tracing.request import Answered, Request
 from layerwise.types import Token
 
 
@@ -26,6 +27,8 @@ class Prepared:
     answers: tuple[Answer, ...]
     wrong: Answer | None
     tracked: tuple[Token, ...]
+    notes: tuple[str, ...] = ()
+    """What is probably not meant, in sentences."""
 
     @property
     def scored(self) -> tuple[Answer, ...]:
@@ -44,29 +47,11 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
         PromptError: the prompt is empty or too long, or an answer, tracked token or position
             cannot be used.
     """
-    tokenizer = model.tokenizer
-    if not isinstance(request.prompt, str):
-        raise PromptError(f"A prompt is a text; got {type(request.prompt).__name__}. Trace several with trace_all.")
-    if not request.prompt:
-        raise PromptError("The prompt is empty, so there is no token whose prediction could be read. Give some text.")
-    if request.system is not None and not request.chat:
-        raise PromptError("A system message belongs to a conversation: add --chat (chat=True), or leave it out.")
-    if request.top_k < 1 or request.generate < 0 or any(not 0 < t < math.inf for t in request.temperatures):
-        raise PromptError("top_k must be at least 1, generate at least 0, and temperatures greater than 0 and finite.")
-    if (request.alternatives or request.wrong) and not request.answers:
-        raise PromptError("Alternatives settle which token of an *answer* decides, and none was given. Add an answer.")
-    text = tokenizer.render_chat(request.prompt, request.system) if request.chat else request.prompt
-    ids = tokenizer.encode(text, special=not request.chat)
-    if not ids:
-        raise PromptError(f"The prompt {request.prompt!r} tokenises to nothing with this model's tokenizer.")
-    answers = tuple(
-        resolve_answer(tokenizer, text, ids, answer, request.alternatives, special=not request.chat)
-        for answer in request.answers
-    )
-    wrong = None
-    if request.wrong:
-        wrong = resolve_answer(tokenizer, text, ids, request.wrong, request.answers, special=not request.chat)
-        wrong = replace(wrong, tokens=wrong.tokens[: wrong.deciding_index + 1])
+    _expect_in_range(request)
+    prompt = prompt_tokens(model.tokenizer, request)
+    text, ids = prompt.text, prompt.ids
+    expect_text_goes_on(model.tokenizer, prompt, request)
+    answers, wrong = _resolved(model, request, prompt)
     scored = answers if wrong is None else (*answers, wrong)
     needed = len(ids) + max([request.generate, *(len(a.tokens) - 1 for a in scored)])
     if model.context_length and needed > model.context_length:
@@ -78,7 +63,28 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
     reads_from_generation = range(len(ids), len(ids) + len(generated) - 1)
     positions = {*_positions(request.positions, len(ids)), len(ids) - 1, *reads_from_generation}
     tracked = tuple(dict.fromkeys(_single_token(model, piece) for piece in request.track))
-    return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, wrong, tracked)
+    notes = prompt.notes + answer_notes(model.tokenizer, request)
+    return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, wrong, tracked, notes)
+
+
+def _expect_in_range(request: Request) -> None:
+    if request.top_k < 1 or request.generate < 0 or any(not 0 < t < math.inf for t in request.temperatures):
+        raise PromptError("top_k must be at least 1, generate at least 0, and temperatures greater than 0 and finite.")
+    if (request.alternatives or request.wrong) and not request.answers:
+        raise PromptError("Alternatives settle which token of an *answer* decides, and none was given. Add an answer.")
+
+
+def _resolved(model: LoadedModel, request: Request, prompt: PromptTokens) -> tuple[tuple[Answer, ...], Answer | None]:
+    """Return a request's answers in tokens, and the wrong one up to the token that tells it from them."""
+
+    def resolved(answer: Answered, others: tuple[Answered, ...]) -> Answer:
+        return resolve_answer(model.tokenizer, prompt.text, prompt.ids, answer, others, special=prompt.special)
+
+    answers = tuple(resolved(answer, request.alternatives) for answer in request.answers)
+    if not request.wrong:
+        return answers, None
+    wrong = resolved(request.wrong, request.answers)
+    return answers, replace(wrong, tokens=wrong.tokens[: wrong.deciding_index + 1])
 
 
 def _positions(wanted: str, count: int) -> list[int]:

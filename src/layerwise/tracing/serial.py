@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import ValidationError
 
-from layerwise.errors import StoreError
+from layerwise.errors import PromptError, StoreError
 from layerwise.files import write_text_whole
 from layerwise.questions.answers import Answer
 from layerwise.text import first_fault
@@ -49,6 +49,7 @@ def to_json(trace: Trace) -> dict[str, Any]:
             for column, (temperature, top) in enumerate(trace.temperatures)
         ],
         "checks": asdict(trace.checks),
+        "notes": list(trace.notes),
         "provenance": {"model": asdict(trace.model), "versions": trace.versions},
     }
 
@@ -139,6 +140,7 @@ def _trace(data: StoredTrace) -> Trace:
         lse=np.array([entry["lse"] for entry in data["temperatures"]]).reshape(-1, len(layers)).T,
         checks=data["checks"],
         versions=data["provenance"]["versions"],
+        notes=tuple(data.get("notes", ())),
     )
 
 
@@ -193,6 +195,8 @@ def read(path: Path) -> Trace:
     try:
         with _without_collection():
             return _trace(stored_trace(content))
+    except PromptError as error:
+        raise StoreError(f"{path} begins like a trace, but what was asked for is no request: {error}") from error
     except ValueError as error:
         raise StoreError(_refused(path, content, error)) from error
 

@@ -60,6 +60,8 @@ class StoredTrace(TypedDict):
     output: list[StoredTokenProb]
     temperatures: list[_Temperature]
     checks: Checks
+    notes: NotRequired[list[str]]
+    """As with `request`."""
     provenance: _Provenance
 
 
@@ -81,6 +83,8 @@ def _fits_together(stored: StoredTrace) -> StoredTrace:
     expect(lengths <= {len(layers)}, "logprobs of a leader are not as many as layers")
     for entry in stored["temperatures"]:
         expect(len(entry["lse"]) == len(layers), "lse of a temperature are not as many as layers")
+    request = stored.get("request")
+    expect(request is None or request.prompt != (), "the prompt of what was asked for is empty")
     checks, vocab_size = stored["checks"], stored["provenance"]["model"].vocab_size
     drift = (checks.drift_variation, checks.drift_entropy_bits, checks.drift_tops)
     expect(drift.count(None) in (0, 3), "checks have some of drift_variation, drift_entropy_bits and drift_tops only")

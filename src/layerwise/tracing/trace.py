@@ -166,6 +166,8 @@ class Trace:
     prompt."""
     checks: Checks
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+    """What is probably not meant, in sentences: characters in prompt or answers that nobody sees; none usually."""
 
     @property
     def n_layers(self) -> int:

@@ -183,6 +183,7 @@ def _join(
         lse=readings.lse(reading, Place(index, item.last), item.request.temperatures),
         checks=checks,
         versions=package_versions(),
+        notes=item.notes,
     )
 
 

@@ -1,10 +1,12 @@
 """What makes a trace again: a piece of Python, and a command for a shell."""
 
+import json
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
-from layerwise.tracing.request import Request
+from layerwise.tracing.prompt import DATED
+from layerwise.tracing.request import Message, Request
 from layerwise.tracing.trace import Trace
 
 _ON_THE_HUB = "hub"
@@ -17,24 +19,37 @@ def recipes(trace: Trace) -> dict[str, str | None]:
 
     Every text is quoted so that it stays a text; what could steer a terminal while it is pasted is spelled out.
     `cli` is None where a command cannot say it: of a model in memory, of a wrong answer that was read along, of
-    temperatures, and of texts with a NUL, which no argument of a command can hold. Both are None where the trace
-    does not say what was asked for.
+    temperatures, of answers as token ids, and of texts with a NUL, which no argument of a command can hold. Both are
+    None where the trace does not say what was asked for. A conversation that holds the date of its day is asked again
+    with its token ids.
     """
-    if trace.request is None:
+    request = trace.request
+    if request is None:
         return {"python": None, "cli": None}
-    return {"python": _python(trace, trace.request), "cli": _cli(trace, trace.request)}
+    if DATED in trace.notes:
+        ids = tuple(token.id for token in trace.tokens)
+        request = replace(request, prompt=ids, chat=False, system=None, chat_args={})
+    return {"python": _python(trace, request), "cli": _cli(trace, request)}
 
 
 def _python(trace: Trace, request: Request) -> str:
     asked, lens = _asked(request), _lens(trace)
     model = f"model = {_loaded(trace)}"
-    prompt = repr(request.prompt)
+    prompt = repr(_plain(request))
     if request.wrong is None:
         asked.pop("leaders", None)  # which `Model.trace` always keeps
         asked = {("answer" if name == "answers" else name): value for name, value in asked.items()}
         return f"import layerwise\n\n{model}\ntrace = model.trace({_arguments(prompt, asked | lens)})\n"
     read = f"request = layerwise.Request({_arguments(prompt, asked)})"
     return f"import layerwise\n\n{model}\n{read}\ntrace = model.trace_all([request], lenses=({trace.lens!r},))[0][0]\n"
+
+
+def _plain(request: Request) -> str | list[int] | list[dict[str, str]]:
+    """Return a prompt as it is given: a text, ids, or messages as dicts."""
+    if isinstance(request.prompt, str):
+        return request.prompt
+    messages = [{"role": m.role, "content": m.content} for m in request.prompt if isinstance(m, Message)]
+    return messages or [i for i in request.prompt if isinstance(i, int)]
 
 
 def _loaded(trace: Trace) -> str:
@@ -52,6 +67,8 @@ def _arguments(first: str, named: dict[str, Any]) -> str:
 def _cli(trace: Trace, request: Request) -> str | None:
     if trace.model.source == _IN_MEMORY or request.wrong or request.temperatures:
         return None
+    if not all(isinstance(text, str) for text in (*request.answers, *request.alternatives)):
+        return None
     model, asked = trace.model, _asked(request)
     options: list[tuple[str, Any]] = [("model", _name(trace))]
     if model.source == _ON_THE_HUB and model.revision:
@@ -60,16 +77,28 @@ def _cli(trace: Trace, request: Request) -> str | None:
     options += [("answer", text) for text in asked.pop("answers", ())]
     options += [("alternative", text) for text in asked.pop("alternatives", ())]
     options += [("track", text) for text in asked.pop("track", ())]
+    options += [("chat-arg", f"{name}={json.dumps(value)}") for name, value in asked.pop("chat_args", {}).items()]
     asked.pop("leaders", None)  # which the command always keeps
     flags = ["--chat"] if asked.pop("chat", False) else []
     options += [(name.replace("_", "-"), value) for name, value in (asked | _lens(trace)).items()]
-    if any("\0" in str(text) for _, text in [*options, ("prompt", request.prompt)]):
+    if "\0" in str(request.prompt) or any("\0" in str(value) for _, value in options):
         return None
-    # A prompt behind -- may begin with a dash; one that is a dash alone means standard input, so it comes from there.
-    start, prompt = ("printf %s - | ", "-") if request.prompt == "-" else ("", quoted(request.prompt))
+    start, options, end = _prompted(_plain(request), options)
     # --name=value holds values that begin with a dash.
     said = " ".join([*(f"--{name}={quoted(str(value))}" for name, value in options), *flags])
-    return f"{start}layerwise trace {said} -- {prompt}"
+    return f"{start}layerwise trace {said}{end}"
+
+
+def _prompted(
+    prompt: str | list[int] | list[dict[str, str]], options: list[tuple[str, Any]]
+) -> tuple[str, list[tuple[str, Any]], str]:
+    """Return what stands before the command, its options, and what stands behind them, so that it has this prompt."""
+    if isinstance(prompt, str):
+        # Behind -- it may begin with a dash; one that is a dash alone means standard input, so it comes from there.
+        return ("printf %s - | ", options, " -- -") if prompt == "-" else ("", options, f" -- {quoted(prompt)}")
+    if isinstance(prompt[0], int):
+        return "", [*options, ("ids", ",".join(map(str, prompt)))], ""
+    return f"printf %s {quoted(json.dumps(prompt))} | ", [*options, ("conversation", "-")], ""
 
 
 def quoted(text: str) -> str:
@@ -98,9 +127,8 @@ def _name(trace: Trace) -> str:
 
 def _asked(request: Request) -> dict[str, Any]:
     """Return what is asked for beside the prompt, what is so by default left out."""
-    asked = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "prompt"}
-    defaults = {field.name: field.default for field in fields(request)}
-    return {name: value for name, value in asked.items() if value != defaults[name]}
+    names, by_default = [field.name for field in fields(request) if field.name != "prompt"], Request("")
+    return {name: value for name in names if (value := getattr(request, name)) != getattr(by_default, name)}
 
 
 def _lens(trace: Trace) -> dict[str, str]:

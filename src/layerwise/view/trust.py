@@ -64,7 +64,7 @@ def _of_lens(lens: str) -> list[str]:
 
 
 def warnings(trace: Trace) -> list[str]:
-    """Return sentences about layers whose readout must not be taken for an early form of the prediction.
+    """Return what the trace notes of its texts, and sentences about layers whose readout is no early prediction.
 
     Two things are looked for, each at more than half of the positions that were read:
 
@@ -86,7 +86,7 @@ def warnings(trace: Trace) -> list[str]:
             f"the vocabulary){_echoes(trace, worse)}."
         )
     hint = spelling_hint(trace)
-    return [*([hint] if hint else []), *said, *_constant(trace)]
+    return [*trace.notes, *([hint] if hint else []), *said, *_constant(trace)]
 
 
 def _echoes(trace: Trace, layers: np.ndarray) -> str:

@@ -110,6 +110,20 @@ def test_a_prompt_from_a_pipe_loses_the_line_end_that_echo_adds(layerwise, folde
     assert data["prompt"] == PROMPT
 
 
+def test_a_lens_that_is_given_twice_is_shown_once_and_that_is_said(layerwise, folder):
+    code, out, err = layerwise("trace", PROMPT, "--model", folder, "--lens", "raw", "--lens", "logit", "--lens", "raw")
+    assert code == 0
+    assert (out.count("raw lens\n"), out.count("logit lens\n")) == (1, 1)
+    assert "--lens raw was given more than once, and is shown once." in err
+
+
+def test_what_nobody_sees_in_a_prompt_is_warned_of(layerwise, folder):
+    code, out, err = layerwise("trace", PROMPT + "\u00a0", "--model", folder, "--answer", " Berlin", "--json", "-")
+    assert code == 0
+    assert "Warning: The prompt ends in U+00A0 (no-break space)." in err
+    assert json.loads(out)["notes"] == [err.split("Warning: ")[1].splitlines()[0]]
+
+
 def test_json_without_an_answer_says_null(layerwise, folder):
     data = json.loads(layerwise("trace", PROMPT, "--model", folder, "--json", "-")[1])
     assert data["answer"] is None

@@ -1,5 +1,7 @@
 """Hints: what is probably not meant, though it can be asked."""
 
+from dataclasses import replace
+
 import pytest
 
 from layerwise.questions.question import Question, hints, missing_spaces
@@ -80,11 +82,71 @@ def test_sets_say_for_themselves_whether_there_is_a_space():
 
 
 def test_a_hint_shows_a_few_questions_and_counts_the_others():
-    questions = [Question(f"q{n}", f"\x1b[2JWhat is {n}?", (" a",)) for n in range(30)]
+    questions = [Question(f"q{n}", f"What \x1b[2Jis {n}?", (" a",)) for n in range(30)]
     [hint] = hints(questions)
-    shown = [f"  q{n}: \\u{{1b}}[2JWhat is {n}?" for n in range(3)]
+    shown = [f"  q{n}: What \\u{{1b}}[2Jis {n}?" for n in range(3)]
     assert hint.splitlines()[1:] == [*shown, "  … and 27 more"]
 
 
 def test_nothing_is_hinted_at_in_the_sets_that_come_with_layerwise():
     assert [hints(open_set(name).questions) for name in shipped_sets()] == [[]] * len(shipped_sets())
+
+
+@pytest.mark.parametrize(
+    ("part", "text", "said"),
+    [
+        ("prompt", "The capital is\u00a0", "the prompt ends in U+00A0 (no-break space)"),
+        ("answers", (" Rome", " \ufeffRoma"), "the answer begins with U+FEFF (byte order mark)"),
+        ("answers", (" Zu\u0308rich",), "the answer has accents or letters written apart"),
+        ("alternatives", (" Paris\u200b",), "the alternative ends in U+200B (zero width space)"),
+        ("track", (" Pa\u00adris",), "the tracked token holds U+00AD (soft hyphen) inside"),
+        ("item", "italy\u00a0", "the item ends in U+00A0 (no-break space)"),
+        ("group", "\u200beurope", "the group begins with U+200B (zero width space)"),
+    ],
+)
+def test_what_nobody_sees_in_a_question_is_hinted_at(part, text, said):
+    plain = Question("q", "The capital of Italy is", (" Rome",), set="s", item="italy")
+    [hint] = hints([replace(plain, **{part: text})])
+    assert hint.startswith("Some of what is in these texts is not seen.")
+    assert f"\n  q: {said}" in hint
+    assert hints([plain]) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("The wolf says, “", " Boo"),
+        ("She said: ‘", " Hi"),
+        ('She said: "', " Hi"),
+        ("The price is $", " 5"),
+        ("He is called O’", " Brien"),
+        ("la capitale de l'", " Italie"),
+        ("The capital (", " Rome"),
+        ("Answer:\n", " Rome"),
+        ("法国的首都是", " 巴黎"),
+    ],
+)
+def test_a_space_that_a_set_puts_where_none_belongs_is_hinted_at(prompt, answer):
+    message = said(prompt, answer, set="mine")
+    assert message.startswith("A space is put between prompt and answer, where usually there is none")
+    assert said(prompt, answer.strip(), set="mine") == ""
+    assert said(prompt, answer) == "", "a study's own answers are written with their space"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("The capital is", " Rome"),
+        ('She said "no" and "', "yes"),
+        ('She said "no"', " twice"),
+        ("The players’", " coach"),
+        ("It costs 5 €", " and"),
+        ("Elle dit : «", " Bonjour"),
+        ("1/2 =", " 0.5"),
+        ("He said -", " well"),
+        ("The capital of 法国 is", " Paris"),
+        ("프랑스의 수도는", " 파리"),
+    ],
+)
+def test_a_space_that_belongs_there_is_not_hinted_at(prompt, answer):
+    assert said(prompt, answer, set="mine") == ""

@@ -93,6 +93,22 @@ def test_jsonl_has_texts_whole_numbers_and_lists_of_them(read):
     assert row.cells == {"prompt": "é", "answer": "a|1", "alternatives": "", "year": "1989"}
 
 
+def test_a_null_is_as_good_as_no_key(read):
+    line = '{"prompt": "a", "answer": "b", "alternatives": null, "group": null}'
+    assert read(line, "mine.jsonl")[0].cells == {"prompt": "a", "answer": "b", "alternatives": "", "group": ""}
+
+
+def test_a_bar_in_a_list_of_json_is_part_of_its_form(read):
+    line = json.dumps({"prompt": "a", "answer": ["x || y", "\\", "z"]})
+    assert read(line, "mine.jsonl")[0].cells["answer"] == r"x \|\| y|\\|z"
+
+
+@pytest.mark.parametrize("line", ["sep=,", "SEP=,", '"sep=,"'])
+def test_a_line_on_separators_in_front_is_no_header(read, line):
+    [row] = read(f"{line}\r\nprompt,answer\r\na,b\r\n")
+    assert (row.number, row.header, row.cells) == (3, 2, {"prompt": "a", "answer": "b"})
+
+
 def test_a_name_in_capitals_is_read_as_well(read):
     assert read('{"prompt": "a"}\n', "MINE.JSONL")[0].cells == {"prompt": "a"}
 
@@ -112,7 +128,9 @@ def test_an_empty_file_is_refused(refused, content, name):
         ("prompt,answer\n", "FILE holds no questions."),
         ("prompt,answer\na,b\na,b,c\n", "FILE, line 3: the header has 2 cells, and this row 3. A cell with a comma"),
         ("prompt,prompt\na,b\n", "FILE, line 1: the header names a column twice"),
-        ("\nprompt,\na,b\n", "FILE, line 2: the header names a column twice, or one has no name"),
+        ("\nprompt,\na,b\n", "FILE, line 2: the header names a column twice, or one has no name: 'prompt', ''."),
+        (",prompt,answer\n0,a,b\n", "pandas leaves its column of row numbers out with to_csv(…, index=False)"),
+        ("sep=;\nprompt;answer\na;b\n", "FILE, line 1: cells are parted by commas in CSV, and here by ';'"),
         ("prompt;answer\na;b\n", "FILE, line 1: cells are parted by commas in CSV, and here by ';'"),
         ("prompt\tanswer\na\tb\n", r"FILE, line 1: cells are parted by commas in CSV, and here by '\t'"),
         ('prompt,answer\na,b\n"open,b\nc,d\n', "FILE, line 3: not CSV (unexpected end of data)"),
@@ -156,14 +174,13 @@ DEEP = "[" * 200_000 + "]" * 200_000
         ('"prompt"', "expected an object"),
         ("3", "expected an object"),
         ("null", "expected an object"),
-        ('{"prompt": null}', "'prompt' should be a text, or a whole number"),
+        ('{"answer": ["a", null]}', "'answer' should be a text or a list of texts"),
         ('{"prompt": ["a", "b"]}', "'prompt' should be a text"),
         ('{"answer": true}', "'answer' should be a text or a list of texts"),
         ('{"answer": {"a": 1}}', "'answer' should be"),
         ('{"answer": [["a"]]}', "'answer' should be"),
         ('{"answer": 1.50}', "'answer' should be"),
         ('{"answer": NaN}', "'answer' should be"),
-        ('{"answer": ["a|b"]}', "'answer' holds '|'"),
         ('{"prompt": "a", "prompt": "b"}', "a key stands there twice"),
         ('{"prompt": "\\u0000"}', "holds a character that is no text"),
         ('{"prompt": "\\ud800"}', "holds a character that is no text"),

@@ -179,8 +179,10 @@ def test_all_missing_cells_are_told_at_once(refused):
     message = refused(rivers_toml=TOML, rivers_csv=RIVERS.replace("North Sea", "").replace("Russia", ""))
     assert [line.split(" (")[0] for line in message.splitlines()] == [
         "rivers.csv, line 2",
+        "rivers.csv, line 3",
         "rivers.csv, line 7",
-    ]  # line 3 has a second form
+    ]
+    assert "line 3 (rhine, Rhine, |German Ocean, Switzerland, europe): has an empty form among those of" in message
 
 
 def test_a_problem_in_every_direction_is_told_once(refused):
@@ -269,6 +271,44 @@ def test_prompt_and_answer_are_enough(opened):
 )
 def test_a_row_that_cannot_be_asked_is_named_with_the_reason(refused, table, said):
     assert said in refused(mine_csv=table)
+
+
+def test_a_bar_can_be_part_of_an_answer(opened):
+    rows = "prompt,answer,alternatives\nThe or of C is,\\|\\|,&&|!\nA pipe is a,\\||bar,\n|,one,\n"
+    both = ("\\||", "\\|")
+    table, lines = opened(mine_csv=rows).questions, opened(mine_jsonl=json.dumps({"prompt": "or", "answer": both[1:]}))
+    assert [question.answers for question in table] == [(" ||",), (" |", " bar"), (" one",)]
+    assert table[0].alternatives == (" &&", " !")
+    assert lines.questions[0].answers == (" \\|",)
+
+
+@pytest.mark.parametrize("cell", ["|| b", "a|", "a||b", "|a"])
+def test_an_empty_form_beside_others_is_refused_with_the_way_to_write_a_bar(refused, cell):
+    message = refused(mine_csv=f"prompt,answer\nOne,{cell}\n")
+    assert "mine.csv, line 2 (One, " in message
+    assert "has an empty form among those of 'answer', beside '|', which stands between forms (write '\\|'" in message
+    assert "of 'alternatives'" in refused(mine_csv=f"prompt,answer,alternatives\nOne,x,{cell}\n")
+
+
+def test_a_null_answer_is_none(refused, opened):
+    line = '{"prompt": "One", "answer": %s, "space": null, "item": null}'
+    assert refused(mine_jsonl=line % "null") == "mine.jsonl, line 1 (One, , , ): has no 'answer'."
+    assert opened(mine_jsonl=line % '"a"').questions[0].item == "row-1"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "item,prompt,answer,direction,wording\na/b,One,x,,\na,Two,y,b,\n",
+        "item,prompt,answer,direction,wording\na,One,x,b,\na,Two,y,,b\n",
+        "item,prompt,answer\nrow-3,One,x\n,Two,y\n",
+    ],
+)
+def test_rows_whose_ids_come_out_the_same_are_named_both(refused, table):
+    message = refused(mine_csv=table)
+    assert "mine.csv, line 3 (" in message
+    assert "): is question 'mine/" in message
+    assert ", and so is line 2. That is item, direction and wording with '/' between them, and a row" in message
 
 
 COLUMNS = (

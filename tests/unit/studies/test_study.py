@@ -103,6 +103,14 @@ def test_an_own_answer_without_its_space_is_hinted_at_and_asked_as_it_is(study_f
     assert read_study(study_file(GOOD)).hints == []
 
 
+def test_what_nobody_sees_in_a_studys_questions_is_told_before_it_runs(tmp_path):
+    (tmp_path / "mine.csv").write_text("prompt,answer\nThe capital of Italy is\u00a0,Rome\n", encoding="utf-8")
+    study = 'name = "s"\ntitle = "S"\nmodels = ["m"]\n[[sets]]\nname = "mine.csv"\n'
+    (tmp_path / "study.toml").write_text(study, encoding="utf-8")
+    [hint] = read_study(tmp_path / "study.toml").hints
+    assert "mine/row-2: the prompt ends in U+00A0 (no-break space)" in hint
+
+
 def test_a_study_is_told_from_a_question_set_by_its_models(study_file, tmp_path):
     assert is_study(study_file(GOOD))
     assert not is_study(study_file('name = "rivers"\nitems = "rivers.csv"\n'))

@@ -124,6 +124,7 @@ def test_frame_has_a_row_per_layer_and_position(trace):
     assert frame["rank  the"].tolist() == trace.tracked[0].rank.ravel().tolist()
 
 
+@pytest.mark.filterwarnings("ignore::layerwise.errors.PromptWarning")
 def test_notebook_display_lets_no_markup_of_a_prompt_through(tiny):
     shown = tiny.trace("<script>alert(1)</script> \u202e", positions="all")._repr_mimebundle_()[0]["text/html"]
     assert "<script" not in shown

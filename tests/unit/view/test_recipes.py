@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import numpy as np
 import pytest
 
 import layerwise as lw
+from layerwise.cli.app import app
+from layerwise.errors import PromptWarning
 from layerwise.tracing.trace import Trace
 from layerwise.view.recipes import quoted, recipes
 
@@ -89,6 +93,61 @@ def test_a_wrong_answer_is_read_along_again(load_family):
     assert again.wrong is not None
     assert np.array_equal(again.wrong.prob, trace.wrong.prob)
     assert recipes(trace)["cli"] is None
+
+
+TEMPLATE = (
+    "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}{% if style is defined %}{{ style }}{% endif %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+TALK = [{"role": "user", "content": HOSTILE[0]}, {"role": "assistant", "content": "It's\t- 1,2\u202e: \0 so"}]
+
+
+@pytest.fixture(scope="module")
+def talking(fresh_parts, tmp_path_factory):
+    """Loads a model whose tokenizer has this chat template."""
+
+    def load(template: str) -> lw.Model:
+        folder = tmp_path_factory.mktemp("talking")
+        hf_model, hf_tokenizer = fresh_parts("qwen3")
+        hf_tokenizer.chat_template = template
+        hf_model.save_pretrained(folder)
+        hf_tokenizer.save_pretrained(folder)
+        return lw.load(folder, device="cpu")
+
+    return load
+
+
+def test_a_conversation_is_had_again_with_its_arguments(talking, tmp_path):
+    trace = talking(TEMPLATE).trace(TALK, answer=" Berlin", alternatives=" Paris", chat_args={"style": "it's\n"})
+    again = run_python(python(trace))
+    same_numbers(again, trace)
+    assert again.request == trace.request
+    text = cli(trace)
+    assert text.isprintable()
+    told = run_cli(text, tmp_path)
+    same_numbers(told, trace)
+    assert told.request == trace.request
+
+
+def test_token_ids_are_read_again(load_family, monkeypatch, tmp_path):
+    trace = load_family("gemma2").trace([9, 8, 7, 300], answer=[[30, 31]], alternatives=[[30, 32]])
+    again = run_python(python(trace))
+    same_numbers(again, trace)
+    assert again.request == trace.request
+    assert recipes(trace)["cli"] is None, "no command takes an answer as ids"
+    [_, *arguments] = shlex.split(cli(load_family("gemma2").trace([9, 8, 7, 300])))
+    app([*arguments, "--json", str(tmp_path / "out.json")], standalone_mode=False)
+    assert Trace.open(tmp_path / "out.json").tokens == trace.tokens
+
+
+def test_a_conversation_with_the_date_in_it_is_asked_again_by_its_ids(talking):
+    model = talking("{{ strftime_now('%d %B %Y, %f') }} {{ messages[0].content }} [assistant]")
+    with pytest.warns(PromptWarning, match="writes today's date"):
+        trace = model.trace("Where is Berlin?", answer=" Germany", chat=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same_numbers(run_python(python(trace)), trace)
+    assert "--ids=" in cli(trace) and "--chat" not in cli(trace)
 
 
 def test_what_is_so_by_default_is_left_out(load_family):
