@@ -13,14 +13,18 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
 import layerwise as lw
+from benchmarks.gguf.__main__ import run
+from benchmarks.gguf.cases import CASES
 from benchmarks.progress import tell
 from benchmarks.tiny import always_streamed, byte_tokenizer, save, tiny_config, tiny_model
 from layerwise.errors import LayerwiseError, UnsupportedModelError
+from layerwise.models.blocks import text_config
 from layerwise.models.capabilities import FILE, YES, Capability
 from layerwise.models.loading import _refuse_what_is_no_decoder
 from layerwise.models.quiet import quiet_transformers
@@ -131,7 +135,7 @@ def _try(name: str, folder: Path) -> Capability:
         lens=YES,
         streamed=_outcome(lambda: _compare(trace.top_logprobs, _streamed(folder))),
         shared_beginnings=YES if shares else "no: it remembers more than keys and values",
-        gguf=_gguf(loaded.hf.config.model_type),
+        gguf=_gguf(loaded.hf.config),
         bridge=_outcome(lambda: _compare(trace.top_logprobs, _through_bridge(model, trace))),
     )
 
@@ -161,10 +165,14 @@ def _compare(ours: np.ndarray, others: np.ndarray) -> str:
     return YES if apart <= 1e-3 else f"no: log-probabilities differ by {apart:.2g}"
 
 
-def _gguf(model_type: str) -> str:
-    from transformers.integrations.ggml import GGUF_CONFIG_MAPPING
-
-    return YES if {model_type, model_type.removesuffix("_text")} & GGUF_CONFIG_MAPPING.keys() else "no"
+def _gguf(config: Any) -> str:
+    """Return whether files of the architecture are read as their originals, with all settings that were tried."""
+    cases = [case for case in CASES if case.config == type(text_config(config)).__name__]
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict("os.environ", LAYERWISE_CACHE=folder):
+        outcomes = [each.outcome for each in run(cases, Path(folder), None, None)]
+    if "WRONG" in outcomes:
+        return f"no: {outcomes.count('WRONG')} of {len(outcomes)} files are read otherwise than their originals"
+    return YES if "right" in outcomes else "no"
 
 
 def _outcome(attempt: Callable[[], str]) -> str:

@@ -9,6 +9,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from layerwise.files import sha256_of
 from layerwise.store.query import RunsDatabase, query
 from layerwise.store.run import Run, open_run, shard_file, write_manifest
 from layerwise.store.tables import CURVES, QUESTIONS
+from layerwise.types import ModelInfo
 
 _PER_SHARD = 128
 _LAYERS = 24
@@ -68,13 +70,33 @@ def write_run(folder: Path, layer_rows: int, models: int = 4) -> Run:
             "study": {"name": "made-up", "title": "Made up", "models": names},
             "study_sum": "",
             "claims": [],
-            "models": {name: {"name": name} for name in names},
+            "models": {name: asdict(_made_up(name)) for name in names},
             "failures": {},
             "versions": {},
             "shards": shards,
         },
     )
     return open_run(folder)
+
+
+def _made_up(name: str) -> ModelInfo:
+    return ModelInfo(
+        name=name,
+        source="memory",
+        location=name,
+        revision=None,
+        weights_sum=None,
+        architecture="MadeUp",
+        n_layers=_LAYERS,
+        d_model=1,
+        n_heads=1,
+        n_kv_heads=1,
+        vocab_size=1,
+        context_length=1,
+        parameters=1,
+        dtype="float32",
+        device="cpu",
+    )
 
 
 def _shard(random: np.random.Generator, model: str, ids: list[str]) -> pa.Table:

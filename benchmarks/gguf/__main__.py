@@ -5,6 +5,7 @@ The converter and llama.cpp are not installed with layerwise: the converter come
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from benchmarks.gguf.case import Case
 from benchmarks.gguf.cases import CASES
 from benchmarks.gguf.files import differences
 from benchmarks.gguf.outcomes import Outcome, table, write
+from benchmarks.gguf.page import PAGE, refresh
 from benchmarks.gguf.reading import LENGTHS, TOLERANCE, largest_difference, largest_error, logprobs
 from benchmarks.gguf.writer import write as write_gguf
 from benchmarks.progress import tell
@@ -44,10 +46,15 @@ def main() -> None:
     if arguments.llama_cpp and not llamacpp.available(arguments.llama_cpp):
         raise SystemExit(f"{arguments.llama_cpp} can't import llama_cpp. Install llama-cpp-python for it.")
     with tempfile.TemporaryDirectory(prefix="layerwise-gguf-") as folder:
+        os.environ["LAYERWISE_CACHE"] = str(
+            Path(folder) / "cache"
+        )  # the user's own is no place for some 300 tiny models
         outcomes = run(cases, Path(folder), arguments.converter, arguments.llama_cpp)
     Console(width=200).print(table(outcomes))
     if arguments.json:
         write(outcomes, arguments.json)
+    if arguments.refresh:
+        refresh(outcomes, converted=bool(arguments.converter), asked=bool(arguments.llama_cpp))
     wrong = [each.name for each in outcomes if each.outcome == "WRONG" or each.converter == "DIFFERS"]
     sys.exit(f"{len(wrong)} of {len(outcomes)} cases are wrong: {', '.join(wrong)}" if wrong else 0)
 
@@ -135,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--llama-cpp", metavar="PYTHON", help="a Python that has llama-cpp-python; asks llama.cpp too")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here")
+    parser.add_argument("--refresh", action="store_true", help=f"write {PAGE} anew")
     return parser
 
 

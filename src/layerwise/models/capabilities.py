@@ -24,7 +24,7 @@ class Capability:
     shared_beginnings: str
     """Whether prompts that begin alike go through it once."""
     gguf: str
-    """Whether transformers maps it from GGUF files."""
+    """Whether GGUF files of it are read as their originals, with all settings that `benchmarks.gguf` tries."""
     bridge: str
     """Whether TransformerLens's bridge runs it, and its logit lens gives the same numbers."""
 

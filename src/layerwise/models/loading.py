@@ -89,7 +89,7 @@ class LoadedModel:
         """What this is and how it runs here. The first call may read the weight files for their sum."""
         config, checkpoint = text_config(self.hf.config), self.checkpoint
         source = checkpoint.source if checkpoint else None
-        heads = int(getattr(config, "num_attention_heads", 0))
+        heads = int(_setting(config, "num_attention_heads") or 0)
         return ModelInfo(
             name=self.name,
             source="memory" if source is None else "random" if source.random else source.kind,
@@ -100,7 +100,7 @@ class LoadedModel:
             n_layers=self.n_layers,
             d_model=self.head.weight.shape[1],
             n_heads=heads,
-            n_kv_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+            n_kv_heads=int(_setting(config, "num_key_value_heads") or heads),
             vocab_size=self.head.vocab_size,
             context_length=self.context_length,
             parameters=self.parameters,
@@ -159,6 +159,11 @@ class LoadedModel:
         # Not our own short names: TransformerLens takes some of them for names of its own.
         name = str(self.checkpoint.folder) if self.checkpoint else self.name
         return make_bridge(self.hf, self.tokenizer.hf, name)
+
+
+def _setting(config: Any, name: str) -> Any:
+    """Return a setting; of one that differs between blocks, which `getattr` refuses, the value that most have."""
+    return config.to_dict().get(config.attribute_map.get(name, name))
 
 
 def load_model(

@@ -6,6 +6,7 @@
 import gguf
 import numpy as np
 import pytest
+import transformers
 
 import layerwise as lw
 from benchmarks.gguf import checkpoints
@@ -13,11 +14,67 @@ from benchmarks.gguf.cases import CASES
 from benchmarks.gguf.files import differences
 from benchmarks.gguf.reading import TOLERANCE, largest_difference, largest_error
 from benchmarks.gguf.writer import write
+from layerwise.models.gguf.description import describe
+from layerwise.models.gguf.families import FAMILIES
+from layerwise.models.gguf.files import open_gguf
+from layerwise.models.gguf.prepared import configuration_of
 
 BY_NAME = {case.name: case for case in CASES}
 
-REFUSED: frozenset[str] = frozenset()
+REFUSED = {case.architecture for case in CASES} - FAMILIES.keys()
 """Architectures of llama.cpp whose files are refused, by name."""
+
+UNSAID = "gemma4/no-final-cap"
+
+TRIVIAL = {
+    "architectures",
+    "attention_dropout",
+    "attn_pdrop",
+    "bos_token_id",
+    "dtype",
+    "embd_pdrop",
+    "embedding_dropout",
+    "eos_token_id",
+    "hidden_dropout",
+    "initializer_range",
+    "is_encoder_decoder",
+    "model_type",
+    "output_router_logits",
+    "pad_token_id",
+    "resid_pdrop",
+    "residual_dropout",
+    "router_aux_loss_coef",
+    "use_cache",
+    "transformers_version",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "chunk_size_feed_forward",
+    "_name_or_path",
+    "pretraining_tp",
+    "slow_but_exact",
+    "add_cross_attention",  # other orders of the same sums, and no decoder's
+    "summary_type",
+    "summary_use_proj",
+    "summary_activation",
+    "summary_proj_to_labels",
+    "summary_first_dropout",
+    "rescale_prenorm_residual",
+    "use_mambapy",
+    "use_associative_scan",
+    "time_step_min",
+    "time_step_max",
+    "time_step_init_scheme",
+    "time_step_floor",
+    "full_attn_idxs",
+    "block_multiple_of",
+    "block_ffn_dim_multiplier",  # said by layer_types and the width
+    "_sliding_window_pattern",  # said by layer_types
+}
+"""Settings that change nothing in the forward pass of a decoder in evaluation mode, or whose part others play."""
 
 
 @pytest.fixture
@@ -33,7 +90,9 @@ def written(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("name", [name for name, case in BY_NAME.items() if case.architecture not in REFUSED])
+@pytest.mark.parametrize(
+    "name", [name for name, case in BY_NAME.items() if case.architecture not in REFUSED and name != UNSAID]
+)
 def test_a_file_is_read_as_the_checkpoint_that_it_was_made_from(name, written):
     path, reference = written(name)
     assert largest_error(path, reference) <= TOLERANCE
@@ -44,6 +103,28 @@ def test_an_architecture_that_is_not_mapped_is_refused_by_name(architecture, wri
     path, _ = written(next(name for name, case in BY_NAME.items() if case.architecture == architecture))
     with pytest.raises(lw.LayerwiseError, match=architecture):
         lw.load(path)
+
+
+def test_a_file_that_leaves_open_whether_logits_are_capped_is_refused(written):
+    """llama.cpp caps Gemma 4's logits then, and its converter leaves the key out for models that don't."""
+    path, _ = written(UNSAID)
+    with pytest.raises(lw.LayerwiseError, match="does not say whether its logits are capped"):
+        lw.load(path)
+
+
+@pytest.mark.parametrize("architecture", sorted(FAMILIES))
+def test_no_setting_is_left_to_the_class(architecture, written):
+    """Or a file would be read as the checkpoint that the class's author had in mind."""
+    path, _ = written(next(name for name, case in BY_NAME.items() if case.architecture == architecture))
+    description = describe(open_gguf(path))
+    settings = {
+        name
+        for name in configuration_of(description).to_dict()
+        if name not in transformers.PreTrainedConfig().to_dict()
+    }
+    aliases = configuration_of(description).attribute_map
+    decided = {aliases.get(name, name) for name in description.settings}
+    assert settings - decided - TRIVIAL == set()
 
 
 @pytest.mark.parametrize("name", [case.name for case in CASES if case.lost])

@@ -136,13 +136,20 @@ def expect_one_value(
 ) -> None:
     """Raise CorruptFileError if two stored tensors with different numbers become one and the same parameter.
 
+    Apart from a head: with one of its own in the files, transformers does not tie it, whatever the settings say.
+
     Args:
         hf_model: the model; its settings say which parameters are tied.
         tensors: the checkpoint's.
         files: what they are read from.
         parameter_of: the parameter of those that become one by themselves, by name.
     """
-    tied = hf_model.get_expanded_tied_weights_keys(all_submodels=True)
+    head = {f"{name}.weight" for name, module in hf_model.named_modules() if module is hf_model.get_output_embeddings()}
+    tied = {
+        parameter: source
+        for parameter, source in hf_model.get_expanded_tied_weights_keys(all_submodels=True).items()
+        if head.isdisjoint((parameter, source))
+    }
     stored = defaultdict[str, list[str]](list)
     for name, parameter in parameter_of.items():
         stored[tied.get(parameter, parameter)].append(name)
@@ -152,8 +159,7 @@ def expect_one_value(
                 raise CorruptFileError(
                     f"{harmless(first)} and {harmless(other)} are stored with different numbers, and by the settings "
                     f"of {type(hf_model).__name__} they are one weight ({harmless(parameter)}): one of the two would "
-                    "be left out. If the head was trained apart from the embedding, set tie_word_embeddings to false "
-                    "in config.json; else download the model again."
+                    "be left out. Download the model again."
                 )
 
 

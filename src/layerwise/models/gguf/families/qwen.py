@@ -61,6 +61,7 @@ def _settings(metadata: Metadata, size: int) -> dict[str, Any]:
         "hidden_act": "silu",
         "rms_norm_eps": rms_eps(metadata),
         "max_window_layers": settings["num_hidden_layers"],
+        "layer_types": ["full_attention"] * settings["num_hidden_layers"],
         **_WINDOWLESS,
         **plain_rotary(metadata, size),
     }
