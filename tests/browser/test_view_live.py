@@ -232,6 +232,7 @@ def test_results_can_be_shown_again_compared_and_come_back_after_a_reload(server
     whole(page, 2)
 
 
+@pytest.mark.filterwarnings("ignore::layerwise.errors.PromptWarning")
 def test_hostile_prompts_and_names_are_text(server, stepped, open_live):
     stepped.go_on()
     page = open_live(server)

@@ -6,10 +6,9 @@ from typing import Any
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.gguf.families import FAMILIES
 from layerwise.models.gguf.family import Description
-from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.files import FACTORS, GgufModel
 from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.metadata import INSTEAD, Metadata
-from layerwise.models.gguf.rotary import FACTORS
 from layerwise.models.gguf.rules import Rules
 from layerwise.models.gguf.weights import GgufWeights
 from layerwise.text import harmless, one_line

@@ -12,6 +12,9 @@ from layerwise.text import harmless, one_line
 
 _PART = re.compile(r"(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
+FACTORS = ("rope_factors_short.weight", "rope_factors_long.weight", "rope_freqs.weight")
+"""Tensors that belong to the settings: what rotary frequencies are divided by in short texts, in long ones, in all."""
+
 
 @dataclass(frozen=True)
 class GgufModel:

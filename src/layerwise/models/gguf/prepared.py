@@ -11,20 +11,19 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import LayerwiseError, UnsupportedModelError
 from layerwise.files import written_whole
 from layerwise.models.cache import cache_folder, writing_to_cache
-from layerwise.models.gguf.description import describe
-from layerwise.models.gguf.family import Description
-from layerwise.models.gguf.files import GgufModel
-from layerwise.models.gguf.rotary import FACTORS
-from layerwise.models.gguf.tokenizer import build_tokenizer
+from layerwise.models.gguf.files import FACTORS, GgufModel
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.settings import what_failed
 from layerwise.text import harmless
 from layerwise.types import Progress
+
+if TYPE_CHECKING:
+    from layerwise.models.gguf.family import Description
 
 FORMAT = 5
 """Raise it when preparation changes: folders of another format are made anew."""
@@ -122,6 +121,8 @@ def _is_whole(folder: Path, metadata_sum: str) -> bool:
 
 def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> None:
     """Write a model's configuration and tokenizer into `folder`."""
+    from layerwise.models.gguf.description import describe  # PyTorch comes with it
+    from layerwise.models.gguf.tokenizer import build_tokenizer
 
     def tell(what: str) -> None:
         if progress:
@@ -137,7 +138,7 @@ def _convert(gguf: GgufModel, folder: Path, progress: Progress | None) -> None:
         tokenizer.save_pretrained(folder)
 
 
-def configuration_of(description: Description) -> Any:
+def configuration_of(description: "Description") -> Any:
     """Return transformers' configuration of a described model."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES

@@ -7,15 +7,13 @@ them by ``rope.scaling.factor``, whose kind is linear if the file does not say w
 import math
 from typing import Any
 
+from layerwise.models.gguf.files import FACTORS
 from layerwise.models.gguf.metadata import Metadata
 
 _BASE = 10_000.0
 """Where the file doesn't say."""
 
-_SHORT, _LONG, _EACH = "rope_factors_short.weight", "rope_factors_long.weight", "rope_freqs.weight"
-
-FACTORS = (_SHORT, _LONG, _EACH)
-"""Tensors that belong to the settings."""
+_SHORT, _LONG, _EACH = FACTORS
 
 
 def rotary(metadata: Metadata, head_size: int, *, own_factors: bool = False, truncate: bool = True) -> dict[str, Any]:
