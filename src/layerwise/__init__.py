@@ -1,6 +1,13 @@
 """See how a language model's prediction forms, layer by layer, with numbers that are checked."""
 
-# Nothing is imported here: until the command line has begun, Ctrl-C ends in Python's own traceback.
+# Nothing is imported here that Python has not got yet: until the command line has begun, Ctrl-C ends in its traceback.
+import os
+import sys
+
+if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
+    # PyTorch's threads read it once, when PyTorch is imported: `layerwise.models.waiting` says what for.
+    os.environ["GOMP_SPINCOUNT"] = "5000"
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

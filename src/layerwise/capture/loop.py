@@ -18,7 +18,9 @@ from layerwise.capture.shared import can_share, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
+from layerwise.models.residency import Resident
 from layerwise.models.room import RoomOnDisk
+from layerwise.models.waiting import noticing_others
 from layerwise.types import Progress
 
 OnLayer = Callable[[int, Float[Tensor, "place d_model"]], None]
@@ -161,10 +163,12 @@ def capture(
 
 def run_blocks(model: LoadedModel, passengers: list[Passenger]) -> None:
     """Take passengers through all blocks, each of which comes to hand once."""
-    for index in range(model.n_layers):
-        with model.residency.at_hand(index) as block:
-            for passenger in passengers:
-                passenger.pass_through(index, block)
+    computing = model.device.type == "cpu" and isinstance(model.residency, Resident)  # others wait for the disk
+    with noticing_others() if computing else contextlib.nullcontext():
+        for index in range(model.n_layers):
+            with model.residency.at_hand(index) as block:
+                for passenger in passengers:
+                    passenger.pass_through(index, block)
 
 
 def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:

@@ -47,7 +47,6 @@ from layerwise.models.residency import Residency, Resident
 from layerwise.models.rope import lengths_of_other_rope
 from layerwise.models.settings import what_failed
 from layerwise.models.tokens import Tokenizer
-from layerwise.models.waiting import spin_briefly
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.unused import Unused, expect_all_used, expect_one_value
 from layerwise.models.weights.weights import Weights, expect_finite, wrong_shape
@@ -254,7 +253,6 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
     _refuse_offloaded(hf_model)
     parts = find_parts(hf_model)
     unembedding: Any = parts.unembedding
-    spin_briefly()
     return LoadedModel(
         name=name,
         hf=hf_model,
@@ -282,7 +280,6 @@ def _refuse_offloaded(hf_model: Any) -> None:
 def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenizer: Any) -> LoadedModel:
     """Return a model that reads its blocks from disk whenever it runs."""
     device, dtype = placement.device, placement.dtype
-    spin_briefly()
     hf_model, weights = _without_weights(checkpoint, dtype)
     parameters, tokenizer, parts = _count(hf_model), _tokenizer_for(hf_model, hf_tokenizer), find_parts(hf_model)
     residency, unembedding = stream(hf_model, parts, weights, dtype, device, placement.budget or 0)
