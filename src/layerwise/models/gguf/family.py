@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from layerwise.models.gguf.conversions import gate_and_up
 from layerwise.models.gguf.metadata import Metadata
 from layerwise.models.gguf.rotary import rotary
-from layerwise.models.gguf.rules import Rule
+from layerwise.models.gguf.rules import Rule, blocks
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,17 @@ ATTENTION = {
 }
 
 GATED_MLP = {"ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+
+
+def gates_and_ups(experts: str) -> Rule:
+    """Return the rule for experts' gates and ups, which files have apart and transformers in one parameter."""
+    return Rule(("blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"), (f"{experts}.gate_up_proj",), gate_and_up)
+
+
+EXPERTS = [
+    *blocks(BLOCK, {"ffn_gate_inp": "mlp.gate", "ffn_down_exps.weight": "mlp.experts.down_proj"}),
+    gates_and_ups(f"{BLOCK}.mlp.experts"),
+]
 
 NORMS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 

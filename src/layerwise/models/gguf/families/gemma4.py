@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from layerwise.models.gguf.conversions import gate_and_up
 from layerwise.models.gguf.family import (
     ATTENTION,
     BLOCK,
@@ -13,10 +12,11 @@ from layerwise.models.gguf.family import (
     biased,
     depth,
     ends,
+    gates_and_ups,
     rms_eps,
 )
 from layerwise.models.gguf.metadata import Metadata
-from layerwise.models.gguf.rules import Rule, blocks, named
+from layerwise.models.gguf.rules import blocks, named
 
 _STILL = 1e29
 """A frequency is divided by at least as much if it doesn't turn at all."""
@@ -140,7 +140,7 @@ _RULES = [
     *blocks(BLOCK, {"ffn_gate_up_exps.weight": "experts.gate_up_proj"}),
     *blocks(BLOCK, {"pre_ffw_norm_2": "pre_feedforward_layernorm_2"}),
     *blocks(BLOCK, {f"post_ffw_norm_{each}": f"post_feedforward_layernorm_{each}" for each in "12"}),
-    Rule(("blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"), (f"{BLOCK}.experts.gate_up_proj",), gate_and_up),
+    gates_and_ups(f"{BLOCK}.experts"),
 ]
 
 FAMILIES = (Family("gemma4", _describe),)

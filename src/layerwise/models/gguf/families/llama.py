@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from layerwise.models.gguf.conversions import gate_and_up, halves_of_heads
+from layerwise.models.gguf.conversions import halves_of_heads
 from layerwise.models.gguf.family import (
     ATTENTION,
     BLOCK,
+    EXPERTS,
     GATED_MLP,
     NORMS,
     OUTSIDE,
@@ -45,7 +46,7 @@ def _describe(metadata: Metadata) -> Description:
     return Description(
         "mixtral",
         settings | {"num_local_experts": experts, "num_experts_per_tok": used, "router_jitter_noise": 0.0},
-        rules + _EXPERTS,
+        rules + EXPERTS,
     )
 
 
@@ -57,15 +58,6 @@ def _turned(settings: dict[str, Any]) -> list[Rule]:
         *blocks(BLOCK, {"attn_k": ATTENTION["attn_k"]}, keys),
     ]
 
-
-_EXPERTS = [
-    *blocks(BLOCK, {"ffn_gate_inp": "mlp.gate", "ffn_down_exps.weight": "mlp.experts.down_proj"}),
-    Rule(
-        ("blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"),
-        (f"{BLOCK}.mlp.experts.gate_up_proj",),
-        gate_and_up,
-    ),
-]
 
 FAMILIES = (Family("llama", _describe), Family("deci", _describe))
 """Deci's blocks differ in most models, which are refused; those that don't are Llama's."""

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from layerwise.models.gguf.conversions import gate_and_up
 from layerwise.models.gguf.family import (
     ATTENTION,
     BLOCK,
@@ -11,6 +10,7 @@ from layerwise.models.gguf.family import (
     OUTSIDE,
     Description,
     Family,
+    gates_and_ups,
     head_size,
     plain_rotary,
     rms_eps,
@@ -102,11 +102,7 @@ _MINIMAX_M2 = [
     *blocks(BLOCK, NORMS | ATTENTION | {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}),
     *blocks(BLOCK, {"ffn_gate_inp": "mlp.gate", "exp_probs_b.bias": "mlp.e_score_correction_bias"}),
     *blocks(BLOCK, {"ffn_down_exps.weight": "mlp.experts.down_proj"}),
-    Rule(
-        ("blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"),
-        (f"{BLOCK}.mlp.experts.gate_up_proj",),
-        gate_and_up,
-    ),
+    gates_and_ups(f"{BLOCK}.mlp.experts"),
 ]
 
 FAMILIES = (Family("gpt-oss", _gpt_oss), Family("minimax-m2", _minimax_m2))

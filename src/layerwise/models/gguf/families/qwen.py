@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from layerwise.models.gguf.conversions import as_row, gate_and_up
+from layerwise.models.gguf.conversions import as_row
 from layerwise.models.gguf.family import (
     ATTENTION,
     BLOCK,
+    EXPERTS,
     GATED_MLP,
     NORMS,
     OUTSIDE,
@@ -19,7 +20,7 @@ from layerwise.models.gguf.family import (
     usual_head_size,
 )
 from layerwise.models.gguf.metadata import Metadata
-from layerwise.models.gguf.rules import Rule, blocks, named
+from layerwise.models.gguf.rules import blocks, named
 
 _QUERY_KEY_NORMS = {"attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm"}
 
@@ -46,13 +47,13 @@ def _qwen2_moe(metadata: Metadata) -> Description:
             "expert_shared_feed_forward_length", settings["intermediate_size"]
         ),
     }
-    return Description("qwen2_moe", settings, [*_RULES, *_EXPERTS, *_SHARED_EXPERT])
+    return Description("qwen2_moe", settings, [*_RULES, *EXPERTS, *_SHARED_EXPERT])
 
 
 def _qwen3_moe(metadata: Metadata) -> Description:
     settings = _settings(metadata, head_size(metadata)) | _normed(metadata) | _experts(metadata)
     settings["norm_topk_prob"] = True
-    return Description("qwen3_moe", settings, [*_RULES, *_EXPERTS, *blocks(BLOCK, _QUERY_KEY_NORMS)])
+    return Description("qwen3_moe", settings, [*_RULES, *EXPERTS, *blocks(BLOCK, _QUERY_KEY_NORMS)])
 
 
 def _settings(metadata: Metadata, size: int) -> dict[str, Any]:
@@ -85,15 +86,6 @@ def _experts(metadata: Metadata) -> dict[str, Any]:
 
 
 _RULES = [*named(OUTSIDE), *blocks(BLOCK, NORMS | ATTENTION)]
-
-_EXPERTS = [
-    *blocks(BLOCK, {"ffn_gate_inp": "mlp.gate", "ffn_down_exps.weight": "mlp.experts.down_proj"}),
-    Rule(
-        ("blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"),
-        (f"{BLOCK}.mlp.experts.gate_up_proj",),
-        gate_and_up,
-    ),
-]
 
 _SHARED_EXPERT = [
     *blocks(

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerwise.models.gguf.conversions import as_row, gate_and_up, less_one, with_channel
+from layerwise.models.gguf.conversions import as_row, less_one, with_channel
 from layerwise.models.gguf.family import (
     ATTENTION,
     BLOCK,
+    EXPERTS,
     GATED_MLP,
     OUTSIDE,
     Description,
@@ -123,15 +124,10 @@ def _rules(settings: dict[str, Any]) -> list[Rule]:
 
 
 _EXPERTS = [
-    *blocks(BLOCK, {"ffn_gate_inp": "mlp.gate", "ffn_down_exps.weight": "mlp.experts.down_proj"}),
+    *EXPERTS,
     *blocks(BLOCK, {f"ffn_{each}_shexp": f"mlp.shared_expert.{each}_proj" for each in ("gate", "up", "down")}),
     *blocks(BLOCK, {"ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"}, as_row),
     *blocks(BLOCK, {"ffn_gate_up_exps.weight": "mlp.experts.gate_up_proj"}),
-    Rule(
-        ("blk.{}.ffn_gate_exps.weight", "blk.{}.ffn_up_exps.weight"),
-        (f"{BLOCK}.mlp.experts.gate_up_proj",),
-        gate_and_up,
-    ),
 ]
 
 FAMILIES = (Family("qwen35", _qwen35), Family("qwen35moe", _qwen35_moe))
