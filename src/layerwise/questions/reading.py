@@ -175,7 +175,7 @@ def _csv_rows(path: Path, text: str, problems: Problems) -> list[Row]:
                         "with a comma in it needs quotation marks."
                     )
             else:
-                named = {name: cell.strip("\n") for name, cell in zip(header, cells, strict=True)}
+                named = dict(zip(header, cells, strict=True))
                 rows.append(Row(path, number, named, top))
     except csv.Error as error:
         raise QuestionError(f"{path}, line {before + 1}: not CSV ({error}).") from error

@@ -87,6 +87,12 @@ def test_empty_rows_which_spreadsheets_leave_behind_are_passed_over(read):
     assert len(read("prompt,answer\na,b\n,\n  , \n\n")) == 1
 
 
+def test_a_line_feed_at_the_edge_of_a_cell_belongs_to_the_text(read):
+    [from_table] = read('prompt,answer\n"\nQ: 2 + 2?\n\n",4\n')
+    [from_json] = read('{"prompt": "\\nQ: 2 + 2?\\n\\n", "answer": "4"}\n', "mine.jsonl")
+    assert from_table.get("prompt") == from_json.get("prompt") == "\nQ: 2 + 2?\n\n"
+
+
 def test_jsonl_has_texts_whole_numbers_and_lists_of_them(read):
     line = json.dumps({"prompt": "é", "answer": ["a", 1], "alternatives": [], "year": 1989})
     [row] = read(line, "mine.jsonl")
