@@ -15,7 +15,7 @@ LayerwiseError
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
-Beside them stand two warnings, for what stops nothing: UnusedWeightsWarning, and PromptWarning, where a prompt can be
+Beside them stand two warnings, for what stops nothing: CheckpointWarning, and PromptWarning, where a prompt can be
 read and was probably not meant as it is.
 
 A message says what was expected, what came, why it matters, and what to do.
@@ -82,5 +82,5 @@ class MissingDependencyError(LayerwiseError):
     """An optional package is needed for this and is not installed."""
 
 
-class UnusedWeightsWarning(UserWarning):
-    """A checkpoint's files hold weights that are no part of the language model, for instance an image encoder's."""
+class CheckpointWarning(UserWarning):
+    """Files and settings of a checkpoint differ, and it is read all the same: weights left over, a head of its own."""

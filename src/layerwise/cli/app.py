@@ -11,7 +11,7 @@ import typer
 
 from layerwise.cli import doctor, models, questions, reference, run, runs, trace, view
 from layerwise.cli.console import encode_results, say_error, say_note
-from layerwise.errors import LayerwiseError, UnusedWeightsWarning
+from layerwise.errors import CheckpointWarning, LayerwiseError
 
 app = typer.Typer(
     name="layerwise",
@@ -52,7 +52,7 @@ def options(
 
 def _say_warning(usual: Callable[..., None], message: Warning | str, category: type[Warning], *rest: Any) -> None:
     """Print a warning of layerwise as a line on stderr, without the place in its code."""
-    if issubclass(category, UnusedWeightsWarning):
+    if issubclass(category, CheckpointWarning):
         say_note(f"Warning: {message}")
     else:
         usual(message, category, *rest)

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 
 from layerwise.errors import (
+    CheckpointWarning,
     CorruptFileError,
     DoesNotFitError,
     LayerwiseError,
     MissingDependencyError,
     ModelError,
     UnsupportedModelError,
-    UnusedWeightsWarning,
 )
 from layerwise.models.assembly import empty_model, fill_whole, stream
 from layerwise.models.blocks import Parts, expects_ahead, find_parts, text_config, weights_behind_last_block
@@ -409,19 +409,26 @@ def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable
     unused = weights.unused
     if "quantization_config" in checkpoint.facts.config:
         unused = [Unused(name, name, ()) for name in unexpected]
-    else:
-        expect_one_value(hf_model, weights.tensors, weights.files, weights.by_themselves)
+    elif head := expect_one_value(hf_model, weights.tensors, weights.files, weights.by_themselves):
+        _warn(
+            f"{harmless(str(_settings_file(checkpoint)))} says that the head of {type(hf_model).__name__} is its "
+            f"embedding (tie_word_embeddings), and the files hold another one, {harmless(head)}. Predictions are read "
+            "with the stored one, as transformers does. Set tie_word_embeddings to false if that is right; if not, "
+            "take the tensor out of the files."
+        )
     ahead = _expect_all_blocks(checkpoint, hf_model, [each.parameter for each in unused])
     settings = harmless(str(_settings_file(checkpoint)))
     if told := expect_all_used(hf_model, find_parts(hf_model), unused, settings, ahead):
-        warnings.warn(
+        _warn(
             f"{len(told)} weights in the files of {harmless(str(checkpoint.folder))} are no part of "
             f"{type(hf_model).__name__} and were left out: {', '.join(map(harmless, told[:3]))}"
-            f"{', …' if len(told) > 3 else ''}.",
-            UnusedWeightsWarning,
-            stacklevel=2,
+            f"{', …' if len(told) > 3 else ''}."
         )
     return weights
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, CheckpointWarning, stacklevel=2)
 
 
 def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[str]) -> Collection[str]:

@@ -133,10 +133,11 @@ class _Where:
 
 def expect_one_value(
     hf_model: Any, tensors: Mapping[str, StoredTensor], files: WeightFiles, parameter_of: Mapping[str, str]
-) -> None:
+) -> str | None:
     """Raise CorruptFileError if two stored tensors with different numbers become one and the same parameter.
 
-    Apart from a head: with one of its own in the files, transformers does not tie it, whatever the settings say.
+    Apart from a head: with one of its own in the files, transformers does not tie it, whatever the settings say. Return
+    the name of one that is so, if there is any.
 
     Args:
         hf_model: the model; its settings say which parameters are tied.
@@ -145,22 +146,25 @@ def expect_one_value(
         parameter_of: the parameter of those that become one by themselves, by name.
     """
     head = {f"{name}.weight" for name, module in hf_model.named_modules() if module is hf_model.get_output_embeddings()}
-    tied = {
-        parameter: source
-        for parameter, source in hf_model.get_expanded_tied_weights_keys(all_submodels=True).items()
-        if head.isdisjoint((parameter, source))
-    }
+    tied = hf_model.get_expanded_tied_weights_keys(all_submodels=True)
     stored = defaultdict[str, list[str]](list)
     for name, parameter in parameter_of.items():
         stored[tied.get(parameter, parameter)].append(name)
+    untied = None
     for parameter, (first, *others) in stored.items():
         for other in others:
-            if not _are_equal(tensors[first], tensors[other], files):
-                raise CorruptFileError(
-                    f"{harmless(first)} and {harmless(other)} are stored with different numbers, and by the settings "
-                    f"of {type(hf_model).__name__} they are one weight ({harmless(parameter)}): one of the two would "
-                    "be left out. Download the model again."
-                )
+            if _are_equal(tensors[first], tensors[other], files):
+                continue
+            heads = [name for name in (first, other) if parameter_of[name] in head]
+            if len(heads) == 1:
+                untied = heads[0]
+                continue
+            raise CorruptFileError(
+                f"{harmless(first)} and {harmless(other)} are stored with different numbers, and by the settings "
+                f"of {type(hf_model).__name__} they are one weight ({harmless(parameter)}): one of the two would "
+                "be left out. Download the model again."
+            )
+    return untied
 
 
 def _are_equal(first: StoredTensor, second: StoredTensor, files: WeightFiles) -> bool:
