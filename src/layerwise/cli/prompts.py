@@ -26,7 +26,7 @@ def given_prompt(prompt: str | None, file: str | None, ids: str | None, conversa
             "--conversation."
         )
     if ids is not None:
-        return _ids(ids)
+        return read_ids(ids, "--ids")
     if conversation is not None:
         return _messages(conversation)
     if file is not None:
@@ -67,6 +67,20 @@ def read_text(source: str) -> str:
     return text
 
 
+def read_ids(given: str, option: str) -> list[int]:
+    """Return token ids given as ``1,2,3``, with or without brackets around them.
+
+    Raises:
+        PromptError: one is no whole number; the message names the option.
+    """
+    parts = [part for part in re.split(r"[\s,]+", given.strip().removeprefix("[").removesuffix("]")) if part]
+    if not all(re.fullmatch(r"\d{1,18}", part, re.ASCII) for part in parts):
+        raise PromptError(
+            f"{option} {one_line(repr(given), 80)} should be whole numbers with commas between: {option} 1,2,3."
+        )
+    return [int(part) for part in parts]
+
+
 def read_chat_args(given: list[str]) -> dict[str, Any]:
     """Return template arguments given as ``KEY=VALUE``: a value that is JSON is read so, and any other is a text.
 
@@ -100,15 +114,6 @@ def _bytes_of(source: str, name: str) -> bytes:
         return binary.read() if binary else sys.stdin.read().encode()
     except (OSError, ValueError) as error:  # a name with a NUL in it is a ValueError
         raise PromptError(f"{one_line(name)} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-
-
-def _ids(given: str) -> list[int]:
-    parts = [part for part in re.split(r"[\s,]+", given.strip().removeprefix("[").removesuffix("]")) if part]
-    if not all(re.fullmatch(r"\d{1,18}", part, re.ASCII) for part in parts):
-        raise PromptError(
-            f"--ids {one_line(repr(given), 80)} should be whole numbers with commas between: --ids 1,2,3."
-        )
-    return [int(part) for part in parts]
 
 
 def _messages(source: str) -> list[dict[str, Any]]:

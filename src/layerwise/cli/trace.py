@@ -19,7 +19,7 @@ from layerwise.cli.console import (
     say_note,
     write_document,
 )
-from layerwise.cli.prompts import given_prompt, read_chat_args
+from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
@@ -59,8 +59,15 @@ def trace(
         list[str] | None,
         typer.Option(help="An answer to follow, usually with a leading space; repeat for aliases."),
     ] = None,
+    answer_ids: Annotated[
+        list[str] | None,
+        typer.Option(metavar="I,J,…", help="An answer as token ids, right after the prompt's; repeat for aliases."),
+    ] = None,
     alternative: Annotated[
         list[str] | None, typer.Option(help="A wrong answer of the same type; settles which token decides.")
+    ] = None,
+    alternative_ids: Annotated[
+        list[str] | None, typer.Option(metavar="I,J,…", help="A wrong answer of the same type as token ids.")
     ] = None,
     track: Annotated[list[str] | None, typer.Option(help="A token to follow at every layer.")] = None,
     lens: Annotated[
@@ -95,6 +102,8 @@ def trace(
     Example: layerwise trace --prompt-file prompt.txt
 
     Example: layerwise trace --model smollm2-135m --conversation messages.json --answer " Berlin"
+
+    Example: layerwise trace --model smollm2-135m --ids 504,3575,282,4521,314 --answer-ids 11452
     """
     from layerwise.tracing.model import load
     from layerwise.tracing.request import Request
@@ -118,8 +127,11 @@ def trace(
         progress("reading every layer", 0, None)
         request = Request(
             asked,
-            answers=tuple(answer or ()),
-            alternatives=tuple(alternative or ()),
+            answers=(*(answer or ()), *(read_ids(each, "--answer-ids") for each in answer_ids or ())),
+            alternatives=(
+                *(alternative or ()),
+                *(read_ids(each, "--alternative-ids") for each in alternative_ids or ()),
+            ),
             track=tuple(track or ()),
             positions=positions,
             top_k=top_k,

@@ -2,11 +2,12 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from layerwise.tracing.prompt import DATED
-from layerwise.tracing.request import Message, Request
+from layerwise.tracing.request import Answered, Message, Request
 from layerwise.tracing.trace import Trace
 
 _ON_THE_HUB = "hub"
@@ -19,9 +20,9 @@ def recipes(trace: Trace) -> dict[str, str | None]:
 
     Every text is quoted so that it stays a text; what could steer a terminal while it is pasted is spelled out.
     `cli` is None where a command cannot say it: of a model in memory, of a wrong answer that was read along, of
-    temperatures, of answers as token ids, and of texts with a NUL, which no argument of a command can hold. Both are
-    None where the trace does not say what was asked for. A conversation that holds the date of its day is asked again
-    with its token ids.
+    temperatures, of answers as text behind others as token ids, and of texts with a NUL, which no argument of a command
+    can hold. Both are None where the trace does not say what was asked for. A conversation that holds the date of its
+    day is asked again with its token ids.
     """
     request = trace.request
     if request is None:
@@ -67,15 +68,15 @@ def _arguments(first: str, named: dict[str, Any]) -> str:
 def _cli(trace: Trace, request: Request) -> str | None:
     if trace.model.source == _IN_MEMORY or request.wrong or request.temperatures:
         return None
-    if not all(isinstance(text, str) for text in (*request.answers, *request.alternatives)):
+    if _mixes_ids_and_texts(request.answers) or _mixes_ids_and_texts(request.alternatives):
         return None
     model, asked = trace.model, _asked(request)
     options: list[tuple[str, Any]] = [("model", _name(trace))]
     if model.source == _ON_THE_HUB and model.revision:
         options.append(("revision", model.revision))
     options += [("device", model.device), ("dtype", model.dtype)]
-    options += [("answer", text) for text in asked.pop("answers", ())]
-    options += [("alternative", text) for text in asked.pop("alternatives", ())]
+    options += [_answered("answer", each) for each in asked.pop("answers", ())]
+    options += [_answered("alternative", each) for each in asked.pop("alternatives", ())]
     options += [("track", text) for text in asked.pop("track", ())]
     options += [("chat-arg", f"{name}={json.dumps(value)}") for name, value in asked.pop("chat_args", {}).items()]
     asked.pop("leaders", None)  # which the command always keeps
@@ -87,6 +88,16 @@ def _cli(trace: Trace, request: Request) -> str | None:
     # --name=value holds values that begin with a dash.
     said = " ".join([*(f"--{name}={quoted(str(value))}" for name, value in options), *flags])
     return f"{start}layerwise trace {said}{end}"
+
+
+def _mixes_ids_and_texts(answers: Sequence[Answered]) -> bool:
+    """Return whether a text stands after token ids: a command takes all texts first."""
+    are_texts = [isinstance(each, str) for each in answers]
+    return are_texts != sorted(are_texts, reverse=True)
+
+
+def _answered(option: str, answer: Answered) -> tuple[str, str]:
+    return (option, answer) if isinstance(answer, str) else (f"{option}-ids", ",".join(map(str, answer)))
 
 
 def _prompted(

@@ -129,15 +129,24 @@ def test_a_conversation_is_had_again_with_its_arguments(talking, tmp_path):
     assert told.request == trace.request
 
 
-def test_token_ids_are_read_again(load_family, monkeypatch, tmp_path):
+def test_token_ids_are_read_again(load_family, tmp_path):
     trace = load_family("gemma2").trace([9, 8, 7, 300], answer=[[30, 31]], alternatives=[[30, 32]])
     again = run_python(python(trace))
     same_numbers(again, trace)
     assert again.request == trace.request
-    assert recipes(trace)["cli"] is None, "no command takes an answer as ids"
-    [_, *arguments] = shlex.split(cli(load_family("gemma2").trace([9, 8, 7, 300])))
+    [_, *arguments] = shlex.split(cli(trace))
     app([*arguments, "--json", str(tmp_path / "out.json")], standalone_mode=False)
-    assert Trace.open(tmp_path / "out.json").tokens == trace.tokens
+    told = Trace.open(tmp_path / "out.json")
+    assert told.tokens == trace.tokens
+    assert told.answer is not None and trace.answer is not None
+    assert told.answer.answers == trace.answer.answers
+    assert told.request == trace.request
+
+
+def test_no_command_takes_a_text_after_ids(load_family):
+    model = load_family("gemma2")
+    assert "--answer-ids=30,31" in cli(model.trace(PROMPT, answer=[" Berlin", [30, 31]]))
+    assert recipes(model.trace(PROMPT, answer=[[30, 31], " Berlin"]))["cli"] is None, "the main answer would be another"
 
 
 def test_a_conversation_with_the_date_in_it_is_asked_again_by_its_ids(talking):
