@@ -304,6 +304,18 @@ def test_an_output_head_in_a_later_part_is_not_taken_for_a_tied_one(tiny: Path, 
     assert torch.equal(load(files[0]).lm_head.weight, torch.from_numpy(head))
 
 
+def test_parts_that_were_put_together_again_are_one_file(tmp_path: Path):
+    """llama.cpp's tool leaves the keys of the parts there, and sets their number to 0."""
+
+    def merged(writer: gguf_format.GGUFWriter) -> None:
+        writer.add_uint16("split.no", 0)
+        writer.add_uint16("split.count", 0)
+        writer.add_int32("split.tensors.count", len(llama_tensors()))
+
+    path = write_gguf(tmp_path / "whole.gguf", more=merged)
+    assert open_gguf(path).files == (path,)
+
+
 def test_a_missing_part_is_named(tiny: Path, tmp_path: Path):
     files = split(tiny, tmp_path)
     files[1].unlink()

@@ -38,7 +38,7 @@ def open_gguf(gguf_file: Path) -> GgufModel:
     try:
         header = read_gguf_header(gguf_file)
         count = header.metadata.get("split.count", 1)
-        if count == 1:
+        if count in (0, 1):  # 0 where the parts were put together again
             _expect_architecture(gguf_file, header)
             return GgufModel((gguf_file,), header, {tensor.name: tensor for tensor in header.tensors})
         files = _parts(gguf_file, count)
