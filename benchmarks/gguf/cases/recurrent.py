@@ -50,6 +50,7 @@ QWEN35 = variants(
     wide_heads={"head_dim": 32} | partial(0.25, mrope_section=[2, 1, 1], mrope_interleaved=True),
     theta=partial(0.5, mrope_section=[2, 1, 1], mrope_interleaved=True, rope_theta=500.0),
     partial=partial(1.0, mrope_section=[3, 3, 2], mrope_interleaved=True),
+    uneven_share={"head_dim": 44} | partial(0.69, mrope_section=[5, 5, 5], mrope_interleaved=True),
     epsilon={"rms_norm_eps": 0.05},
     layer_types={"layer_types": ["linear_attention", "full_attention"] * 2},
 )

@@ -16,6 +16,7 @@ from layerwise.models import device
 from layerwise.models.gguf.description import describe
 from layerwise.models.gguf.files import open_gguf
 from layerwise.models.gguf.prepared import configuration_of
+from layerwise.models.gguf.rotary import share
 
 Write = Callable[..., Path]
 
@@ -146,6 +147,17 @@ def test_a_factor_without_its_kind_or_under_the_older_key_is_linear(write: Write
 def test_a_factor_of_no_kind_is_not_used(write: Write):
     keys: dict[str, Any] = {"rope__scaling__type": "none", "rope__scaling__factor": 4.0}
     assert settings(write(**keys))["rope_parameters"]["rope_type"] == "default"
+
+
+def test_heads_that_are_turned_in_part_are_refused_where_the_class_turns_the_whole(write: Write):
+    """Its class in transformers takes the setting and does nothing with it."""
+    with pytest.raises(UnsupportedModelError, match="turns 4 numbers of heads of 8"):
+        describe(open_gguf(write(rope__dimension_count=4)))
+
+
+@pytest.mark.parametrize("size", range(2, 514, 2))
+def test_a_share_of_a_head_comes_back_as_the_same_number(size: int):
+    assert all(int(size * share(turned, size)) == turned for turned in range(2, size + 1, 2))
 
 
 def test_factors_of_each_frequency_divide_them(write: Write):

@@ -16,6 +16,7 @@ from layerwise.models.gguf.family import (
     rms_eps,
 )
 from layerwise.models.gguf.metadata import Metadata
+from layerwise.models.gguf.rotary import share
 from layerwise.models.gguf.rules import blocks, named
 
 _STILL = 1e29
@@ -109,7 +110,7 @@ def _proportion(metadata: Metadata, size: int) -> dict[str, Any]:
     turning = sum(factor < _STILL for factor in factors)
     if len(factors) != size // 2 or factors[:turning] != [1.0] * turning:
         raise metadata.unsupported(f"stretches its rotary positions ({name}) otherwise than by stopping the last ones")
-    return {"rope_type": "proportional", "partial_rotary_factor": 2 * turning / size}
+    return {"rope_type": "proportional", "partial_rotary_factor": share(2 * turning, size)}
 
 
 def _experts(metadata: Metadata) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _minimax_m2(metadata: Metadata) -> Description:
         "num_local_experts": metadata.count("expert_count"),
         "num_experts_per_tok": metadata.uniform("expert_used_count"),
         "router_jitter_noise": 0.0,
-        **plain_rotary(metadata, size),
+        **plain_rotary(metadata, size, partial=True),
     }
     settings["intermediate_size"] = metadata.uniform("expert_feed_forward_length", settings["intermediate_size"])
     return Description("minimax_m2", settings, _MINIMAX_M2)

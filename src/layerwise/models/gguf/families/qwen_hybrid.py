@@ -56,7 +56,7 @@ def _settings(metadata: Metadata, width: int) -> dict[str, Any]:
     inner = metadata.count("ssm.inner_size")
     if inner % heads:
         raise metadata.unsupported(f"divides {inner} values among {heads} heads")
-    rope = plain_rotary(metadata, head_size(metadata))
+    rope = plain_rotary(metadata, head_size(metadata), partial=True)
     # Texts have one position, not three, so that how these share the frequencies doesn't matter.
     rope["rope_parameters"]["mrope_section"] = [
         each for each in metadata.entries("rope.dimension_sections", [1]) if each
