@@ -202,7 +202,11 @@ def test_blocks_that_predict_further_tokens_are_counted_in_the_header_and_left_o
         writer.add_uint32("llama.block_count", 2)
         writer.add_uint32("llama.nextn_predict_layers", 1)
 
-    assert load(write_gguf(tmp_path / "ahead.gguf", tensors=two_blocks(), more=ahead)).config.num_hidden_layers == 1
+    further = {"blk.1.nextn.eh_proj.weight": np.ones((D_MODEL, 2 * D_MODEL), dtype=np.float32)}
+    whole = write_gguf(tmp_path / "ahead.gguf", tensors=two_blocks() | further, more=ahead)
+    assert load(whole).config.num_hidden_layers == 1
+    with pytest.raises(CorruptFileError, match="says that block 1 predicts further tokens, and it has no tensors"):
+        load(write_gguf(tmp_path / "usual.gguf", tensors=two_blocks(), more=ahead))
 
 
 @pytest.mark.parametrize(

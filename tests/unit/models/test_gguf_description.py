@@ -97,6 +97,25 @@ def test_a_tensor_that_is_not_understood_is_refused_by_name(write: Write):
         describe(open_gguf(write(tensors=scale)))
 
 
+def test_two_tensors_for_the_same_weights_are_refused(tmp_path: Path):
+    tensors = llama_tensors()
+    del tensors["blk.0.ffn_gate.weight"]
+    tensors["blk.0.attn_qkv.weight"] = np.ones((D_MODEL + 2 * (D_MODEL // 2 * KV_HEADS), D_MODEL), dtype=np.float32)
+    with pytest.raises(CorruptFileError, match=r"has both blk\.0\.attn_q\.weight and blk\.0\.attn_qkv\.weight"):
+        describe(open_gguf(write_gguf(tmp_path / "doubled.gguf", "phi3", tensors)))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64"])
+def test_weights_of_whole_numbers_are_refused(write: Write, kind: str):
+    with pytest.raises(UnsupportedModelError, match=rf"whole numbers \({kind}\)"):
+        lw.load(write(tensors={"output_norm.weight": np.ones(D_MODEL, dtype=kind)}), device="cpu")
+
+
+def test_heads_that_the_weights_cannot_be_divided_among_are_refused(write: Write):
+    with pytest.raises(CorruptFileError, match=r"The shape of blk\.0\.attn_k\.weight .* doesn't fit"):
+        lw.load(write(attention__head_count_kv=3), device="cpu")
+
+
 @pytest.mark.parametrize("way", ["resident", "streamed"])
 @pytest.mark.parametrize("name", ["output_norm.bias", "blk.0.attn_norm.bias", "output.bias"])
 def test_a_bias_that_the_class_has_no_place_for_is_refused(

@@ -95,6 +95,8 @@ def _is_off(value: Any, off: Any) -> bool:
 def _expect_no_tensor_left(metadata: Metadata, description: Description) -> None:
     rules, depth = Rules(description.rules), depth_of(description)
     end = depth + metadata.count("nextn_predict_layers", 0)
+    _expect_further_tokens(metadata, depth, end)
+    sources: dict[str, tuple[str, ...]] = {}
     for name in metadata.tensors:
         block = _BLOCK.match(name)
         if block and int(block[1]) >= end:
@@ -108,6 +110,24 @@ def _expect_no_tensor_left(metadata: Metadata, description: Description) -> None
             raise UnsupportedModelError(
                 f"{metadata.file} ({harmless(metadata.architecture)}) has a tensor that is not understood, "
                 f"{one_line(name)[:120]}: without it, its predictions would be another model's. {INSTEAD}"
+            )
+        rule = rules.of(name)
+        for parameter in rule.made:
+            if (first := sources.setdefault(parameter, rule.stored)) != rule.stored:
+                raise CorruptFileError(
+                    f"{metadata.file} has both {one_line(first[0])[:120]} and {one_line(name)[:120]}, which are names "
+                    "of the same weights: which of them counts is not known. It was edited. Download it again."
+                )
+
+
+def _expect_further_tokens(metadata: Metadata, depth: int, end: int) -> None:
+    """Stop where a block of the model is said to predict further tokens, and would be left out."""
+    for index in range(depth, end):
+        held = [name for name in metadata.tensors if name.startswith(f"blk.{index}.")]
+        if held and not any(name.startswith(f"blk.{index}.nextn.") for name in held):
+            raise CorruptFileError(
+                f"{metadata.file} says that block {index} predicts further tokens, and it has no tensors for that "
+                "(nextn): the predictions would be those of a model cut short. It was edited. Download it again."
             )
 
 

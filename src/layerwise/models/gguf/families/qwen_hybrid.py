@@ -58,9 +58,7 @@ def _settings(metadata: Metadata, width: int) -> dict[str, Any]:
         raise metadata.unsupported(f"divides {inner} values among {heads} heads")
     rope = plain_rotary(metadata, head_size(metadata), partial=True)
     # Texts have one position, not three, so that how these share the frequencies doesn't matter.
-    rope["rope_parameters"]["mrope_section"] = [
-        each for each in metadata.entries("rope.dimension_sections", [1]) if each
-    ]
+    rope["rope_parameters"]["mrope_section"] = [*metadata.entries("rope.dimension_sections"), 0, 0][:3]
     rope["rope_parameters"]["mrope_interleaved"] = True
     return (
         sizes(metadata, width=width)
