@@ -336,6 +336,18 @@ def test_a_part_under_another_name_is_refused(tiny: Path, tmp_path: Path):
 def test_parts_of_different_models_are_refused(tiny: Path, tmp_path: Path):
     files = split(tiny, tmp_path)
     files[2].write_bytes(files[1].read_bytes())
+    with pytest.raises(CorruptFileError, match=r"00003-of-00003\.gguf says split\.no is 1; expected 2 .* together"):
+        open_gguf(files[0])
+
+
+def test_parts_with_one_tensor_twice_are_refused(tiny: Path, tmp_path: Path):
+    files = split(tiny, tmp_path)
+    twice = dict(list(llama_tensors().items())[:1])
+
+    def second(writer: gguf_format.GGUFWriter) -> None:
+        writer.add_uint16("split.no", 1)
+
+    write_gguf(files[1], tensors=twice, more=second, tokenizer=False)
     with pytest.raises(CorruptFileError, match=r"don't belong together"):
         open_gguf(files[0])
 
