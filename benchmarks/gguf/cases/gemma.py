@@ -84,6 +84,7 @@ GEMMA3 = variants(
     attention_bias={"attention_bias": True},
     pattern={"num_hidden_layers": 4, "layer_types": _EVEN, "keys": {_PATTERN: [False, True, False, True]}},
     period={"num_hidden_layers": 4, "layer_types": _EVEN[1:] + _EVEN[:1], "keys": {_PATTERN: 2}},
+    no_period={"num_hidden_layers": 4, "layer_types": ["sliding_attention"] * 4, "keys": {_PATTERN: 0}},
     base_not_told={"keys": {"rope.freq_base_swa": None}},
     no_window={
         "layer_types": ["full_attention"] * 7,
