@@ -9,12 +9,12 @@ import pytest
 import transformers
 
 import layerwise as lw
-from benchmarks.gguf import checkpoints
+from benchmarks.gguf import checkpoints, writer
 from benchmarks.gguf.cases import CASES
 from benchmarks.gguf.files import differences
 from benchmarks.gguf.reading import TOLERANCE, largest_difference, largest_error
 from benchmarks.gguf.writer import write
-from layerwise.errors import UnsupportedModelError
+from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.gguf.description import describe
 from layerwise.models.gguf.families import FAMILIES
 from layerwise.models.gguf.files import open_gguf
@@ -118,6 +118,25 @@ def test_a_file_that_leaves_open_what_the_checkpoint_said_is_refused(name, writt
     path, _ = written(name)
     with pytest.raises(UnsupportedModelError, match=LEFT_OPEN[name]):
         lw.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("minimax-m2/plain", "blk.1.exp_probs_b.bias"),
+        ("gemma4/plain", "blk.2.layer_output_scale.weight"),
+        ("gemma4/plain", "rope_freqs.weight"),
+    ],
+)
+def test_what_a_file_lacks_is_not_made_up(name, lacking, written, monkeypatch):
+    """Biases and scales that are no parameters have a value before any file is read."""
+    whole = writer.tensors
+    monkeypatch.setattr(
+        writer, "tensors", lambda *of: {found: tensor for found, tensor in whole(*of).items() if found != lacking}
+    )
+    path, _ = written(name)
+    with pytest.raises(CorruptFileError, match=r"1 weights that .* are in none of|has no tensor rope_freqs"):
+        lw.load(path, device="cpu")
 
 
 @pytest.mark.parametrize("architecture", sorted(FAMILIES))

@@ -92,7 +92,7 @@ def _heads(metadata: Metadata, near: list[bool]) -> dict[str, Any]:
         "per_layer_config": {index: {"head_dim": far_size, "num_key_value_heads": far_heads} for index in far},
         "rope_parameters": {
             "sliding_attention": _plain(metadata, "rope.freq_base_swa"),
-            "full_attention": _plain(metadata, "rope.freq_base") | _proportion(metadata, far_size),
+            "full_attention": _plain(metadata, "rope.freq_base") | (_proportion(metadata, far_size) if far else {}),
         },
     }
 
@@ -104,8 +104,7 @@ def _plain(metadata: Metadata, key: str) -> dict[str, Any]:
 def _proportion(metadata: Metadata, size: int) -> dict[str, Any]:
     """Return which share of the frequencies turns, by the factors that stop the others."""
     name = "rope_freqs.weight"
-    if not metadata.has(name):
-        return {}
+    metadata.rows(name)  # llama.cpp needs it too
     factors = metadata.values(name).tolist()
     turning = sum(factor < _STILL for factor in factors)
     if len(factors) != size // 2 or factors[:turning] != [1.0] * turning:
