@@ -110,8 +110,9 @@ BLOOM = variants(
     {"n_head": 4, "n_layer": 3},
     plain={},
     untied={"tie_word_embeddings": False},
-    six_heads={"n_head": 8},
-    three_heads={"n_head": 2},
+    two_heads={"n_head": 2},
+    six_heads={"n_head": 6, "hidden_size": 96},
+    eight_heads={"n_head": 8},
     epsilon={"layer_norm_epsilon": 0.05},
     post_norm={
         "apply_residual_connection_post_layernorm": True,

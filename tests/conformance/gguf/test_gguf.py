@@ -166,6 +166,13 @@ def test_every_case_has_a_name_of_its_own():
     assert len(BY_NAME) == len(CASES)
 
 
+def test_sizes_that_a_case_asks_for_are_those_that_it_has():
+    """Configurations know some under two names, of which the usual one would win."""
+    names = ("bloom/six-heads", "llama/mixtral-three-of-five", "gpt-oss/three-of-five")
+    bloom, mixtral, gpt_oss = (checkpoints.build(BY_NAME[name]).config for name in names)
+    assert (bloom.n_head, mixtral.num_local_experts, gpt_oss.num_local_experts) == (6, 5, 5)
+
+
 def test_a_case_is_drawn_the_same_whatever_ran_before():
     case = BY_NAME["gpt-oss/plain"]
     first = checkpoints.build(case).state_dict()
