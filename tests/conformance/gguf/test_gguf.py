@@ -3,6 +3,9 @@
 `python -m benchmarks.gguf --converter download` shows that our own writer's files are the converter's.
 """
 
+import dataclasses
+import re
+
 import gguf
 import numpy as np
 import pytest
@@ -137,6 +140,21 @@ def test_what_a_file_lacks_is_not_made_up(name, lacking, written, monkeypatch):
     path, _ = written(name)
     with pytest.raises(CorruptFileError, match=r"1 weights that .* are in none of|has no tensor rope_freqs"):
         lw.load(path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *((name, "expert_used_count") for name in ("llama/mixtral", "qwen3moe/plain", "qwen35moe/plain")),
+        *((name, "expert_used_count") for name in ("gpt-oss/plain", "minimax-m2/plain", "gemma4/experts")),
+        *((name, "attention.sliding_window") for name in ("gemma2/plain", "gemma4/plain", "gpt-oss/plain")),
+    ],
+)
+def test_no_experts_and_no_width_of_a_window_are_refused(name, key, tmp_path):
+    case = dataclasses.replace(BY_NAME[name], keys={key: 0})
+    path = write(case, checkpoints.build(case), tmp_path / "none.gguf")
+    with pytest.raises(CorruptFileError, match=rf"{re.escape(key)} is 0; expected a whole number, 1 or more"):
+        describe(open_gguf(path))
 
 
 @pytest.mark.parametrize("architecture", sorted(FAMILIES))

@@ -40,7 +40,7 @@ def _describe(metadata: Metadata) -> Description:
         "hidden_activation": "gelu_pytorch_tanh",
         "rms_norm_eps": rms_eps(metadata),
         "attention_bias": biased(metadata, "attn_q"),
-        "sliding_window": metadata.count("attention.sliding_window"),
+        "sliding_window": metadata.count("attention.sliding_window", least=1),
         "layer_types": ["sliding_attention" if each else "full_attention" for each in near],
         "final_logit_softcapping": cap or None,
         "use_bidirectional_attention": None,
@@ -114,7 +114,7 @@ def _proportion(metadata: Metadata, size: int) -> dict[str, Any]:
 
 def _experts(metadata: Metadata) -> dict[str, Any]:
     count = metadata.count("expert_count", 0)
-    used = metadata.uniform("expert_used_count", 0)
+    used = metadata.uniform("expert_used_count", least=1) if count else metadata.uniform("expert_used_count", 0)
     width = metadata.uniform("expert_feed_forward_length", None)
     return {
         "enable_moe_block": count > 0,

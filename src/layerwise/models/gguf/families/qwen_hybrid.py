@@ -39,7 +39,7 @@ def _qwen35_moe(metadata: Metadata) -> Description:
     width = metadata.uniform("expert_feed_forward_length")
     settings = _settings(metadata, metadata.uniform("feed_forward_length", width)) | {
         "num_experts": metadata.count("expert_count"),
-        "num_experts_per_tok": metadata.uniform("expert_used_count"),
+        "num_experts_per_tok": metadata.uniform("expert_used_count", least=1),
         "moe_intermediate_size": width,
         "shared_expert_intermediate_size": metadata.count("expert_shared_feed_forward_length"),
     }
