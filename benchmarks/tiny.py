@@ -98,14 +98,15 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def tiny_config(config_class: type, **changes: Any) -> Any:
-    """Return a configuration of a class with sizes that suit a test; `changes` have the last word.
+    """Return a configuration of a class with sizes that suit a test; `changes` have the last word, by either name.
 
     Raises:
         Exception: whatever the class has against them.
     """
     known = inspect.signature(config_class.__init__).parameters
-    names = {*known, *getattr(config_class, "attribute_map", {})}
-    sizes = {name: size for name, size in _SIZES.items() if name in names}
+    aliases = getattr(config_class, "attribute_map", {})
+    names, asked = {*known, *aliases}, {aliases.get(name, name) for name in changes}
+    sizes = {name: size for name, size in _SIZES.items() if name in names and aliases.get(name, name) not in asked}
     if "qk_rope_head_dim" in names:  # latent attention has a width of its own for every part, and no groups
         sizes = {name: size for name, size in sizes.items() if name != "head_dim"} | {"num_key_value_heads": 4}
     within = {

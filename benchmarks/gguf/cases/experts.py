@@ -61,5 +61,6 @@ MINIMAX = variants(
     three_of_five={"num_local_experts": 5, "num_experts_per_tok": 3},
     theta=partial(0.5, rope_theta=500.0),
     epsilon={"rms_norm_eps": 0.05},
+    uneven_share={"head_dim": 44, "older": {"scoring_func": "sigmoid", "rotary_dim": 30}} | partial(0.69),
     whole=partial(1.0) | {"older": {"scoring_func": "sigmoid", "rotary_dim": 16}},
 )

@@ -84,6 +84,7 @@ GEMMA3 = variants(
     attention_bias={"attention_bias": True},
     pattern={"num_hidden_layers": 4, "layer_types": _EVEN, "keys": {_PATTERN: [False, True, False, True]}},
     period={"num_hidden_layers": 4, "layer_types": _EVEN[1:] + _EVEN[:1], "keys": {_PATTERN: 2}},
+    no_period={"num_hidden_layers": 4, "layer_types": ["sliding_attention"] * 4, "keys": {_PATTERN: 0}},
     base_not_told={"keys": {"rope.freq_base_swa": None}},
     no_window={
         "layer_types": ["full_attention"] * 7,
@@ -113,6 +114,10 @@ _GEMMA4_ROPE = {
     "full_attention": _PROPORTIONAL | {"rope_theta": 3e4, "partial_rotary_factor": 0.5},
     "sliding_attention": ROPE | {"rope_theta": 500.0},
 }
+_GEMMA4_UNEVEN = {
+    "full_attention": _PROPORTIONAL | {"partial_rotary_factor": 0.69},
+    "sliding_attention": ROPE,
+}
 _GEMMA4_EXPERTS = {"enable_moe_block": True, "num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32}
 _SIX_LAYERS = {"num_hidden_layers": 6, "layer_types": ["sliding_attention", "full_attention"] * 3}
 GEMMA4 = variants(
@@ -127,6 +132,7 @@ GEMMA4 = variants(
     final_cap={"final_logit_softcapping": 3.0},
     epsilon={"rms_norm_eps": 0.05},
     rotary={"rope_parameters": _GEMMA4_ROPE},
+    uneven_share={"global_head_dim": 44, "rope_parameters": _GEMMA4_UNEVEN},
     shared_keys=_SIX_LAYERS | {"num_kv_shared_layers": 2},
     three_share_keys=_SIX_LAYERS | {"num_kv_shared_layers": 3},
     double_wide=_SIX_LAYERS | {"num_kv_shared_layers": 2, "use_double_wide_mlp": True},

@@ -12,6 +12,7 @@ from benchmarks.gguf.cases.rotary import (
     YARN_BOUNDS,
     YARN_SCALES,
     YARN_UNTRUNCATED,
+    longrope,
 )
 
 LLAMA = variants(
@@ -46,6 +47,7 @@ LLAMA = variants(
     yarn_untruncated=YARN_UNTRUNCATED | {"lost": YARN},
     yarn_scales=YARN_SCALES | {"lost": YARN},
     dynamic=DYNAMIC,
+    longrope=longrope(16, 256),
     epsilon={"rms_norm_eps": 0.05},
     together=LLAMA3
     | {"attention_bias": True, "mlp_bias": True, "head_dim": 32, "rms_norm_eps": 0.01, "tie_word_embeddings": True},

@@ -127,7 +127,8 @@ def _nemotron(c: Settings) -> Keys:
     keys = k.usual(c) | {
         "vocab_size": c["vocab_size"],
         "attention.layer_norm_epsilon": float(c["norm_eps"]),
-        "rope.dimension_count": k.rotated(c),
+        "rope.dimension_count": int(k.rope_settings(c)["partial_rotary_factor"] * c["hidden_size"])
+        // c["num_attention_heads"],
     }
     factor = k.rope_settings(c).get("factor")
     scaling = {"rope.scaling.type": "none" if factor is None else "linear"} | k.said_of("rope.scaling", factor=factor)

@@ -50,6 +50,11 @@ def squeezed(name: str, tensor: Tensor, c: Settings) -> Parts:
     return {name: tensor.squeeze(1) if tensor.dim() == 3 else tensor}
 
 
+def bare(name: str, tensor: Tensor, c: Settings) -> Parts:
+    """Return a convolution's weight [channel, 1, width] without any axis of one; its bias as it is."""
+    return {name: tensor.squeeze()}
+
+
 def as_weight(name: str, tensor: Tensor, c: Settings) -> Parts:
     """Return a parameter of no module of its own under the name of a weight."""
     return {f"{name}.weight": tensor}

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from benchmarks.gguf import keys as k
 from benchmarks.gguf.keys import Keys, Settings
-from benchmarks.gguf.layouts.layout import EXPERTS, Change, Layout, Parts, decay, plus_one, squeezed
+from benchmarks.gguf.layouts.layout import EXPERTS, Change, Layout, Parts, bare, decay, plus_one, squeezed
 
 
 def _mamba(c: Settings) -> Keys:
@@ -78,7 +78,7 @@ def _columns(name: str, tensor: Tensor, c: Settings) -> Parts:
 def _behind_the_keys(name: str, tensor: Tensor, c: Settings) -> Parts:
     """Return rows [query | key | value] with the values' heads in turn."""
     size = 2 * c["linear_key_head_dim"] * c["linear_num_key_heads"]
-    flat = tensor.squeeze(1) if tensor.dim() == 3 else tensor
+    flat = tensor.squeeze() if tensor.dim() == 3 else tensor
     return {name: torch.cat([flat[:size], _in_turn(flat[size:], c)])}
 
 
@@ -104,7 +104,7 @@ _QWEN35: dict[str, Change] = {
 }
 
 LAYOUTS: dict[str, Layout] = {
-    "mamba": Layout(_mamba, {"A_log": decay, "conv1d": squeezed}),
+    "mamba": Layout(_mamba, {"A_log": decay, "conv1d": bare}),
     "lfm2": Layout(_lfm2, {"conv.conv": squeezed}),
     "qwen35": Layout(_qwen35, _QWEN35),
     "qwen35moe": Layout(_qwen35_experts, EXPERTS | _QWEN35),

@@ -3,17 +3,21 @@
 `python -m benchmarks.gguf --converter download` shows that our own writer's files are the converter's.
 """
 
+import dataclasses
+import re
+
 import gguf
 import numpy as np
 import pytest
 import transformers
 
 import layerwise as lw
-from benchmarks.gguf import checkpoints
+from benchmarks.gguf import checkpoints, writer
 from benchmarks.gguf.cases import CASES
 from benchmarks.gguf.files import differences
 from benchmarks.gguf.reading import TOLERANCE, largest_difference, largest_error
 from benchmarks.gguf.writer import write
+from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.gguf.description import describe
 from layerwise.models.gguf.families import FAMILIES
 from layerwise.models.gguf.files import open_gguf
@@ -24,7 +28,14 @@ BY_NAME = {case.name: case for case in CASES}
 REFUSED = {case.architecture for case in CASES} - FAMILIES.keys()
 """Architectures of llama.cpp whose files are refused, by name."""
 
-UNSAID = "gemma4/no-final-cap"
+LEFT_OPEN = {
+    # llama.cpp caps the logits then, and its converter leaves the key out for models that don't.
+    "gemma4/no-final-cap": "does not say whether its logits are capped",
+    "llama/longrope": "LongRoPE, and holds none of its factors",
+    "nemotron/wide-heads": "say wrongly how many numbers are turned",
+    "nemotron/yarn": "calls its rotary scaling linear",
+}
+"""Files that show that a setting was lost, not which, with what the refusal says."""
 
 TRIVIAL = {
     "architectures",
@@ -91,7 +102,7 @@ def written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, case in BY_NAME.items() if case.architecture not in REFUSED and name != UNSAID]
+    "name", [name for name, case in BY_NAME.items() if case.architecture not in REFUSED and name not in LEFT_OPEN]
 )
 def test_a_file_is_read_as_the_checkpoint_that_it_was_made_from(name, written):
     path, reference = written(name)
@@ -105,11 +116,45 @@ def test_an_architecture_that_is_not_mapped_is_refused_by_name(architecture, wri
         lw.load(path)
 
 
-def test_a_file_that_leaves_open_whether_logits_are_capped_is_refused(written):
-    """llama.cpp caps Gemma 4's logits then, and its converter leaves the key out for models that don't."""
-    path, _ = written(UNSAID)
-    with pytest.raises(lw.LayerwiseError, match="does not say whether its logits are capped"):
+@pytest.mark.parametrize("name", LEFT_OPEN)
+def test_a_file_that_leaves_open_what_the_checkpoint_said_is_refused(name, written):
+    path, _ = written(name)
+    with pytest.raises(UnsupportedModelError, match=LEFT_OPEN[name]):
         lw.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("minimax-m2/plain", "blk.1.exp_probs_b.bias"),
+        ("gemma4/plain", "blk.2.layer_output_scale.weight"),
+        ("gemma4/plain", "rope_freqs.weight"),
+    ],
+)
+def test_what_a_file_lacks_is_not_made_up(name, lacking, written, monkeypatch):
+    """Biases and scales that are no parameters have a value before any file is read."""
+    whole = writer.tensors
+    monkeypatch.setattr(
+        writer, "tensors", lambda *of: {found: tensor for found, tensor in whole(*of).items() if found != lacking}
+    )
+    path, _ = written(name)
+    with pytest.raises(CorruptFileError, match=r"1 weights that .* are in none of|has no tensor rope_freqs"):
+        lw.load(path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *((name, "expert_used_count") for name in ("llama/mixtral", "qwen3moe/plain", "qwen35moe/plain")),
+        *((name, "expert_used_count") for name in ("gpt-oss/plain", "minimax-m2/plain", "gemma4/experts")),
+        *((name, "attention.sliding_window") for name in ("gemma2/plain", "gemma4/plain", "gpt-oss/plain")),
+    ],
+)
+def test_no_experts_and_no_width_of_a_window_are_refused(name, key, tmp_path):
+    case = dataclasses.replace(BY_NAME[name], keys={key: 0})
+    path = write(case, checkpoints.build(case), tmp_path / "none.gguf")
+    with pytest.raises(CorruptFileError, match=rf"{re.escape(key)} is 0; expected a whole number, 1 or more"):
+        describe(open_gguf(path))
 
 
 @pytest.mark.parametrize("architecture", sorted(FAMILIES))
@@ -137,6 +182,13 @@ def test_a_setting_that_the_file_loses_changes_the_original(name):
 
 def test_every_case_has_a_name_of_its_own():
     assert len(BY_NAME) == len(CASES)
+
+
+def test_sizes_that_a_case_asks_for_are_those_that_it_has():
+    """Configurations know some under two names, of which the usual one would win."""
+    names = ("bloom/six-heads", "llama/mixtral-three-of-five", "gpt-oss/three-of-five")
+    bloom, mixtral, gpt_oss = (checkpoints.build(BY_NAME[name]).config for name in names)
+    assert (bloom.n_head, mixtral.num_local_experts, gpt_oss.num_local_experts) == (6, 5, 5)
 
 
 def test_a_case_is_drawn_the_same_whatever_ran_before():

@@ -202,7 +202,11 @@ def test_blocks_that_predict_further_tokens_are_counted_in_the_header_and_left_o
         writer.add_uint32("llama.block_count", 2)
         writer.add_uint32("llama.nextn_predict_layers", 1)
 
-    assert load(write_gguf(tmp_path / "ahead.gguf", tensors=two_blocks(), more=ahead)).config.num_hidden_layers == 1
+    further = {"blk.1.nextn.eh_proj.weight": np.ones((D_MODEL, 2 * D_MODEL), dtype=np.float32)}
+    whole = write_gguf(tmp_path / "ahead.gguf", tensors=two_blocks() | further, more=ahead)
+    assert load(whole).config.num_hidden_layers == 1
+    with pytest.raises(CorruptFileError, match="says that block 1 predicts further tokens, and it has no tensors"):
+        load(write_gguf(tmp_path / "usual.gguf", tensors=two_blocks(), more=ahead))
 
 
 @pytest.mark.parametrize(
@@ -304,6 +308,18 @@ def test_an_output_head_in_a_later_part_is_not_taken_for_a_tied_one(tiny: Path, 
     assert torch.equal(load(files[0]).lm_head.weight, torch.from_numpy(head))
 
 
+def test_parts_that_were_put_together_again_are_one_file(tmp_path: Path):
+    """llama.cpp's tool leaves the keys of the parts there, and sets their number to 0."""
+
+    def merged(writer: gguf_format.GGUFWriter) -> None:
+        writer.add_uint16("split.no", 0)
+        writer.add_uint16("split.count", 0)
+        writer.add_int32("split.tensors.count", len(llama_tensors()))
+
+    path = write_gguf(tmp_path / "whole.gguf", more=merged)
+    assert open_gguf(path).files == (path,)
+
+
 def test_a_missing_part_is_named(tiny: Path, tmp_path: Path):
     files = split(tiny, tmp_path)
     files[1].unlink()
@@ -320,6 +336,18 @@ def test_a_part_under_another_name_is_refused(tiny: Path, tmp_path: Path):
 def test_parts_of_different_models_are_refused(tiny: Path, tmp_path: Path):
     files = split(tiny, tmp_path)
     files[2].write_bytes(files[1].read_bytes())
+    with pytest.raises(CorruptFileError, match=r"00003-of-00003\.gguf says split\.no is 1; expected 2 .* together"):
+        open_gguf(files[0])
+
+
+def test_parts_with_one_tensor_twice_are_refused(tiny: Path, tmp_path: Path):
+    files = split(tiny, tmp_path)
+    twice = dict(list(llama_tensors().items())[:1])
+
+    def second(writer: gguf_format.GGUFWriter) -> None:
+        writer.add_uint16("split.no", 1)
+
+    write_gguf(files[1], tensors=twice, more=second, tokenizer=False)
     with pytest.raises(CorruptFileError, match=r"don't belong together"):
         open_gguf(files[0])
 

@@ -16,6 +16,7 @@ from layerwise.models import device
 from layerwise.models.gguf.description import describe
 from layerwise.models.gguf.files import open_gguf
 from layerwise.models.gguf.prepared import configuration_of
+from layerwise.models.gguf.rotary import share
 
 Write = Callable[..., Path]
 
@@ -96,6 +97,25 @@ def test_a_tensor_that_is_not_understood_is_refused_by_name(write: Write):
         describe(open_gguf(write(tensors=scale)))
 
 
+def test_two_tensors_for_the_same_weights_are_refused(tmp_path: Path):
+    tensors = llama_tensors()
+    del tensors["blk.0.ffn_gate.weight"]
+    tensors["blk.0.attn_qkv.weight"] = np.ones((D_MODEL + 2 * (D_MODEL // 2 * KV_HEADS), D_MODEL), dtype=np.float32)
+    with pytest.raises(CorruptFileError, match=r"has both blk\.0\.attn_q\.weight and blk\.0\.attn_qkv\.weight"):
+        describe(open_gguf(write_gguf(tmp_path / "doubled.gguf", "phi3", tensors)))
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int32", "int64"])
+def test_weights_of_whole_numbers_are_refused(write: Write, kind: str):
+    with pytest.raises(UnsupportedModelError, match=rf"whole numbers \({kind}\)"):
+        lw.load(write(tensors={"output_norm.weight": np.ones(D_MODEL, dtype=kind)}), device="cpu")
+
+
+def test_heads_that_the_weights_cannot_be_divided_among_are_refused(write: Write):
+    with pytest.raises(CorruptFileError, match=r"The shape of blk\.0\.attn_k\.weight .* doesn't fit"):
+        lw.load(write(attention__head_count_kv=3), device="cpu")
+
+
 @pytest.mark.parametrize("way", ["resident", "streamed"])
 @pytest.mark.parametrize("name", ["output_norm.bias", "blk.0.attn_norm.bias", "output.bias"])
 def test_a_bias_that_the_class_has_no_place_for_is_refused(
@@ -146,6 +166,17 @@ def test_a_factor_without_its_kind_or_under_the_older_key_is_linear(write: Write
 def test_a_factor_of_no_kind_is_not_used(write: Write):
     keys: dict[str, Any] = {"rope__scaling__type": "none", "rope__scaling__factor": 4.0}
     assert settings(write(**keys))["rope_parameters"]["rope_type"] == "default"
+
+
+def test_heads_that_are_turned_in_part_are_refused_where_the_class_turns_the_whole(write: Write):
+    """Its class in transformers takes the setting and does nothing with it."""
+    with pytest.raises(UnsupportedModelError, match="turns 4 numbers of heads of 8"):
+        describe(open_gguf(write(rope__dimension_count=4)))
+
+
+@pytest.mark.parametrize("size", range(2, 514, 2))
+def test_a_share_of_a_head_comes_back_as_the_same_number(size: int):
+    assert all(int(size * share(turned, size)) == turned for turned in range(2, size + 1, 2))
 
 
 def test_factors_of_each_frequency_divide_them(write: Write):

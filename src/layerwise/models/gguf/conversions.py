@@ -50,7 +50,7 @@ def as_row(_block: int | None, vector: Tensor) -> Tensor:
 
 def with_channel(_block: int | None, kernel: Tensor) -> Tensor:
     """Return the kernel of a convolution over each channel by itself, [channel, 1, step]."""
-    return kernel.reshape(kernel.shape[0], 1, kernel.shape[-1])
+    return kernel.reshape(kernel.shape[0], 1, -1)  # kernels of one step are stored as a vector
 
 
 def grouped_heads(heads: int, kv_heads: int) -> Convert:

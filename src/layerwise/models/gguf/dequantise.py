@@ -24,7 +24,7 @@ def dequantise_rows(files: WeightFiles, tensor: StoredTensor, first: int, out: T
     """Fill `out`, [row, column], with a tensor's rows from `first` on, some at a time.
 
     Raises:
-        UnsupportedModelError: the `gguf` package cannot dequantise the tensor's type.
+        UnsupportedModelError: the `gguf` package cannot dequantise the tensor's type, or it has whole numbers.
         CorruptFileError: the file ends too early, or was changed since it was opened.
     """
     values = out.view(-1)
@@ -50,6 +50,11 @@ def _dequantised(raw: np.ndarray, dtype: str) -> Tensor:
 
     if dtype in ("float64", "float32", "float16"):
         return torch.from_numpy(raw.view(dtype)).float()
+    if dtype.startswith("int"):
+        raise UnsupportedModelError(
+            f"The GGUF file has weights stored as whole numbers ({dtype}), which no model has there: it was edited. "
+            "Use the model's safetensors checkpoint."
+        )
     kind = GGMLQuantizationType["BF16" if dtype == "bfloat16" else dtype]
     one_row = raw.reshape(1, -1)  # the package works row by row, and is slow for many
     if kind in dequant.GGML_BLOCK:

@@ -11,6 +11,7 @@ from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.metadata import INSTEAD, Metadata
 from layerwise.models.gguf.rules import Rules
 from layerwise.models.gguf.weights import GgufWeights
+from layerwise.models.weights.weights import missing_weights
 from layerwise.text import harmless, one_line
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
@@ -95,6 +96,8 @@ def _is_off(value: Any, off: Any) -> bool:
 def _expect_no_tensor_left(metadata: Metadata, description: Description) -> None:
     rules, depth = Rules(description.rules), depth_of(description)
     end = depth + metadata.count("nextn_predict_layers", 0)
+    _expect_further_tokens(metadata, depth, end)
+    sources: dict[str, tuple[str, ...]] = {}
     for name in metadata.tensors:
         block = _BLOCK.match(name)
         if block and int(block[1]) >= end:
@@ -109,6 +112,24 @@ def _expect_no_tensor_left(metadata: Metadata, description: Description) -> None
                 f"{metadata.file} ({harmless(metadata.architecture)}) has a tensor that is not understood, "
                 f"{one_line(name)[:120]}: without it, its predictions would be another model's. {INSTEAD}"
             )
+        rule = rules.of(name)
+        for parameter in rule.made:
+            if (first := sources.setdefault(parameter, rule.stored)) != rule.stored:
+                raise CorruptFileError(
+                    f"{metadata.file} has both {one_line(first[0])[:120]} and {one_line(name)[:120]}, which are names "
+                    "of the same weights: which of them counts is not known. It was edited. Download it again."
+                )
+
+
+def _expect_further_tokens(metadata: Metadata, depth: int, end: int) -> None:
+    """Stop where a block of the model is said to predict further tokens, and would be left out."""
+    for index in range(depth, end):
+        held = [name for name in metadata.tensors if name.startswith(f"blk.{index}.")]
+        if held and not any(name.startswith(f"blk.{index}.nextn.") for name in held):
+            raise CorruptFileError(
+                f"{metadata.file} says that block {index} predicts further tokens, and it has no tensors for that "
+                "(nextn): the predictions would be those of a model cut short. It was edited. Download it again."
+            )
 
 
 def depth_of(description: Description) -> int:
@@ -121,6 +142,8 @@ def weights_of(gguf: GgufModel, hf_model: Any) -> GgufWeights:
 
     Raises:
         UnsupportedModelError: the file has a tensor that the model has no parameter for; it is named.
+        CorruptFileError: the file lacks what the model holds beside its parameters, such as the biases by which
+            experts are chosen.
     """
     description = describe(gguf)
     depth = depth_of(description)
@@ -138,6 +161,10 @@ def weights_of(gguf: GgufModel, hf_model: Any) -> GgufWeights:
                 f"made of the file's settings, has no {harmless(lacking[0])} to take it: its predictions would be "
                 f"another model's. {INSTEAD}"
             )
+    made = {parameter for parameters in weights.parameters.values() for parameter in parameters}
+    # Parameters are looked for when they are filled; what is no parameter has a value from the start.
+    if lacking := [name for name, _ in hf_model.named_buffers() if name in expected and name not in made]:
+        raise missing_weights(type(hf_model).__name__, lacking)
     return weights
 
 

@@ -141,12 +141,13 @@ def biased(metadata: Metadata, tensor: str) -> bool:
 def window_types(metadata: Metadata, blocks: int, every: int) -> list[str]:
     """Return each block's kind of attention: the last of every so many looks at the whole text, the others do not.
 
-    The file may say which blocks they are, or another number than the architecture's usual `every`.
+    The file may say which blocks they are, or another number than the architecture's usual `every`; by 0, llama.cpp
+    means that none looks at the whole text.
     """
     key = "attention.sliding_window_pattern"
     said = metadata.entries(key, [every])
     if len(said) == 1 and not isinstance(said[0], bool):
-        near = [said[0] > 0 and index % said[0] < said[0] - 1 for index in range(blocks)]
+        near = [said[0] == 0 or index % said[0] < said[0] - 1 for index in range(blocks)]
     else:
         near = metadata.per_block(key, blocks)
     return ["sliding_attention" if each else "full_attention" for each in near]

@@ -38,7 +38,7 @@ def open_gguf(gguf_file: Path) -> GgufModel:
     try:
         header = read_gguf_header(gguf_file)
         count = header.metadata.get("split.count", 1)
-        if count == 1:
+        if count in (0, 1):  # 0 where the parts were put together again
             _expect_architecture(gguf_file, header)
             return GgufModel((gguf_file,), header, {tensor.name: tensor for tensor in header.tensors})
         files = _parts(gguf_file, count)
@@ -46,14 +46,27 @@ def open_gguf(gguf_file: Path) -> GgufModel:
     except OSError as error:
         raise ModelError(f"{harmless(str(gguf_file))} cannot be read: {error.strerror}.") from error
     _expect_architecture(files[0], headers[0])
+    _expect_one_split(files, headers)
     tensors = {tensor.name: tensor for each in headers for tensor in each.tensors}
-    promised = headers[0].metadata.get("split.tensors.count", len(tensors))
+    promised = headers[0].metadata.get("split.tensors.count", sum(len(each.tensors) for each in headers))
     if len(tensors) != promised:
         raise CorruptFileError(
             f"The {count} parts of {harmless(gguf_file.name)} hold {len(tensors)} tensors, and "
             f"{one_line(str(promised))} were promised: they don't belong together. Download all parts again."
         )
     return GgufModel(files, headers[0], tensors)
+
+
+def _expect_one_split(files: tuple[Path, ...], headers: list[GgufHeader]) -> None:
+    """Stop where a part says that it is another one, or that the model has another number of parts or tensors."""
+    whole = {"split.count": len(files), "split.tensors.count": headers[0].metadata.get("split.tensors.count")}
+    for number, (file, header) in enumerate(zip(files, headers, strict=True)):
+        for key, expected in (whole | {"split.no": number}).items():
+            if (said := header.metadata.get(key, expected)) != expected:
+                raise CorruptFileError(
+                    f"{harmless(file.name)} says {key} is {one_line(str(said))}; expected {one_line(str(expected))} by "
+                    "its name and the first part. They don't belong together. Download all parts again."
+                )
 
 
 def _expect_architecture(gguf_file: Path, header: GgufHeader) -> None:

@@ -25,7 +25,7 @@ from layerwise.types import Progress
 if TYPE_CHECKING:
     from layerwise.models.gguf.family import Description
 
-FORMAT = 5
+FORMAT = 6
 """Raise it when preparation changes: folders of another format are made anew."""
 
 _RECORD = "layerwise.json"

@@ -16,7 +16,9 @@ _BASE = 10_000.0
 _SHORT, _LONG, _EACH = FACTORS
 
 
-def rotary(metadata: Metadata, head_size: int, *, own_factors: bool = False, truncate: bool = True) -> dict[str, Any]:
+def rotary(
+    metadata: Metadata, head_size: int, *, own_factors: bool = False, truncate: bool = True, partial: bool = False
+) -> dict[str, Any]:
     """Return ``rope_parameters`` for transformers.
 
     Args:
@@ -24,19 +26,26 @@ def rotary(metadata: Metadata, head_size: int, *, own_factors: bool = False, tru
         head_size: numbers in a head's query.
         own_factors: whether llama.cpp takes factors for each frequency for this architecture.
         truncate: whether YaRN's bounds are whole dimensions.
+        partial: whether the class in transformers can turn a part of each head; others turn all, whatever they hear.
 
     Raises:
         UnsupportedModelError: the file stretches its positions in a way that transformers cannot.
     """
     turned = metadata.count("rope.dimension_count", head_size)
-    if turned % 2 or not 0 < turned <= head_size:
+    if turned % 2 or not 0 < turned <= head_size or (turned < head_size and not partial):
         raise metadata.unsupported(f"turns {turned} numbers of heads of {head_size}")
     plain = {
         "rope_type": "default",
         "rope_theta": float(metadata.number("rope.freq_base", _BASE)),
-        "partial_rotary_factor": turned / head_size,  # also where it is 1: some classes have another default
+        "partial_rotary_factor": share(turned, head_size),  # also where it is 1: some classes have another default
     }
     return plain | _scaling(metadata, turned, own_factors, truncate)
+
+
+def share(turned: int, size: int) -> float:
+    """Return the share of `size` of which transformers, which rounds down, makes `turned` again."""
+    exact = turned / size
+    return exact if int(size * exact) == turned else math.nextafter(exact, 1.0)
 
 
 def _scaling(metadata: Metadata, turned: int, own_factors: bool, truncate: bool) -> dict[str, Any]:
@@ -54,6 +63,8 @@ def _scaling(metadata: Metadata, turned: int, own_factors: bool, truncate: bool)
     if kind == "yarn":
         return _yarn(metadata, factor, gain, trained, truncate)
     short, long = _factors(metadata, turned, own_factors)
+    if kind == "longrope" and short is None:
+        raise metadata.unsupported("stretches its rotary positions by LongRoPE, and holds none of its factors")
     if short is None and gain == 1.0:
         return {} if factor == 1.0 else {"rope_type": "linear", "factor": factor}
     short, long = short or [1.0] * (turned // 2), long or [1.0] * (turned // 2)

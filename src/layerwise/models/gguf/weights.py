@@ -46,7 +46,15 @@ class GgufWeights:
                     f"{one_line(rule.stored[0])} needs {one_line(lacking[0])} beside it, and no file has it. Download "
                     "the model again."
                 )
-            parameters |= rule.parameters({name: self._whole(name, room) for name in rule.stored})
+            values = {name: self._whole(name, room) for name in rule.stored}
+            try:
+                parameters |= rule.parameters(values)
+            except RuntimeError as error:  # what PyTorch raises over shapes
+                shapes = " and ".join(f"{one_line(name)} {tuple(each.shape)}" for name, each in values.items())
+                raise CorruptFileError(
+                    f"The shape of {shapes} doesn't fit what the file says of the model's sizes ({error}). It was "
+                    "edited, or damaged. Download the model again."
+                ) from error
         return parameters
 
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:

@@ -38,7 +38,7 @@ def _gemma2(metadata: Metadata) -> Description:
         "query_pre_attn_scalar": _query_scalar(settings, of_width=depth == 46),
         "attn_logit_softcapping": metadata.number("attn_logit_softcapping", 50.0) or None,
         "final_logit_softcapping": metadata.number("final_logit_softcapping", 30.0) or None,
-        "sliding_window": metadata.count("attention.sliding_window", 4096),
+        "sliding_window": metadata.count("attention.sliding_window", 4096, least=1),
         "layer_types": window_types(metadata, depth, every=2),
     }
     return Description("gemma2", settings, _rules(_FOUR_NORMS))

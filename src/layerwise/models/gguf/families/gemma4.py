@@ -16,6 +16,7 @@ from layerwise.models.gguf.family import (
     rms_eps,
 )
 from layerwise.models.gguf.metadata import Metadata
+from layerwise.models.gguf.rotary import share
 from layerwise.models.gguf.rules import blocks, named
 
 _STILL = 1e29
@@ -39,7 +40,7 @@ def _describe(metadata: Metadata) -> Description:
         "hidden_activation": "gelu_pytorch_tanh",
         "rms_norm_eps": rms_eps(metadata),
         "attention_bias": biased(metadata, "attn_q"),
-        "sliding_window": metadata.count("attention.sliding_window"),
+        "sliding_window": metadata.count("attention.sliding_window", least=1),
         "layer_types": ["sliding_attention" if each else "full_attention" for each in near],
         "final_logit_softcapping": cap or None,
         "use_bidirectional_attention": None,
@@ -91,7 +92,7 @@ def _heads(metadata: Metadata, near: list[bool]) -> dict[str, Any]:
         "per_layer_config": {index: {"head_dim": far_size, "num_key_value_heads": far_heads} for index in far},
         "rope_parameters": {
             "sliding_attention": _plain(metadata, "rope.freq_base_swa"),
-            "full_attention": _plain(metadata, "rope.freq_base") | _proportion(metadata, far_size),
+            "full_attention": _plain(metadata, "rope.freq_base") | (_proportion(metadata, far_size) if far else {}),
         },
     }
 
@@ -103,18 +104,17 @@ def _plain(metadata: Metadata, key: str) -> dict[str, Any]:
 def _proportion(metadata: Metadata, size: int) -> dict[str, Any]:
     """Return which share of the frequencies turns, by the factors that stop the others."""
     name = "rope_freqs.weight"
-    if not metadata.has(name):
-        return {}
+    metadata.rows(name)  # llama.cpp needs it too
     factors = metadata.values(name).tolist()
     turning = sum(factor < _STILL for factor in factors)
     if len(factors) != size // 2 or factors[:turning] != [1.0] * turning:
         raise metadata.unsupported(f"stretches its rotary positions ({name}) otherwise than by stopping the last ones")
-    return {"rope_type": "proportional", "partial_rotary_factor": 2 * turning / size}
+    return {"rope_type": "proportional", "partial_rotary_factor": share(2 * turning, size)}
 
 
 def _experts(metadata: Metadata) -> dict[str, Any]:
     count = metadata.count("expert_count", 0)
-    used = metadata.uniform("expert_used_count", 0)
+    used = metadata.uniform("expert_used_count", least=1) if count else metadata.uniform("expert_used_count", 0)
     width = metadata.uniform("expert_feed_forward_length", None)
     return {
         "enable_moe_block": count > 0,

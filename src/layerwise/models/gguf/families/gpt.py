@@ -143,7 +143,7 @@ def _starcoder2(metadata: Metadata) -> Description:
 
 def _stablelm(metadata: Metadata) -> Description:
     size = usual_head_size(metadata)
-    settings = sizes(metadata) | plain_rotary(metadata, size)
+    settings = sizes(metadata) | plain_rotary(metadata, size, partial=True)
     # What counts is whether there is a norm for the MLP: older converters write true for every model.
     metadata.flag("use_parallel_residual", False)
     settings |= {
@@ -172,10 +172,11 @@ def _norm_of_each_head(which: str, heads: int) -> Rule:
 
 def _nemotron(metadata: Metadata) -> Description:
     size = head_size(metadata)
+    _expect_rotary_as_it_was(metadata, size)
     metadata.number("attention.layer_norm_rms_epsilon", None)  # converters write the layer norms' a second time
     settings = (
         sizes(metadata)
-        | plain_rotary(metadata, size)
+        | plain_rotary(metadata, size, partial=True)
         | {
             "head_dim": size,
             "hidden_act": "relu2",
@@ -194,6 +195,18 @@ def _nemotron(metadata: Metadata) -> Description:
         *blocks(BLOCK, gains, less_one),
     ]
     return Description("nemotron", settings, rules)
+
+
+def _expect_rotary_as_it_was(metadata: Metadata, size: int) -> None:
+    """Refuse Nemotrons whose rotary settings llama.cpp's converter writes otherwise than the checkpoint has them.
+
+    It takes the numbers that are turned from the width divided among the heads, and calls every scaling linear.
+    """
+    if size * metadata.uniform("attention.head_count", least=1) != metadata.count("embedding_length", least=1):
+        raise metadata.unsupported(f"has heads of {size}, of which files say wrongly how many numbers are turned")
+    trained = metadata.count("rope.scaling.original_context_length", None)
+    if trained is not None and metadata.text("rope.scaling.type", "linear") == "linear":
+        raise metadata.unsupported("calls its rotary scaling linear and has what only YaRN needs")
 
 
 def _all_heads(metadata: Metadata) -> Any:

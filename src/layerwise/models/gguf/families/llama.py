@@ -33,7 +33,7 @@ def _describe(metadata: Metadata) -> Description:
     metadata.text("tensor_data_layout", None)  # names the order of queries' and keys' rows, which is always this one
     window = metadata.count("attention.sliding_window", 0)
     experts = metadata.count("expert_count", 0)
-    used = metadata.uniform("expert_used_count", 0)
+    used = metadata.uniform("expert_used_count", least=1) if experts else metadata.uniform("expert_used_count", 0)
     rules = [*named(OUTSIDE), *blocks(BLOCK, NORMS | ATTENTION), *_turned(settings)]
     biases = {"attention_bias": biased(metadata, "attn_q"), "mlp_bias": biased(metadata, "ffn_gate")}
     if not experts and not window:

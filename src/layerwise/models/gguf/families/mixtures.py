@@ -34,9 +34,9 @@ def _gpt_oss(metadata: Metadata) -> Description:
         "rms_norm_eps": rms_eps(metadata),
         "attention_bias": True,
         "num_local_experts": metadata.count("expert_count"),
-        "num_experts_per_tok": metadata.uniform("expert_used_count"),
+        "num_experts_per_tok": metadata.uniform("expert_used_count", least=1),
         "intermediate_size": metadata.uniform("expert_feed_forward_length", settings["intermediate_size"]),
-        "sliding_window": metadata.count("attention.sliding_window"),
+        "sliding_window": metadata.count("attention.sliding_window", least=1),
         "layer_types": window_types(metadata, depth, every=2),
         "swiglu_alpha": 1.702,
         "swiglu_limit": 7.0,
@@ -89,9 +89,9 @@ def _minimax_m2(metadata: Metadata) -> Description:
         "hidden_act": "silu",
         "rms_norm_eps": rms_eps(metadata),
         "num_local_experts": metadata.count("expert_count"),
-        "num_experts_per_tok": metadata.uniform("expert_used_count"),
+        "num_experts_per_tok": metadata.uniform("expert_used_count", least=1),
         "router_jitter_noise": 0.0,
-        **plain_rotary(metadata, size),
+        **plain_rotary(metadata, size, partial=True),
     }
     settings["intermediate_size"] = metadata.uniform("expert_feed_forward_length", settings["intermediate_size"])
     return Description("minimax_m2", settings, _MINIMAX_M2)

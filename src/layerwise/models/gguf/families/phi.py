@@ -18,7 +18,7 @@ from layerwise.models.gguf.rules import Rule, blocks, named
 
 def _phi3(metadata: Metadata) -> Description:
     size = usual_head_size(metadata)
-    rope = plain_rotary(metadata, size, own_factors=True)
+    rope = plain_rotary(metadata, size, own_factors=True, partial=True)
     settings = (
         sizes(metadata)
         | rope

@@ -74,7 +74,7 @@ def _normed(metadata: Metadata) -> dict[str, Any]:
 
 
 def _experts(metadata: Metadata) -> dict[str, Any]:
-    used = metadata.uniform("expert_used_count")
+    used = metadata.uniform("expert_used_count", least=1)
     return {
         "num_experts": metadata.count("expert_count"),
         "num_experts_per_tok": used,

@@ -39,7 +39,7 @@ def _qwen35_moe(metadata: Metadata) -> Description:
     width = metadata.uniform("expert_feed_forward_length")
     settings = _settings(metadata, metadata.uniform("feed_forward_length", width)) | {
         "num_experts": metadata.count("expert_count"),
-        "num_experts_per_tok": metadata.uniform("expert_used_count"),
+        "num_experts_per_tok": metadata.uniform("expert_used_count", least=1),
         "moe_intermediate_size": width,
         "shared_expert_intermediate_size": metadata.count("expert_shared_feed_forward_length"),
     }
@@ -56,11 +56,9 @@ def _settings(metadata: Metadata, width: int) -> dict[str, Any]:
     inner = metadata.count("ssm.inner_size")
     if inner % heads:
         raise metadata.unsupported(f"divides {inner} values among {heads} heads")
-    rope = plain_rotary(metadata, head_size(metadata))
+    rope = plain_rotary(metadata, head_size(metadata), partial=True)
     # Texts have one position, not three, so that how these share the frequencies doesn't matter.
-    rope["rope_parameters"]["mrope_section"] = [
-        each for each in metadata.entries("rope.dimension_sections", [1]) if each
-    ]
+    rope["rope_parameters"]["mrope_section"] = [*metadata.entries("rope.dimension_sections"), 0, 0][:3]
     rope["rope_parameters"]["mrope_interleaved"] = True
     return (
         sizes(metadata, width=width)
