@@ -108,7 +108,12 @@ class LoadedModel:
         )
 
     def identified(self) -> ModelInfo:
-        """Return `info` with the weights' sum, computed if need be."""
+        """Return `info` with the weights' sum, computed if need be, and anew for a model in memory.
+
+        There, a change to a few weights may have been seen by nobody.
+        """
+        if self.checkpoint is None:
+            self.__dict__.pop("info", None)
         if self.info.weights_sum is None and self.checkpoint:
             self.__dict__["info"] = dataclasses.replace(self.info, weights_sum=self.checkpoint.weights_sum)
         return self.info
