@@ -362,13 +362,9 @@ def _read_by_name(checkpoint: Checkpoint, placement: Placement, progress: Progre
 def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
     """Return a checkpoint's model without memory for its weights, and what reads them."""
     hf_model = _model_of(checkpoint, empty_model, dtype)
-    weights: Weights
-    if checkpoint.gguf:
-        weights = weights_of(checkpoint.gguf, hf_model)
-    else:
-        weights = _expect_all_used(checkpoint, hf_model)
-        weights.expect_plain_numbers()
-    return hf_model, weights
+    return hf_model, weights_of(checkpoint.gguf, hf_model) if checkpoint.gguf else _expect_all_used(
+        checkpoint, hf_model
+    )
 
 
 def _model_of(checkpoint: Checkpoint, make: Callable[..., Any], dtype: torch.dtype) -> Any:
@@ -403,7 +399,7 @@ def _settings_file(checkpoint: Checkpoint) -> Path:
 
 
 def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable[str] = ()) -> SafetensorsWeights:
-    """Stop at stored weights that the model leaves out although they belong to it; name those that don't.
+    """Stop at stored weights that the model leaves out, or that are no plain numbers; name those beside it.
 
     Args:
         checkpoint: a checkpoint in the hub's layout.
@@ -412,7 +408,8 @@ def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable
     """
     weights = SafetensorsWeights(checkpoint.facts.tensors, hf_model)
     unused = weights.unused
-    if "quantization_config" in checkpoint.facts.config:
+    packed = bool(checkpoint.facts.config.get("quantization_config"))
+    if packed:
         unused = [Unused(name, name, ()) for name in unexpected]
     else:
         expect_one_value(hf_model, weights.tensors, weights.files, weights.by_themselves)
@@ -426,6 +423,8 @@ def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable
             UnusedWeightsWarning,
             stacklevel=2,
         )
+    if not packed:
+        weights.expect_plain_numbers()
     return weights
 
 
