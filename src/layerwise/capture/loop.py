@@ -41,6 +41,11 @@ _LEAST_SAVED = 2 * _PASS
 _FOR_FILLING_UP = 1 << 20
 """Bytes on disk for what groups are filled up with; beyond, a group is kept in memory."""
 
+_COMPILED = "_compiled_call_impl"
+"""What PyTorch calls instead of `forward` in a module that was compiled in place (`block.compile()`)."""
+
+_CALLED = ("forward", _COMPILED)
+
 _returned: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 """By list of blocks: how long a tuple they return that begins with the hidden state; None for the state itself."""
 
@@ -242,7 +247,7 @@ def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]
     It is handed on in the form in which the model's blocks return it, which the first recording
     finds out from the first block itself. Only the instances' `forward` is replaced, so that
     attributes which the model reads off its blocks stay; whatever `forward` an instance had before
-    (accelerate sets one) comes back.
+    (accelerate sets one), compiled or not, comes back.
     """
     first = blocks[0].forward
 
@@ -255,17 +260,16 @@ def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]
         length = _returned[blocks]
         return hidden_states if length is None else (hidden_states, *[None] * (length - 1))
 
-    before = [block.__dict__.get("forward") for block in blocks]
+    before = [{name: block.__dict__[name] for name in _CALLED if name in block.__dict__} for block in blocks]
     try:
         for block in blocks:
+            block.__dict__.pop(_COMPILED, None)
             block.forward = note
         yield
     finally:
-        for block, forward in zip(blocks, before, strict=True):
-            if forward is None:
-                block.__dict__.pop("forward", None)
-            else:
-                block.forward = forward
+        for block, own in zip(blocks, before, strict=True):
+            block.__dict__.pop("forward", None)
+            block.__dict__.update(own)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import warnings
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,7 +77,7 @@ class LoadedModel:
     residency: Residency
     device: torch.device
     dtype: torch.dtype
-    """Of the blocks."""
+    """Of the blocks, or of the head if that is coarser."""
     parameters: int
 
     @property
@@ -267,9 +268,23 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
         checkpoint=checkpoint,
         residency=Resident(parts.blocks),
         device=unembedding.weight.device,
-        dtype=unembedding.weight.dtype,
+        dtype=_coarsest(unembedding.weight.dtype, _computed_in(parts.blocks)),
         parameters=_count(hf_model),
     )
+
+
+def _coarsest(*dtypes: torch.dtype | None) -> torch.dtype:
+    """Return the precision that rounding depends on: head and blocks may have different ones."""
+    return max((dtype for dtype in dtypes if dtype is not None), key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def _computed_in(blocks: Any) -> torch.dtype | None:
+    """Return the precision that most weights of the blocks have; None where they are packed."""
+    counted = Counter[torch.dtype]()
+    for parameter in blocks.parameters():
+        if parameter.is_floating_point() and parameter.itemsize > 1:
+            counted[parameter.dtype] += parameter.numel()
+    return max(counted, key=lambda dtype: counted[dtype]) if counted else None
 
 
 def _refuse_offloaded(hf_model: Any) -> None:
