@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache
 
 from layerwise.capture.calling import taken
 from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
-from layerwise.capture.shared import can_share, segment_cache
+from layerwise.capture.shared import can_share, is_as_made, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
@@ -109,7 +109,9 @@ class Sweep:
             progress: told how many blocks are done.
             on_layer: shown each layer's states as soon as they are there.
         """
-        shareable = can_share(model.parts, model.hf.config)
+        # What was put into a model may go by the place of a token, by a text's length, or by how many run side by side.
+        as_made = not isinstance(model.residency, Resident) or is_as_made(model.hf)
+        shareable = as_made and can_share(model.parts, model.hf.config)
         segments = split_into_segments(
             sequences,
             _TOKENS_AT_ONCE,
@@ -119,7 +121,7 @@ class Sweep:
         )
         count, tokens = sum(len(s.positions) for s in sequences), sum(len(s.ids) for s in segments)
         self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
-        self._groups = _groups_at_layer_0(model, segments, self._disk)
+        self._groups = _groups_at_layer_0(model, segments, _largest_group if as_made else _alone, self._disk)
         self._n_layers, self._progress, self._on_layer = model.n_layers, progress, on_layer
         self._residency, self._began = model.residency, time.perf_counter()
         self._read_before = self._residency.bytes_read
@@ -184,12 +186,14 @@ def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
     return None if allowed is None or size <= allowed else RoomOnDisk(size + _FOR_FILLING_UP)
 
 
-def _groups_at_layer_0(model: LoadedModel, segments: list[Segment], disk: RoomOnDisk | None) -> list[_Group]:
+def _groups_at_layer_0(
+    model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: RoomOnDisk | None
+) -> list[_Group]:
     """Return the groups that segments run in; each stands behind those that it goes on from."""
     parents = {segment.parent for segment in segments}
     groups: list[_Group] = []
     held: dict[int, tuple[Cache, int]] = {}
-    for indices in into_groups(segments, _largest_group, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
+    for indices in into_groups(segments, largest, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
         mine = [segments[index] for index in indices]
         start, cache = mine[0].start, None
         if start > 0 or indices[0] in parents:
@@ -206,6 +210,10 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment], disk: RoomOn
         rows, positions, places = torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).unbind(-1)
         groups.append(_Group(hidden, calls, (rows, positions), places))
     return groups
+
+
+def _alone(_: Segment) -> int:
+    return 1
 
 
 def _largest_group(segment: Segment) -> int:

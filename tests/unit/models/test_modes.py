@@ -209,3 +209,45 @@ def test_beginnings_are_not_shared_where_a_block_was_taken_out(fresh_parts):
             ids = torch.tensor([[token.id for token in trace.tokens]])
             expected = hf_model(input_ids=ids, use_cache=False).logits[0, -1].log_softmax(-1)
         np.testing.assert_allclose(trace.top_logprobs[-1, -1], expected[torch.tensor(trace.top_ids[-1, -1])], atol=1e-4)
+
+
+def at_the_first_token(_module, _args, output):
+    return torch.cat([output[:, :1] + 3, output[:, 1:]], dim=1)
+
+
+def at_one_place(_module, _args, output):
+    output = output.clone()
+    output[:, 5:6] = 2 * output[:, 5:6]
+    return output
+
+
+def not_of_single_tokens(_module, _args, output):
+    return 2 * output if output.shape[1] > 1 else output
+
+
+def of_several_at_once(_module, _args, output):
+    return 2 * output if output.shape[0] > 1 else output
+
+
+def as_a_hook(block, change):
+    block.register_forward_hook(change)
+
+
+def as_a_forward(block, change):
+    forward = block.forward
+    block.forward = lambda *args, **kwargs: change(block, args, forward(*args, **kwargs))
+
+
+@pytest.mark.parametrize("put", [as_a_hook, as_a_forward])
+@pytest.mark.parametrize("change", [at_the_first_token, at_one_place, not_of_single_tokens, of_several_at_once])
+def test_what_goes_by_a_place_finds_the_token_there(fresh_parts, change, put):
+    """As steering and activation patching do: where texts share their beginning, its parts would begin elsewhere."""
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    put(hf_model.model.layers[1], change)
+    beginning = list(range(20, 61))
+    prompts = [[*beginning, *rest] for rest in ((70,), (71, 72), (73, 74), (75,), (76, 77, 78))]
+    traces = lw.load(hf_model, tokenizer=hf_tokenizer).trace_all([lw.Request(ids) for ids in prompts])
+    for ids, [trace] in zip(prompts, traces, strict=True):
+        with torch.no_grad():
+            expected = hf_model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].log_softmax(-1)
+        np.testing.assert_allclose(trace.top_logprobs[-1, -1], expected[torch.tensor(trace.top_ids[-1, -1])], atol=1e-4)
