@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -35,7 +36,9 @@ def run_model(
         takes.pop("past_key_values", None)
     try:
         output = model.hf(input_ids=ids, **takes)
-    except (LookupError, AttributeError, TypeError, ValueError, NotImplementedError) as error:
+    except torch.OutOfMemoryError:  # a RuntimeError, but no fault of the model
+        raise
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise UnsupportedModelError(
             f"{type(model.hf).__name__} cannot be read layer by layer: its own forward fails on {ids.shape[1]} tokens "
             f"({type(error).__name__}: {error}). If the model brings its own code, that may be older than the "

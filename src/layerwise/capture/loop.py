@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache
 
 from layerwise.capture.calling import taken
 from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
-from layerwise.capture.shared import can_share, segment_cache
+from layerwise.capture.shared import can_share, is_as_made, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
@@ -40,6 +40,11 @@ _LEAST_SAVED = 2 * _PASS
 
 _FOR_FILLING_UP = 1 << 20
 """Bytes on disk for what groups are filled up with; beyond, a group is kept in memory."""
+
+_COMPILED = "_compiled_call_impl"
+"""What PyTorch calls instead of `forward` in a module that was compiled in place (`block.compile()`)."""
+
+_CALLED = ("forward", _COMPILED)
 
 _returned: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 """By list of blocks: how long a tuple they return that begins with the hidden state; None for the state itself."""
@@ -104,7 +109,9 @@ class Sweep:
             progress: told how many blocks are done.
             on_layer: shown each layer's states as soon as they are there.
         """
-        shareable = can_share(model.parts, model.hf.config)
+        # What was put into a model may go by the place of a token, by a text's length, or by how many run side by side.
+        as_made = not isinstance(model.residency, Resident) or is_as_made(model.hf)
+        shareable = as_made and can_share(model.parts, model.hf.config)
         segments = split_into_segments(
             sequences,
             _TOKENS_AT_ONCE,
@@ -114,7 +121,7 @@ class Sweep:
         )
         count, tokens = sum(len(s.positions) for s in sequences), sum(len(s.ids) for s in segments)
         self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
-        self._groups = _groups_at_layer_0(model, segments, self._disk)
+        self._groups = _groups_at_layer_0(model, segments, _largest_group if as_made else _alone, self._disk)
         self._n_layers, self._progress, self._on_layer = model.n_layers, progress, on_layer
         self._residency, self._began = model.residency, time.perf_counter()
         self._read_before = self._residency.bytes_read
@@ -179,12 +186,14 @@ def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
     return None if allowed is None or size <= allowed else RoomOnDisk(size + _FOR_FILLING_UP)
 
 
-def _groups_at_layer_0(model: LoadedModel, segments: list[Segment], disk: RoomOnDisk | None) -> list[_Group]:
+def _groups_at_layer_0(
+    model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: RoomOnDisk | None
+) -> list[_Group]:
     """Return the groups that segments run in; each stands behind those that it goes on from."""
     parents = {segment.parent for segment in segments}
     groups: list[_Group] = []
     held: dict[int, tuple[Cache, int]] = {}
-    for indices in into_groups(segments, _largest_group, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
+    for indices in into_groups(segments, largest, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
         mine = [segments[index] for index in indices]
         start, cache = mine[0].start, None
         if start > 0 or indices[0] in parents:
@@ -201,6 +210,10 @@ def _groups_at_layer_0(model: LoadedModel, segments: list[Segment], disk: RoomOn
         rows, positions, places = torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).unbind(-1)
         groups.append(_Group(hidden, calls, (rows, positions), places))
     return groups
+
+
+def _alone(_: Segment) -> int:
+    return 1
 
 
 def _largest_group(segment: Segment) -> int:
@@ -242,7 +255,7 @@ def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]
     It is handed on in the form in which the model's blocks return it, which the first recording
     finds out from the first block itself. Only the instances' `forward` is replaced, so that
     attributes which the model reads off its blocks stay; whatever `forward` an instance had before
-    (accelerate sets one) comes back.
+    (accelerate sets one), compiled or not, comes back.
     """
     first = blocks[0].forward
 
@@ -255,17 +268,16 @@ def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]
         length = _returned[blocks]
         return hidden_states if length is None else (hidden_states, *[None] * (length - 1))
 
-    before = [block.__dict__.get("forward") for block in blocks]
+    before = [{name: block.__dict__[name] for name in _CALLED if name in block.__dict__} for block in blocks]
     try:
         for block in blocks:
+            block.__dict__.pop(_COMPILED, None)
             block.forward = note
         yield
     finally:
-        for block, forward in zip(blocks, before, strict=True):
-            if forward is None:
-                block.__dict__.pop("forward", None)
-            else:
-                block.forward = forward
+        for block, own in zip(blocks, before, strict=True):
+            block.__dict__.pop("forward", None)
+            block.__dict__.update(own)
 
 
 @contextlib.contextmanager

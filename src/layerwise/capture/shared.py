@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from layerwise.models.blocks import Parts, text_config
+from layerwise.models.blocks import Parts, places_in_cache, text_config
+
+_MAKERS = ("torch", "transformers", "transformers_modules")
+"""Whose modules go by the positions that they are told, and whose hooks do nothing to a place."""
 
 
 class SegmentKeys(DynamicLayer):
@@ -62,10 +65,30 @@ def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]]) -
     return Cache(layers=layers)
 
 
+def is_as_made(hf_model: Any) -> bool:
+    """Return whether nothing was put into a model that may go by a token's place in what it is called with.
+
+    A hook that changes the first token's state, or the fifth's, would find another token there in a part of a text.
+    """
+    return all(
+        _is_theirs(type(module))
+        and getattr(module.forward, "__func__", None) is type(module).forward
+        # transformers keeps hooks of its own, which only look, once it was asked for hidden states.
+        and all(map(_is_theirs, (*module._forward_hooks.values(), *module._forward_pre_hooks.values())))
+        for module in hf_model.modules()
+    )
+
+
+def _is_theirs(thing: Any) -> bool:
+    return str(getattr(thing, "__module__", "")).partition(".")[0] in _MAKERS
+
+
 def can_share(parts: Parts, config: Any) -> bool:
     """Return whether all that a model's blocks know of earlier tokens is their keys and values."""
     if "past_key_values" not in inspect.signature(parts.backbone.forward).parameters:
         return False
+    if any(places - {index} for index, places in enumerate(places_in_cache(parts.blocks))):
+        return False  # blocks were taken out or moved
     layers = DynamicCache(config=text_config(config)).layers
     return len(layers) == len(parts.blocks) and all(
         type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers

@@ -19,6 +19,8 @@ _INSTRUCTIONS = {"system", "developer"}
 _SET_HERE = {"messages", "add_generation_prompt"}
 _NO_ARGUMENTS = {"raise_exception", *jinja2.Environment().globals}
 """What transformers and Jinja give every template."""
+_MARK = "CONTINUE_FINAL_MESSAGE_TAG"
+"""What transformers puts behind a last message that goes on, to find its end in what the template writes."""
 _DATE = "strftime_now"
 """By which a template writes the date of today."""
 
@@ -65,7 +67,7 @@ def writes_the_date(hf_tokenizer: Any, messages: Messages, arguments: Mapping[st
 def _written(hf_tokenizer: Any, messages: Messages, arguments: Mapping[str, Any]) -> str:
     goes_on = messages[-1]["role"] == "assistant"
     try:
-        return hf_tokenizer.apply_chat_template(
+        text = hf_tokenizer.apply_chat_template(
             [dict(message) for message in messages],
             tokenize=False,
             add_generation_prompt=not goes_on,
@@ -74,6 +76,13 @@ def _written(hf_tokenizer: Any, messages: Messages, arguments: Mapping[str, Any]
         )
     except Exception as error:  # templates are programs of their own, and raise what they like
         raise PromptError(f"The model's chat template refused this conversation: {harmless(str(error))}") from error
+    if _MARK in text and not any(_MARK in message["content"] for message in messages):
+        raise PromptError(
+            "The model's chat template writes the last message more than once, so where the reply's beginning ends "
+            "cannot be said: transformers cuts the text off behind one of them and leaves its own mark "
+            f"({_MARK}) in the others. Write the conversation out as a prompt, and trace it without --chat."
+        )
+    return text
 
 
 def _expect_arguments(hf_tokenizer: Any, arguments: Mapping[str, Any]) -> None:

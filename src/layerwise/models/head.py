@@ -103,4 +103,12 @@ def _in_float32(module: nn.Module) -> nn.Module:
     """Return the module itself if its parameters are in float32, else a copy raised to float32."""
     if all(parameter.dtype == torch.float32 for parameter in module.parameters()):
         return module
-    return copy.deepcopy(module).float().requires_grad_(False)
+    # Pruning leaves weights that were computed from others, of which PyTorch makes no copy.
+    computed = [
+        value
+        for each in module.modules()
+        for value in vars(each).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    ]
+    kept = {id(value): value.detach().clone() for value in computed}
+    return copy.deepcopy(module, kept).float().requires_grad_(False)

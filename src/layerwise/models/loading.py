@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import warnings
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -76,7 +77,7 @@ class LoadedModel:
     residency: Residency
     device: torch.device
     dtype: torch.dtype
-    """Of the blocks."""
+    """Of the blocks, or of the head if that is coarser."""
     parameters: int
 
     @property
@@ -108,7 +109,12 @@ class LoadedModel:
         )
 
     def identified(self) -> ModelInfo:
-        """Return `info` with the weights' sum, computed if need be."""
+        """Return `info` with the weights' sum, computed if need be, and anew for a model in memory.
+
+        There, a change to a few weights may have been seen by nobody.
+        """
+        if self.checkpoint is None:
+            self.__dict__.pop("info", None)
         if self.info.weights_sum is None and self.checkpoint:
             self.__dict__["info"] = dataclasses.replace(self.info, weights_sum=self.checkpoint.weights_sum)
         return self.info
@@ -262,9 +268,23 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
         checkpoint=checkpoint,
         residency=Resident(parts.blocks),
         device=unembedding.weight.device,
-        dtype=unembedding.weight.dtype,
+        dtype=_coarsest(unembedding.weight.dtype, _computed_in(parts.blocks)),
         parameters=_count(hf_model),
     )
+
+
+def _coarsest(*dtypes: torch.dtype | None) -> torch.dtype:
+    """Return the precision that rounding depends on: head and blocks may have different ones."""
+    return max((dtype for dtype in dtypes if dtype is not None), key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def _computed_in(blocks: Any) -> torch.dtype | None:
+    """Return the precision that most weights of the blocks have; None where they are packed."""
+    counted = Counter[torch.dtype]()
+    for parameter in blocks.parameters():
+        if parameter.is_floating_point() and parameter.itemsize > 1:
+            counted[parameter.dtype] += parameter.numel()
+    return max(counted, key=lambda dtype: counted[dtype]) if counted else None
 
 
 def _refuse_offloaded(hf_model: Any) -> None:
@@ -357,13 +377,9 @@ def _read_by_name(checkpoint: Checkpoint, placement: Placement, progress: Progre
 def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
     """Return a checkpoint's model without memory for its weights, and what reads them."""
     hf_model = _model_of(checkpoint, empty_model, dtype)
-    weights: Weights
-    if checkpoint.gguf:
-        weights = weights_of(checkpoint.gguf, hf_model)
-    else:
-        weights = _expect_all_used(checkpoint, hf_model)
-        weights.expect_plain_numbers()
-    return hf_model, weights
+    return hf_model, weights_of(checkpoint.gguf, hf_model) if checkpoint.gguf else _expect_all_used(
+        checkpoint, hf_model
+    )
 
 
 def _model_of(checkpoint: Checkpoint, make: Callable[..., Any], dtype: torch.dtype) -> Any:
@@ -398,7 +414,7 @@ def _settings_file(checkpoint: Checkpoint) -> Path:
 
 
 def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable[str] = ()) -> SafetensorsWeights:
-    """Stop at stored weights that the model leaves out although they belong to it; name those that don't.
+    """Stop at stored weights that the model leaves out, or that are no plain numbers; name those beside it.
 
     Args:
         checkpoint: a checkpoint in the hub's layout.
@@ -407,7 +423,8 @@ def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable
     """
     weights = SafetensorsWeights(checkpoint.facts.tensors, hf_model)
     unused = weights.unused
-    if "quantization_config" in checkpoint.facts.config:
+    packed = bool(checkpoint.facts.config.get("quantization_config"))
+    if packed:
         unused = [Unused(name, name, ()) for name in unexpected]
     elif head := expect_one_value(hf_model, weights.tensors, weights.files, weights.by_themselves):
         _warn(
@@ -424,6 +441,8 @@ def _expect_all_used(checkpoint: Checkpoint, hf_model: Any, unexpected: Iterable
             f"{type(hf_model).__name__} and were left out: {', '.join(map(harmless, told[:3]))}"
             f"{', …' if len(told) > 3 else ''}."
         )
+    if not packed:
+        weights.expect_plain_numbers()
     return weights
 
 

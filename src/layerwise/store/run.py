@@ -91,8 +91,8 @@ class Run:
         for shard in self.manifest["shards"]:
             file = shard_file(self.path, shard["key"])
             try:
-                parts.append(pq.read_table(file, columns=columns))
-            except (OSError, pa.ArrowInvalid) as error:
+                parts.append(_expect_as_written(pq.read_table(file, columns=columns), columns, shard["questions"]))
+            except (OSError, pa.ArrowException) as error:
                 raise StoreError(
                     f"{file} is missing or damaged ({error}). Complete the run: `layerwise run … --out {self.path} "
                     "--resume` computes again what is not there or not whole."
@@ -128,6 +128,20 @@ class Run:
     def _is_whole(self, shard: dict[str, Any]) -> bool:
         file = shard_file(self.path, shard["key"])
         return file.is_file() and sha256_of(file) == shard["sha256"]
+
+
+def _expect_as_written(table: "pa.Table", columns: list[str] | None, questions: list[str]) -> "pa.Table":
+    """Return a shard's table; raise pyarrow.ArrowInvalid if it has other columns, or not one row for each question."""
+    import pyarrow as pa
+
+    from layerwise.store.tables import QUESTIONS
+
+    expected = pa.schema([QUESTIONS.field(name) for name in columns or QUESTIONS.names])
+    if not table.schema.equals(expected):
+        raise pa.ArrowInvalid("it has other columns than were written")
+    if table.num_rows != len(questions):
+        raise pa.ArrowInvalid(f"it has {table.num_rows} rows, and {len(questions)} questions were written")
+    return table
 
 
 def open_run(path: str | Path) -> Run:

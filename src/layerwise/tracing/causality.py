@@ -8,8 +8,12 @@ from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import text_config
 from layerwise.models.loading import LoadedModel
 
-_TOKENS = 16
-"""Of a prompt are enough: every class that looks ahead does so from its first tokens on."""
+_LENGTHS = (13, 11, 7, 5, 3, 1)
+"""Tokens of a prompt that are taken: every class that looks ahead does so from its first tokens on.
+
+Some do so in blocks of 2, 4, 8, … tokens, as diffusion models do. With one more token behind a length that blocks
+divide, none of them sees it; no block divides a prime but one as long as that.
+"""
 
 _LIMIT = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.03}
 """Largest relative difference of a state that another length's kernels explain."""
@@ -66,8 +70,9 @@ def expect_causal(model: LoadedModel, worst: float) -> None:
 
 def _length(model: LoadedModel, count: int) -> int:
     """Return how many tokens to take: with one more they must not get other rotary frequencies, or have no position."""
-    longest = max(1, min(count, _TOKENS, (model.context_length or _TOKENS + 1) - 1))
-    return next((n for n in range(longest, 0, -1) if model.rope_of(n) == model.rope_of(n + 1)), longest)
+    longest = max(1, min(count, (model.context_length or count + 1) - 1))
+    lengths = [length for length in _LENGTHS if length <= longest]
+    return next((n for n in lengths if model.rope_of(n) == model.rope_of(n + 1)), lengths[0])
 
 
 def _another(model: LoadedModel, ids: tuple[int, ...]) -> int:

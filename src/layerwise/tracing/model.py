@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from layerwise.errors import PromptError, PromptWarning
+from layerwise.errors import ModelError, PromptError, PromptWarning
 from layerwise.models.changes import Snapshot
 from layerwise.models.loading import LoadedModel, load_model, take_apart_again
 from layerwise.models.residency import Resident
@@ -26,6 +26,9 @@ from layerwise.types import ModelInfo, Progress
 Array = np.ndarray | torch.Tensor
 Answers = Answered | Array | Sequence[Answered | Array]
 """One answer or several, each a text or token ids."""
+
+_AUTOCAST = ("cpu", "cuda", "mps")
+"""Kinds of devices that it may be on for."""
 
 
 class Model:
@@ -237,12 +240,27 @@ def load(
 
 @contextlib.contextmanager
 def without_gradients() -> Iterator[None]:
-    """Compute without gradients, and with ordinary tensors where the caller is in torch.inference_mode.
+    """Compute without gradients, and with ordinary tensors of ordinary precision, whatever the caller has set.
 
-    What is made in inference mode can't be changed in place outside of it, and its changes are not counted.
+    What is made in inference mode can't be changed in place outside of it, and its changes are not counted. Under
+    another default precision, numbers would be rounded to it that are float32 everywhere else.
+
+    Raises:
+        ModelError: torch.autocast is on, under which a model's products have another precision than its weights.
     """
-    with torch.inference_mode(False), torch.no_grad():
-        yield
+    if any(map(torch.is_autocast_enabled, _AUTOCAST)):
+        raise ModelError(
+            "torch.autocast is on here: it computes products in another precision than the model's weights have, so "
+            "numbers would not be those of the model as it is described. Call layerwise outside of that block; for "
+            'half precision, load the model with dtype="bfloat16".'
+        )
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            yield
+    finally:
+        torch.set_default_dtype(default)
 
 
 def _as_answers(given: Answers) -> tuple[Any, ...]:

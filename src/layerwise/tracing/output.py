@@ -40,6 +40,12 @@ def measured(model: LoadedModel) -> LoadedModel:
     normed = _chosen(model)
     raw = dataclasses.replace(model.head, transform=OutputTransform()).logits(normed.float())
     own = own_head(model, normed)
+    if own.shape != raw.shape:
+        raise UnsupportedModelError(
+            f"{type(model.hf).__name__} cannot be read layer by layer: its unembedding gives {raw.shape[1]:,} logits, "
+            f"and its own forward returns {own.shape[1]:,}, so it does something else than unembed. Which token each "
+            "logit is for cannot be said. Give the model an unembedding of the rows that it returns."
+        )
     for transform in (model.head.transform, *_fitted(raw, own)):
         if _excess(model, transform, raw, own) <= 1:
             return dataclasses.replace(model, head=dataclasses.replace(model.head, transform=transform))

@@ -12,6 +12,9 @@ from layerwise.text import one_line
 
 _KEYS = ("role", "content")
 
+_TEXTS = (str, bytes, bytearray, memoryview)
+"""Sequences that are no lists of ids: bytes are what a text is written in."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -91,8 +94,10 @@ def as_prompt(prompt: Any) -> Any:
     Raises:
         PromptError: a message has other keys than ``role`` and ``content``, or something else than texts there.
     """
+    if isinstance(prompt, _TEXTS):
+        return prompt
     prompt = prompt.tolist() if hasattr(prompt, "tolist") else prompt
-    if not isinstance(prompt, Sequence) or isinstance(prompt, (str, bytes)):
+    if not isinstance(prompt, Sequence):
         return prompt
     if prompt and all(isinstance(part, (Mapping, Message)) for part in prompt):
         return tuple(_as_message(number, part) for number, part in enumerate(prompt, start=1))
@@ -102,8 +107,10 @@ def as_prompt(prompt: Any) -> Any:
 
 def as_answer(answer: Any) -> Any:
     """Return token ids as a tuple of them, in whatever they came; all else as it is."""
+    if isinstance(answer, _TEXTS):
+        return answer
     answer = answer.tolist() if hasattr(answer, "tolist") else answer
-    if not isinstance(answer, Sequence) or isinstance(answer, (str, bytes)):
+    if not isinstance(answer, Sequence):
         return answer
     if any(isinstance(part, bool) or not hasattr(part, "__index__") for part in answer):
         return answer

@@ -123,6 +123,34 @@ def test_a_change_is_seen(fresh_parts, change):
     assert after.checks.output_from == "own forward"
 
 
+def one_column_of_data(hf_model: Any) -> None:
+    hf_model.model.layers[1].mlp.down_proj.weight.data[:, 7] *= 9
+
+
+def slower_rotation(hf_model: Any) -> None:
+    hf_model.model.rotary_emb.inv_freq.mul_(0.5)
+
+
+@pytest.mark.parametrize("change", [one_column_of_data, slower_rotation])
+@torch.no_grad()
+def test_a_change_that_only_the_numbers_show_is_in_the_output_too(fresh_parts, change):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    model = lw.load(hf_model, tokenizer=hf_tokenizer)
+    before = model.trace(PROMPT)
+    change(hf_model)
+    after = expect_as_now(model, hf_model)
+    assert after.output[0].logprob == pytest.approx(float(after.top_logprobs[-1, -1, 0]), abs=1e-4)
+    assert abs(after.output[0].logprob - before.output[0].logprob) > 1e-2, "or nothing was changed"
+
+
+def test_the_sum_that_a_run_goes_by_is_computed_anew(fresh_parts):
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    model = lw.load(hf_model, tokenizer=hf_tokenizer)
+    before = model.identified().weights_sum
+    one_column_of_data(hf_model)
+    assert model.identified().weights_sum != before
+
+
 @torch.no_grad()
 def test_an_adapter_that_is_switched_off_is_seen(fresh_parts):
     hf_model, hf_tokenizer = fresh_parts("qwen3")

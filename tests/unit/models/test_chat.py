@@ -40,6 +40,14 @@ def test_a_last_message_of_the_assistant_is_left_open(written):
     assert written(ended, messages) == "<user>What is 2 + 2?<end><assistant>The answer is"
 
 
+def test_a_beginning_of_a_reply_that_is_written_twice_is_refused(written):
+    """transformers leaves the mark that it finds the end by (CONTINUE_FINAL_MESSAGE_TAG) in the first of them."""
+    twice = "{% for m in messages %}{{ m.content }}\n{% endfor %}As said: {{ messages[-1].content }}"
+    assert written(twice, TALK[1:2]) == "What is 2 + 2?\nAs said: What is 2 + 2?"
+    with pytest.raises(PromptError, match=r"writes the last message more than once.*without --chat"):
+        written(twice, TALK[1:3])
+
+
 def test_white_space_that_a_template_takes_off_is_no_loss(written):
     stripping = "{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{% endfor %}[assistant]"
     assert written(stripping, [{"role": "user", "content": " Hi \n"}]) == "[user] Hi[assistant]"

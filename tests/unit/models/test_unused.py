@@ -84,6 +84,12 @@ def test_weights_whose_setting_was_lost_are_refused_by_name(load, saved, config,
         ("lm_head.weight_scale_inv", (1,), "unembedding"),
         ("logit_scale", (), "scale"),
         ("output.weight", (530, 64), "head"),
+        ("model.language_model.layers.1.mlp.up_proj.weight", (96, 64), "block 1"),
+        ("_orig_mod.model.norm.weight", (64,), "final norm"),
+        ("module.lm_head.weight", (530, 64), "unembedding"),
+        ("transformer.h.0.attn.c_attn.weight", (64, 192), "block"),
+        ("transformer.wte.weight", (530, 64), "embedding"),
+        ("model.project_out.weight", (64, 64), "projection"),
     ],
 )
 def test_a_weight_of_the_decoder_that_it_has_no_place_for_is_refused(load, saved, name, shape, part):
@@ -132,6 +138,44 @@ def test_a_bias_under_the_name_of_a_mask_is_refused(load, saved):
     folder, _ = saved("GPT2Config")
     add(folder, **{"transformer.h.0.attn.bias": torch.ones(192)})
     with pytest.raises(CorruptFileError, match=r"transformer\.h\.0\.attn\.bias belongs to its block 0"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.mlp.up_proj.lora_A.weight",
+        "base_model.model.model.layers.0.mlp.up_proj.lora_B.default.weight",
+        "base_model.model.model.layers.0.mlp.up_proj.base_layer.weight",
+        "model.adapters.0.down.weight",
+        "prompt_embeddings",
+    ],
+)
+def test_an_adapter_among_the_weights_is_refused_with_the_way_out(load, saved, name):
+    folder, _ = saved()
+    add(folder, **{name: torch.ones(4, 64)})
+    with pytest.raises(CorruptFileError, match=rf"left out \({name}\).*merge_and_unload\(\)"):
+        load(folder)
+
+
+def test_a_checkpoint_whose_names_all_begin_otherwise_is_refused_with_one_of_them(load, saved):
+    folder, _ = saved()
+    held = load_file(folder / "model.safetensors")
+    renamed = {name.replace("model.", "model.language_model."): tensor for name, tensor in held.items()}
+    save_file(renamed, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptFileError, match=r"model\.language_model\.\S+ belongs to its.*in front of the names"):
+        load(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float8_e4m3fn, torch.uint8])
+@pytest.mark.parametrize("setting", [{}, {"quantization_config": None}])
+def test_packed_weights_without_a_word_in_the_settings_are_refused(load, saved, dtype, setting):
+    folder, hf_model = saved()
+    name = "model.layers.0.mlp.up_proj.weight"
+    add(folder, **{name: hf_model.state_dict()[name].mul(10).to(dtype)})
+    held = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(held | setting))
+    with pytest.raises(UnsupportedModelError, match=rf"{name} is stored as {str(dtype)[6:]}"):
         load(folder)
 
 

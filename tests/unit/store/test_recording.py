@@ -5,6 +5,7 @@ import resource
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import StoreError
@@ -194,6 +195,19 @@ def test_tampering_and_loss_are_found(study, load, tmp_path):
     file.unlink()
     with pytest.raises(StoreError, match="missing"):
         run.layers()
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t.slice(1), lambda t: t.drop_columns(["prompt"]), lambda t: t.slice(0, 0)]
+)
+def test_a_shard_with_other_rows_or_columns_is_not_read(study, load, tmp_path, change):
+    """It can be read as a table, and its numbers would go into every mean."""
+    run = record(study, tmp_path / "run", load=load)
+    file = next((run.path / "shards").glob("*.parquet"))
+    pq.write_table(change(pq.read_table(file)), file)
+    with pytest.raises(StoreError, match=rf"{file.name} is missing or damaged \(it has .*--resume"):
+        open_run(run.path).questions()
+    record(study, run.path, load=load, resume=True).questions()
 
 
 def test_resuming_computes_a_damaged_shard_again(study, load, tmp_path):

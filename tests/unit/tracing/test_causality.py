@@ -58,6 +58,24 @@ def test_a_model_that_mixes_positions_otherwise_is_refused(fresh):
         model.trace(PROMPT)
 
 
+@pytest.mark.parametrize("block", [2, 4, 8, 16, 32])
+@pytest.mark.parametrize("count", [2, 4, 8, 16, 32])
+def test_a_model_that_looks_ahead_in_blocks_is_refused_whatever_the_prompts_length(fresh, block, count):
+    """As models that fill in one block after another (block diffusion): a token sees the others of its block."""
+    model = fresh()
+    backbone = model._loaded.parts.backbone
+    plain = backbone.forward
+
+    def forward(input_ids, **kwargs):
+        place = torch.arange(input_ids.shape[1]) // block
+        seen = torch.where(place[:, None] >= place, 0.0, -torch.inf)[None, None]
+        return plain(input_ids=input_ids, **kwargs | {"attention_mask": {"full_attention": seen}})
+
+    backbone.forward = forward
+    with pytest.raises(UnsupportedModelError, match="not causal"):
+        model.trace(list(range(20, 20 + count)))
+
+
 def test_a_model_that_depends_on_the_texts_length_is_refused(fresh):
     model = fresh()
     model._loaded.parts.blocks[2].mlp.register_forward_hook(lambda _m, _a, out: out * (1 + 0.1 * out.shape[1]))

@@ -77,6 +77,14 @@ def test_what_is_no_scale_and_no_soft_cap_is_refused(change, fresh_parts):
         lw.load(hf_model, tokenizer=hf_tokenizer)
 
 
+def test_fewer_logits_than_the_unembedding_has_rows_are_refused(fresh_parts):
+    """As of models that cut off what their vocabulary is padded with."""
+    hf_model, hf_tokenizer = fresh_parts("qwen3")
+    behind_the_head(hf_model, lambda z: z[..., :520])
+    with pytest.raises(UnsupportedModelError, match="gives 530 logits, and its own forward returns 520"):
+        lw.load(hf_model, tokenizer=hf_tokenizer)
+
+
 def test_a_soft_cap_that_small_logits_do_not_reach_is_missed_by_no_prompt(fresh_parts):
     """At this prompt the identity check alone would let a cap of 1000 through."""
     hf_model, hf_tokenizer = fresh_parts("qwen3")

@@ -107,6 +107,8 @@ def test_answers_may_be_ids(model, sampled):
         ),
         ([1, "a"], "got list of int, str"),
         (b"a", "got bytes"),
+        (bytearray(b"a"), "got bytearray"),
+        (memoryview(b"a"), "got memoryview"),
         (None, "got NoneType"),
         (3, "got int"),
         ({"role": "user", "content": "a"}, "got dict"),

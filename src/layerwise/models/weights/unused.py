@@ -19,7 +19,17 @@ _COMPUTED = re.compile(
 _ELSEWHERE = re.compile(r"vision|visual|image|audio|video|speech|(^|_)(mm|multi_modal|multimodal|mtp|nextn)(_|$)")
 """Towers beside the language model, and blocks that predict further tokens ahead."""
 
+_WRAPPERS = re.compile(r"^((module|_orig_mod|base_model|model|language_model|text_model|transformer)\.)+")
+"""What programs put in front of all names: for training, compiling, adapters, images, or in older versions."""
+
+_ADAPTER = re.compile(r"(^|\.)(lora_\w+|base_layer|modules_to_save|adapters?|prompt_(encoder|embeddings?))(\.|$)")
+"""What an adapter that was not merged adds to the names of a model's weights."""
+
 _PARTS_OF_A_DECODER = {
+    "adapter": re.compile(r"^(adapters?|prompt_(encoder|embeddings?))$"),
+    "block": re.compile(r"^(h|layers?|blocks?)$"),
+    "embedding": re.compile(r"^(wte|(tok(en)?|word)_embeddings?|embed_(in|tokens)|(input_)?embeddings?)$"),
+    "projection": re.compile(r"^(project_(in|out)|(embed\w*|out(put)?)_proj\w*)$"),
     "norm": re.compile(r"norm|(^|_)ln(_|\d|$)"),
     "scale": re.compile(r"scale|multiplier|soft_?cap"),
     "head": re.compile(r"^(lm_head|head|output|output_layer|embed_out|unembed\w*|\w*logits?\w*|bias)$"),
@@ -74,11 +84,23 @@ def expect_all_used(
         raise CorruptFileError(
             f"{len(needed)} of the stored weights would be left out ({', '.join(map(harmless, list(needed)[:3]))}"
             f"{', …' if len(needed) > 3 else ''}): by {settings}, {type(hf_model).__name__} has no place for them, and "
-            f"{harmless(name)} belongs to its {place}. Every prediction would be that of another model. Settings were "
-            "lost (biases, norms, or the quantization_config that scales belong to), or belong to another model. Take "
-            "the config.json that the weights were saved with."
+            f"{harmless(name)} belongs to its {place}. Every prediction would be that of another model. "
+            f"{_advice(needed)}"
         )
     return told
+
+
+def _advice(needed: Iterable[str]) -> str:
+    if any(_ADAPTER.search(name) for name in needed):
+        return (
+            "These are an adapter's, beside weights that do not have it in them. Merge it and save the whole: "
+            "`merge_and_unload()` in peft, then `save_pretrained(…)`."
+        )
+    return (
+        "Settings were lost (biases, norms, or the quantization_config that scales belong to), or belong to another "
+        "model, or something stands in front of the names that this model has not. Take the config.json that the "
+        "weights were saved with."
+    )
 
 
 def _is_computed(tensor: Unused) -> bool:
@@ -98,7 +120,9 @@ class _Where:
 
     def of(self, parameter: str) -> str:
         """Return the part, or nothing for what lies outside the decoder."""
-        owner, beyond = max(map(self._split, self._spellings(parameter)), key=lambda each: len(each[0]))
+        owner, beyond = max(
+            map(self._split, self._spellings(parameter)), key=lambda each: (len(each[0]), -len(each[1]))
+        )
         inside = f"{owner}.{beyond[0]}" if owner == self._blocks else owner
         if inside.startswith(f"{self._blocks}."):
             return f"block {inside[len(self._blocks) + 1 :].partition('.')[0]}"
@@ -119,8 +143,13 @@ class _Where:
         return owner.rpartition(".")[2] if owner.startswith(f"{self._backbone}.") else ""
 
     def _spellings(self, parameter: str) -> list[str]:
-        """Return a name with and without the backbone's in front: files saved from the backbone alone leave it out."""
-        return [parameter, f"{self._prefix}.{parameter}", parameter.removeprefix(f"{self._prefix}.")]
+        """Return a name with and without what may stand in front: the backbone's, or something put around the model."""
+        bare = _WRAPPERS.sub("", parameter)
+        return [
+            parameter,
+            *(f"{self._prefix}.{name}" for name in (parameter, bare)),
+            *(parameter.removeprefix(f"{self._prefix}."), bare),
+        ]
 
     def _split(self, parameter: str) -> tuple[str, list[str]]:
         """Return the innermost module that a name leads to, and the rest of the name."""
