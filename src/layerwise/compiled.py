@@ -47,9 +47,16 @@ def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, 
         for piece in pieces:
             work(*piece)
         return
+    left = iter(pieces)  # shared: a future for every piece would take as long as a small piece itself
+
+    def work_on() -> None:
+        for piece in left:
+            work(*piece)
+
     try:
         with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:  # anew: a pool does not survive a fork
-            list(pool.map(lambda piece: work(*piece), pieces))
+            for done in [pool.submit(work_on) for _ in range(threads)]:
+                done.result()
     finally:
         torch.set_num_threads(threads)  # for threads that are yet to be made; this one's number did not change
 

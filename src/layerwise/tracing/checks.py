@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from layerwise.capture.own import own_forward
 from layerwise.models.loading import LoadedModel
 from layerwise.models.residency import Resident
 from layerwise.tracing.float32 import Float32Check, check_against_float32
-from layerwise.tracing.identity import IdentityCheck, check_identity, largest_difference, output_logits
+from layerwise.tracing.identity import IdentityCheck, check_identity
 from layerwise.tracing.prepared import Prepared
-from layerwise.tracing.reading import Captured, Place
+from layerwise.tracing.reading import Captured, Place, Readings
 
 
 @dataclass
@@ -62,11 +60,9 @@ class Checker:
         first = next((i for i, item in enumerate(prepared) if captured.own and item.ids == captured.own.ids), 0)
         for index in (first, *range(len(prepared))):
             item, key = prepared[index], keys[index]
-            states = captured.at(Place(index, item.last))
-            if key in self.passed and self._is_outdated(model, self.passed[key], item.ids, states):
-                self.passed, self.float32_checked = {}, False
             if key in self.passed:
                 continue
+            states = captured.at(Place(index, item.last))
             if not self.float32_checked:
                 self.float32 = check_against_float32(model, item.ids, states) if differs_from_float32(model) else None
                 self.float32_checked = True
@@ -77,17 +73,22 @@ class Checker:
             self.passed.setdefault((None, key[1]), self.passed[key])
         return [self.passed[key] for key in keys]
 
-    def _is_outdated(
-        self, model: LoadedModel, check: IdentityCheck, ids: tuple[int, ...], states: Float[Tensor, "layer d_model"]
-    ) -> bool:
-        """Return whether the model has since been changed in a way that only its numbers show.
+    def forget(self) -> None:
+        """Have every check run again: the model has changed since."""
+        self.passed, self.float32_checked = {}, False
 
-        Few numbers of each weight are looked at, and no buffer. The same prompt was read before, and says something
-        else now.
-        """
-        if not _is_resident(model) or check.ids != ids:
-            return False
-        return not largest_difference(output_logits(model.head, states), check.own_logits) <= check.limit
+
+def still_hold(checks: Sequence[IdentityCheck], prepared: Sequence[Prepared], readings: Readings) -> bool:
+    """Return whether what was read says what the checked outputs say, of prompts that they are of.
+
+    A model in memory can change in a way that only its numbers show: few numbers of each weight are looked at, and no
+    buffer. The same prompt then says something else than when it was checked.
+    """
+    return all(
+        check.is_said_by(readings.output, readings.groups[Place(index, item.last)])
+        for index, (check, item) in enumerate(zip(checks, prepared, strict=True))
+        if check.ids == item.ids
+    )
 
 
 def _length_group(ids: tuple[int, ...]) -> int:

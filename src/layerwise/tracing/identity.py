@@ -1,6 +1,7 @@
 """The identity check: captured states, and the lens at layer n, against transformers' own forward."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from layerwise.models.device import dtype_name
 from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.statistics import log_sum_exp
+from layerwise.readout.wanted import Readout
 
 FLOAT32_LIMIT = 1e-3
 """Largest |Δ log-prob| let through in float32. Measured: 3e-5 on the bundled models."""
@@ -31,6 +33,16 @@ class IdentityCheck:
     ids: tuple[int, ...]
     own_logits: Float[Tensor, " token"]
     """What transformers' own forward gave at the prompt's last position."""
+
+    def is_said_by(self, output: Readout, group: int) -> bool:
+        """Return whether a readout's last row gives its likeliest tokens what the model's own forward gave them."""
+        ids = output.top_ids[group, -1]
+        own = self.own_logits.cpu()[ids.cpu()].double() - self._own_lse
+        return float((output.top_logprobs[group, -1].cpu().double() - own).abs().max()) <= self.limit
+
+    @cached_property
+    def _own_lse(self) -> float:
+        return float(log_sum_exp(self.own_logits[None].float())[0])
 
 
 def check_identity(

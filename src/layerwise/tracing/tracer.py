@@ -15,7 +15,7 @@ from layerwise.readout.statistics import read_logits
 from layerwise.readout.wanted import Wanted
 from layerwise.tracing.answer import join_answers
 from layerwise.tracing.causality import Lookahead, expect_causal
-from layerwise.tracing.checks import Checker
+from layerwise.tracing.checks import Checker, still_hold
 from layerwise.tracing.early import EarlyReader, OnLayer
 from layerwise.tracing.identity import IdentityCheck
 from layerwise.tracing.prepared import Prepared, prepare
@@ -80,6 +80,9 @@ def trace_requests(
     checks = checker.check(model, prepared, captured, length_groups=check_length_groups)
     geometry = Geometry.of(captured)
     readings = read_requests(model, prepared, captured, chosen, progress)
+    if not still_hold(checks, prepared, readings):
+        checker.forget()
+        checks = checker.check(model, prepared, captured, length_groups=check_length_groups)
     traces: list[list[Trace]] = []
     for index, item in enumerate(prepared):
         output = _own_output(model, index, item, checks[index], readings)
