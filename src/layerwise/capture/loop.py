@@ -110,8 +110,10 @@ class Sweep:
             on_layer: shown each layer's states as soon as they are there.
         """
         # What was put into a model may go by the place of a token, by a text's length, or by how many run side by side.
-        as_made = not isinstance(model.residency, Resident) or is_as_made(model.hf)
-        shareable = as_made and can_share(model.parts, model.hf.config)
+        # One short text runs whole and by itself in any case.
+        by_itself = len(sequences) == 1 and len(sequences[0].ids) <= _TOKENS_AT_ONCE
+        as_made = by_itself or not isinstance(model.residency, Resident) or is_as_made(model.hf)
+        shareable = not by_itself and as_made and can_share(model.parts, model.hf.config)
         segments = split_into_segments(
             sequences,
             _TOKENS_AT_ONCE,

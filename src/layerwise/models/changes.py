@@ -21,10 +21,20 @@ _PASSING = {"training", *vars(nn.Module())}
 class Snapshot:
     """What a model in memory looked like: its modules, their hooks and settings, and its weights."""
 
-    def __init__(self, hf_model: Any) -> None:
-        modules, weights = [*hf_model.modules()], [*hf_model.parameters()]
+    def __init__(self, hf_model: Any, before: "Snapshot | None" = None) -> None:
+        """Look at a model.
+
+        Args:
+            hf_model: the model.
+            before: an earlier snapshot of it: what is in the same place is found there faster.
+        """
+        modules = [*hf_model.modules()]
+        weights = [weight for module in modules for weight in module._parameters.values() if weight is not None]
         self._settings = [*map(_looks, modules)], [*_plain_values(vars(hf_model.config))]
-        self._weights = [*map(_identity, weights)], _samples(weights)
+        self._identities = [*map(_identity, weights)]
+        known = before is not None and before._identities == self._identities and _all_alive(before._weights_alive)
+        self._samples = before._samples if before is not None and known else _samples(weights)
+        self._values = [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in self._samples]
         # An address means nothing once what lay there is gone.
         self._modules_alive, self._weights_alive = [*map(weakref.ref, modules)], [*map(weakref.ref, weights)]
 
@@ -34,7 +44,8 @@ class Snapshot:
 
     def holds_in_weights(self, now: "Snapshot") -> bool:
         """Return whether at least the weights look the same."""
-        return self._weights == now._weights and _all_alive(self._weights_alive)
+        same = self._identities == now._identities and self._values == now._values
+        return same and _all_alive(self._weights_alive)
 
 
 def _all_alive(references: list[Any]) -> bool:
@@ -65,12 +76,12 @@ def _identity(weight: Tensor) -> tuple[Any, ...]:
     return id(weight), version, weight.data_ptr(), weight.dtype, weight.device, weight.shape
 
 
-def _samples(weights: list[Tensor]) -> list[bytes]:
-    """Return the bytes of a few numbers of each weight, all of one device and precision together."""
+def _samples(weights: list[Tensor]) -> list[list[Tensor]]:
+    """Return a few numbers of each weight, where they are, in groups of one device and precision."""
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
     for weight in weights:
         if type(weight) in (Tensor, nn.Parameter) and not weight.is_meta and weight.numel() and weight.is_contiguous():
             values = weight.detach().view(-1)
             step = 1 if weight.dim() == 1 else max(1, len(values) // _SAMPLES)
             groups.setdefault((weight.device, weight.dtype), []).append(values[::step])
-    return [torch.cat(some).cpu().view(torch.uint8).numpy().tobytes() for some in groups.values()]
+    return [*groups.values()]

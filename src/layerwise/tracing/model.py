@@ -51,7 +51,7 @@ class Model:
     def _now(self) -> LoadedModel:
         """Return the model as it is now: one in memory can be changed between two traces, and is taken apart anew."""
         if self._looks:
-            looks = Snapshot(self._loaded.hf)
+            looks = Snapshot(self._loaded.hf, self._looks)
             if not self._looks.holds(looks):
                 with without_gradients(), self._loaded.evaluating():
                     same = self._looks.holds_in_weights(looks)
