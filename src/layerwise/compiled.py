@@ -8,6 +8,7 @@ optimised otherwise in those that read the cache, so that the first run's last b
 
 import functools
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +31,7 @@ def available() -> bool:
 def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, shared_out: bool = True) -> None:
     """Call `work(start, stop)` for consecutive pieces of `length`, in as many threads as PyTorch uses.
 
+    Not in more than there are cores, for they would push each other's pieces out of the caches.
     A thread takes the next piece as soon as it comes free, so that one which the system holds up, for
     other programs want to run as well, holds up nobody. `work` must release the GIL. What PyTorch
     computes inside it, it computes in that thread alone: its own threads would wait for each other
@@ -41,7 +43,8 @@ def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, 
         step: pieces are multiples of it (the last may be shorter).
         shared_out: join steps to a few pieces per thread; otherwise each step is a piece, whatever the threads.
     """
-    threads = torch.get_num_threads()
+    given = torch.get_num_threads()
+    threads = min(given, _cores())
     pieces = _pieces(length, step, 4 * threads if shared_out else length)
     if threads == 1 or len(pieces) == 1:
         for piece in pieces:
@@ -58,7 +61,12 @@ def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, 
             for done in [pool.submit(work_on) for _ in range(threads)]:
                 done.result()
     finally:
-        torch.set_num_threads(threads)  # for threads that are yet to be made; this one's number did not change
+        torch.set_num_threads(given)  # for threads that are yet to be made; this one's number did not change
+
+
+def _cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _compute_alone() -> None:
