@@ -9,6 +9,9 @@ from layerwise.files import write_text_whole
 
 PAGE = Path("docs/reference/gguf-architectures.md")
 
+_FAR = 0.1
+"""Log-probability by which llama.cpp has to differ from an original to be named."""
+
 _INTRODUCTION = """\
 # GGUF architectures beside their originals
 
@@ -40,8 +43,31 @@ def refresh(outcomes: Sequence[Outcome], *, converted: bool, asked: bool) -> Non
             f"{'' if error is None else f'{error:.0e}'} | {_listed(row['settings'])} | "
             f"{_listed(row['lost'])} |"
         )
+    if asked:
+        lines += ["", *_by_llama_cpp(outcomes)]
     head = _INTRODUCTION.format(transformers=version("transformers"), gguf=version("gguf"), others=said)
     write_text_whole(PAGE, head + "\n".join(lines) + "\n")
+
+
+def _by_llama_cpp(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what llama.cpp itself makes of the same files, beside the originals."""
+    errors = {each.name: each.llama_cpp_error for each in outcomes if each.llama_cpp_error is not None}
+    far = {name: error for name, error in errors.items() if error > _FAR}
+    read = {each.name for each in outcomes if each.outcome == "right"}
+    return [
+        "## What llama.cpp itself makes of the same files",
+        "",
+        f"llama.cpp reads {len(errors)} of the {len(outcomes)} files, {len(errors) - len(far)} of them within {_FAR}",
+        "of the original (its tables of GELU have half precision). These are the others, with the largest difference in",
+        "log-probability.",
+        "",
+        "| case | llama.cpp beside the original | layerwise |",
+        "|---|---:|---|",
+        *(
+            f"| {name} | {error:.1f} | {'as the original' if name in read else 'refuses the file'} |"
+            for name, error in sorted(far.items())
+        ),
+    ]
 
 
 def _listed(names: Sequence[str]) -> str:
