@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from layerwise.errors import CorruptFileError, UnsupportedModelError
+from layerwise.errors import CheckpointWarning, CorruptFileError, UnsupportedModelError
 from layerwise.models import bundled, hub
 from layerwise.models.cache import known_sha256, remembered_sha256
 from layerwise.models.gguf.files import GgufModel, open_gguf
@@ -209,6 +210,13 @@ def _weight_files(folder: Path) -> tuple[tuple[Path, ...], dict[str, Path]]:
     """Return the safetensors files that transformers would read, and by the index, each tensor's file."""
     whole = folder / "model.safetensors"
     if whole.is_file():
+        if (folder / _INDEX).is_file():
+            warnings.warn(
+                f"{_shown(folder)} holds both model.safetensors and an index of shards ({_INDEX}). The first is "
+                "read, as transformers does, and the shards are not. Take out what is left over.",
+                CheckpointWarning,
+                stacklevel=2,
+            )
         return (whole,), {}
     if (folder / _INDEX).is_file():
         weight_map = _read_json(folder / _INDEX).get("weight_map")

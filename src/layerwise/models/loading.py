@@ -50,7 +50,7 @@ from layerwise.models.settings import what_failed
 from layerwise.models.tokens import Tokenizer
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.unused import Unused, expect_all_used, expect_one_value
-from layerwise.models.weights.weights import Weights, expect_finite, wrong_shape
+from layerwise.models.weights.weights import Weights, expect_buffers, expect_finite, wrong_shape
 from layerwise.text import harmless
 from layerwise.types import ModelInfo, Progress
 
@@ -377,9 +377,11 @@ def _read_by_name(checkpoint: Checkpoint, placement: Placement, progress: Progre
 def _without_weights(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, Weights]:
     """Return a checkpoint's model without memory for its weights, and what reads them."""
     hf_model = _model_of(checkpoint, empty_model, dtype)
-    return hf_model, weights_of(checkpoint.gguf, hf_model) if checkpoint.gguf else _expect_all_used(
-        checkpoint, hf_model
-    )
+    if checkpoint.gguf:
+        return hf_model, weights_of(checkpoint.gguf, hf_model)
+    weights = _expect_all_used(checkpoint, hf_model)
+    expect_buffers(hf_model, {weights.parameter_of(name) for name in weights.tensors})
+    return hf_model, weights
 
 
 def _model_of(checkpoint: Checkpoint, make: Callable[..., Any], dtype: torch.dtype) -> Any:

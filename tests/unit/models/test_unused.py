@@ -213,6 +213,32 @@ def test_two_names_for_one_weight_are_refused_unless_they_are_equal(load, saved)
         load(folder)
 
 
+def test_a_whole_file_beside_an_index_of_shards_is_read_and_told(load, saved):
+    folder, hf_model = saved(tie_word_embeddings=False)
+    norm = "model.norm.weight"
+    save_file({norm: hf_model.state_dict()[norm] + 1}, folder / "model-00001-of-00001.safetensors", {"format": "pt"})
+    where = {"metadata": {}, "weight_map": {norm: "model-00001-of-00001.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(where))
+    with pytest.warns(CheckpointWarning, match="both model.safetensors and an index"):
+        model = load(folder)
+    assert torch.equal(model._loaded.parts.final_norm.weight, hf_model.state_dict()[norm])
+
+
+@pytest.mark.parametrize(("damage", "said"), [(None, "in none of"), (float("nan"), "NaN or infinite")])
+@pytest.mark.parametrize("config", ["MiniMaxM2Config", "DeepseekV3Config"])
+def test_biases_by_which_experts_are_chosen_are_needed_though_they_are_no_parameters(load, saved, config, damage, said):
+    folder, _ = saved(config)
+    held = load_file(folder / "model.safetensors")
+    name = max(name for name in held if name.endswith("e_score_correction_bias"))
+    bias = held.pop(name)
+    if damage is not None:
+        held[name] = torch.full_like(bias, damage)
+    save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptFileError, match=said) as refused:
+        load(folder).trace(PROMPT)
+    assert "e_score_correction_bias" in str(refused.value)
+
+
 @pytest.mark.parametrize("indexed_first", [True, False])
 def test_a_tensor_in_two_shards_is_taken_from_where_the_index_says(load, saved, indexed_first):
     folder, hf_model = saved(tie_word_embeddings=False)

@@ -11,7 +11,7 @@ from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.metadata import INSTEAD, Metadata
 from layerwise.models.gguf.rules import Rules
 from layerwise.models.gguf.weights import GgufWeights
-from layerwise.models.weights.weights import missing_weights
+from layerwise.models.weights.weights import expect_buffers
 from layerwise.text import harmless, one_line
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")
@@ -161,10 +161,7 @@ def weights_of(gguf: GgufModel, hf_model: Any) -> GgufWeights:
                 f"made of the file's settings, has no {harmless(lacking[0])} to take it: its predictions would be "
                 f"another model's. {INSTEAD}"
             )
-    made = {parameter for parameters in weights.parameters.values() for parameter in parameters}
-    # Parameters are looked for when they are filled; what is no parameter has a value from the start.
-    if lacking := [name for name, _ in hf_model.named_buffers() if name in expected and name not in made]:
-        raise missing_weights(type(hf_model).__name__, lacking)
+    expect_buffers(hf_model, {parameter for parameters in weights.parameters.values() for parameter in parameters})
     return weights
 
 

@@ -2,7 +2,8 @@
 
 import copy
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
@@ -102,9 +103,32 @@ def expect_complete(module: nn.Module, name: str, but: tuple[str, ...] = ()) -> 
         raise missing_weights(name, lacking)
 
 
+def expect_buffers(hf_model: Any, made: Container[str]) -> None:
+    """Raise CorruptFileError if the files lack what a model stores beside its parameters.
+
+    Such as the biases by which experts are chosen: they have a value from the start, so nothing else would miss them.
+
+    Args:
+        hf_model: the model.
+        made: the names of what the stored tensors become in it.
+    """
+    optional = hf_model._keys_to_ignore_on_load_missing or ()
+    lacking = [name for name, _ in _stored_buffers(hf_model) if name not in made]
+    if needed := [name for name in lacking if not any(re.search(pattern, name) for pattern in optional)]:
+        raise missing_weights(type(hf_model).__name__, needed)
+
+
+def _stored_buffers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Return what a module stores beside its parameters, by name; not what it computes when it is made."""
+    for prefix, owner in module.named_modules():
+        for key, buffer in owner.named_buffers(prefix, recurse=False):
+            if key.rpartition(".")[2] not in owner._non_persistent_buffers_set:
+                yield key, buffer
+
+
 def expect_finite(module: nn.Module, name: str) -> None:
     """Raise CorruptFileError if weights that a module has are NaN or infinite."""
-    for parameter_name, parameter in module.named_parameters():
+    for parameter_name, parameter in chain(module.named_parameters(), _stored_buffers(module)):
         values = parameter.detach()
         # Others have no memory, or were packed by another package: integers, and scales of its own.
         if type(values) is torch.Tensor and not values.is_meta and values.is_floating_point():
