@@ -24,7 +24,7 @@ def _forget_interrupt() -> None:
 
     Importing a model's dataclasses runs many. The next `exec` forgets it.
     """
-    exec("")  # noqa: S102 - of nothing
+    exec("")
 
 
 class _quiet_end:  # noqa: N801 - and no generator: `contextlib` would have to be imported first
