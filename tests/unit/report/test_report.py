@@ -147,8 +147,9 @@ def test_a_question_that_no_shard_has_is_named(run):
 
 def test_a_report_that_cannot_be_written_is_an_error(run, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="could not be written"):
+    with pytest.raises(StoreError, match="could not be written") as raised:
         write_report(run, tmp_path / "file" / "report")
+    assert f"layerwise runs report {run.path} --out" in str(raised.value)
 
 
 def test_names_of_files_hold_nothing_that_means_something_to_a_file_system():
