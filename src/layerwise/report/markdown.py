@@ -33,6 +33,6 @@ def write_report(run: Run, folder: Path, *, overview: Overview | None = None) ->
         return write_prompt_report(shown_run(run), folder)
     except OSError as error:
         raise StoreError(
-            f"The report could not be written to {folder}: {error.strerror or error}. The run's numbers are stored: make "
-            f"room or permissions, or write it elsewhere with `layerwise runs report {run.path} --out FOLDER`."
+            f"The report could not be written to {folder}: {error.strerror or error}. The run's numbers are stored: "
+            f"make room or permissions, or write it elsewhere with `layerwise runs report {run.path} --out FOLDER`."
         ) from error
