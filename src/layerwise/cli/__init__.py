@@ -5,13 +5,26 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the `layerwise` command. Ctrl-C ends it without a traceback while it is still being imported, too."""
+    """Run the `layerwise` command. Ctrl-C ends it without a traceback at any moment, and with the same exit code."""
     try:
         with _quiet_end():
             from layerwise.cli.app import run_app
+        run_app()  # puts the commands together before one of them begins
     except KeyboardInterrupt:
+        _forget_interrupt()
         raise SystemExit(_INTERRUPTED) from None
-    run_app()
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            _forget_interrupt()
+        raise
+
+
+def _forget_interrupt() -> None:
+    """Have CPython end with the exit code: it remembers an interrupt that left an `exec`, and would end by the signal.
+
+    Importing a model's dataclasses runs many. The next `exec` forgets it.
+    """
+    exec("")
 
 
 class _quiet_end:  # noqa: N801 - and no generator: `contextlib` would have to be imported first

@@ -32,4 +32,7 @@ def write_report(run: Run, folder: Path, *, overview: Overview | None = None) ->
             return write_study_report(overview or Overview(shown_run(run)), folder)
         return write_prompt_report(shown_run(run), folder)
     except OSError as error:
-        raise StoreError(f"The report could not be written to {folder}: {error.strerror or error}.") from error
+        raise StoreError(
+            f"The report could not be written to {folder}: {error.strerror or error}. The run's numbers are stored: "
+            f"make room or permissions, or write it elsewhere with `layerwise runs report {run.path} --out FOLDER`."
+        ) from error

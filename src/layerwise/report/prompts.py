@@ -1,5 +1,6 @@
 """The report of a study's own questions, each read by itself: Markdown, with its figures as PNG and SVG."""
 
+import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -34,23 +35,28 @@ def slug(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
 
 
-def _draw(material: Material, folder: Path) -> dict[str, str]:
-    """Write every figure; return the path from the report to each PNG, by name."""
-    drawn: dict[str, str] = {}
+def _draw(material: Material, folder: Path) -> dict[tuple[str, ...], str]:
+    """Write every figure; return the path from the report to each PNG, by what it shows."""
+    drawn: dict[tuple[str, ...], str] = {}
+    taken: set[str] = set()
 
-    def draw(name: str, chart: AnyChart) -> None:
+    def draw(shown: tuple[str, ...], chart: AnyChart) -> None:
+        # Different names may make one slug, and disks may know no upper case.
+        numbered = (slug(*shown) + (f"-{n}" if n else "") for n in itertools.count())
+        name = next(each for each in numbered if each.casefold() not in taken)
+        taken.add(name.casefold())
         write_png_and_svg(chart, folder / name)
-        drawn[name] = f"figures/{name}.png"
+        drawn[shown] = f"figures/{name}.png"
 
     for question in material.asked("main"):
         if question["answers"]:
-            draw(slug("depth", question["id"]), figures.answer_by_depth(material, question["id"]))
+            draw(("depth", question["id"]), figures.answer_by_depth(material, question["id"]))
         for model in material.models:
             case = material.case(model, question["id"])
-            draw(slug(model, question["id"], "tokens"), figures.leading_tokens(case))
-            draw(slug(model, question["id"], "bits"), figures.entropy_and_kl(case))
+            draw((model, question["id"], "tokens"), figures.leading_tokens(case))
+            draw((model, question["id"], "bits"), figures.entropy_and_kl(case))
             if case.answers:
-                draw(slug(model, question["id"], "rank"), figures.answer_rank(case, _raw(material, case)))
+                draw((model, question["id"], "rank"), figures.answer_rank(case, _raw(material, case)))
     return drawn
 
 
@@ -61,7 +67,7 @@ def _raw(material: Material, case: Case) -> Case | None:
     return material.case(case.model, case.question, "raw")
 
 
-def _render(material: Material, drawn: dict[str, str]) -> str:
+def _render(material: Material, drawn: dict[tuple[str, ...], str]) -> str:
     rendering = environment()
     token: Callable[[str], str] = rendering.filters["token"]
     return rendering.get_template("report.md.j2").render(
@@ -78,6 +84,6 @@ def _render(material: Material, drawn: dict[str, str]) -> str:
         probes=material.asked("probe"),
         case=material.case,
         raw=lambda case: _raw(material, case),
-        figure=lambda *parts: drawn[slug(*parts)],
+        figure=lambda *parts: drawn[parts],
         complete=material.run.complete,
     )

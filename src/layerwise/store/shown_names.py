@@ -45,7 +45,7 @@ def shown_run(run: Run) -> Run:
             "shown_names": names,
             "study": manifest["study"] | {"models": [names[name] for name in manifest["study"]["models"]]},
             "models": infos,
-            "failures": {names[name]: without_paths(reason) for name, reason in manifest["failures"].items()},
+            "failures": {names[name]: _without_place(reason, name) for name, reason in manifest["failures"].items()},
             "shards": [shard | {"model": names[shard["model"]]} for shard in manifest["shards"]],
         },
     )
@@ -53,6 +53,17 @@ def shown_run(run: Run) -> Run:
 
 def _shown(info: ModelInfo, name: str) -> dict[str, Any]:
     return {"name": name, "location": shown_name(info.location)}
+
+
+def _without_place(reason: str, name: str) -> str:
+    """Return why a model could not be read without the folders that it is in, whatever characters they have."""
+    path = name.removeprefix("random:")
+    if shown_name(path) == path:
+        return without_paths(reason)
+    parts = [part for part in re.split(r"[\\/]|^[A-Za-z]:", path) if part not in ("", ".", "..", "~")]
+    ends = r"[\\/]".join(map(re.escape, parts))  # of the path as it was given, and made absolute
+    places = re.compile(rf"(?:(?<![\w:/.~-])(?:~|\.\.?|[A-Za-z]:)?[\\/](?:[^\n]*?[\\/])??)?{ends}")
+    return without_paths(places.sub(lambda _: shown_name(path), reason))
 
 
 def shown_names(names: Iterable[str]) -> dict[str, str]:

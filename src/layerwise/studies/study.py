@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from layerwise.errors import StudyError
+from layerwise.errors import ModelError, StudyError
+from layerwise.models.names import resolve
 from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
 from layerwise.studies.claims import Claim, read_claims
@@ -144,7 +145,35 @@ def read_study(path: Path, models: list[str] | None = None) -> PlannedStudy:
         QuestionError: one of its question sets cannot be used.
     """
     data = read_toml(path, "study")
-    return plan_study(data | ({"models": models} if models else {}), str(path), path.parent)
+    planned = plan_study(data | ({"models": models} if models else {}), str(path), path.parent)
+    _expect_different_sets(planned, path)
+    _expect_different_models(planned, path)
+    return planned
+
+
+def _expect_different_sets(planned: PlannedStudy, path: Path) -> None:
+    """Refuse two sets that call themselves the same: their questions would be counted as one set's."""
+    first: dict[str, str] = {}
+    for chosen, found in planned.sets.items():
+        other = first.setdefault(found.name, chosen)
+        if other != chosen:
+            raise StudyError(
+                f"{path}: the sets {other} and {chosen} are both called {found.name!r}, so their questions could not "
+                "be told apart. A TOML file's set has the name that stands in it, any other its file's: rename one."
+            )
+
+
+def _expect_different_models(planned: PlannedStudy, path: Path) -> None:
+    """Refuse two names of one model: it would be compared with itself, and counted twice."""
+    first: dict[tuple[str, str, bool], str] = {}
+    for name in planned.study.models:
+        try:
+            source = resolve(name)
+        except ModelError:  # told where it is loaded, and the others go on
+            continue
+        other = first.setdefault((source.kind, source.location, source.random), name)
+        if other != name:
+            raise StudyError(f"{path}: models: {other} and {name} are the same model. Leave one of them out.")
 
 
 def plan_study(data: dict[str, Any], where: str, folder: Path = Path()) -> PlannedStudy:

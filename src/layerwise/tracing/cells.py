@@ -18,12 +18,15 @@ from layerwise.tracing.trace import MEASURES
 from layerwise.types import Token
 
 _ROUNDING = 1e-3
-"""How far rounding may carry a probability, or its logarithm, beyond that of certainty."""
+"""How far rounding may carry a probability, its logarithm, or a measure beyond where it ends."""
 _LARGEST = float(np.finfo(np.float32).max)
 Index = Annotated[int, Field(ge=0, lt=2**63)]
 Rank = Annotated[int, Field(ge=1, lt=2**63)]
 Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 Prob = Annotated[float, Field(ge=0, le=1 + _ROUNDING)]
+_Share = Annotated[float, Field(ge=-_ROUNDING, le=1 + _ROUNDING)]
+_Cosine = Annotated[float, Field(ge=-1 - _ROUNDING, le=1 + _ROUNDING)]
+_Amount = Annotated[float, Field(ge=-_ROUNDING, le=_LARGEST)]
 Logprob = Annotated[float, Field(ge=-_LARGEST, le=_ROUNDING)]
 
 
@@ -67,14 +70,14 @@ class _Cell(TypedDict):
 
     position: Index
     top: Annotated[list[StoredTokenProb], Field(min_length=1)]
-    entropy_bits: Number
-    kl_to_final_bits: Number
-    kl_from_final_bits: Number
-    kl_from_logit_lens_bits: Number
-    total_variation: Number
-    echo_mass: Number
-    residual_norm: Number
-    cosine_to_final: Number
+    entropy_bits: _Amount
+    kl_to_final_bits: _Amount
+    kl_from_final_bits: _Amount
+    kl_from_logit_lens_bits: _Amount
+    total_variation: _Share
+    echo_mass: _Share
+    residual_norm: _Amount
+    cosine_to_final: _Cosine
     answer: AnswerHere | None
     wrong: AnswerHere | None
     tracked: list[_Tracked]

@@ -88,6 +88,8 @@ def _fits_together(stored: StoredTrace) -> StoredTrace:
     checks, vocab_size = stored["checks"], stored["provenance"]["model"].vocab_size
     drift = (checks.drift_variation, checks.drift_entropy_bits, checks.drift_tops)
     expect(drift.count(None) in (0, 3), "checks have some of drift_variation, drift_entropy_bits and drift_tops only")
+    errors = (checks.identity_error, checks.identity_limit, checks.states_error, checks.device_error or 0.0)
+    expect(min(errors) >= 0, "an error or a limit among the checks is negative")
     expect(0 < vocab_size < 2**63, "vocab_size of the model is no number of tokens")
     for which in ("answer", "wrong"):
         there = [last] if stored[which] is not None else []

@@ -7,6 +7,40 @@ import sys
 
 import pytest
 
+COPIED = """
+import copy, os, signal, sys
+
+signal.signal(2, signal.default_int_handler)
+sys.argv = ["layerwise", "--version"]
+from layerwise.cli import main
+import typer.utils
+
+def interrupt(value):
+    os.kill(os.getpid(), 2)
+    return copy.copy(value)
+
+import layerwise.cli.app
+typer.utils.copy = interrupt
+main()
+"""
+
+IN_EXEC = """
+import os, signal, sys
+
+signal.signal(2, signal.default_int_handler)
+import layerwise.cli.app
+
+def run_app():
+    try:
+        exec("os.kill(os.getpid(), 2)")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+layerwise.cli.app.run_app = run_app
+from layerwise.cli import main
+main()
+"""
+
 CHILD = """
 import os, sys
 
@@ -46,6 +80,21 @@ def test_ctrl_c_while_a_command_imports_what_it_needs_has_no_traceback(module):
     done = ended(module, "trace", "x", "--model", "absent/model", "--quiet")
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_the_commands_are_put_together_has_no_traceback():
+    done = subprocess.run([sys.executable, "-c", COPIED], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_inside_an_exec_ends_with_the_exit_code_and_not_by_the_signal(tmp_path):
+    """As `python -m layerwise`, where CPython looks at its end for an interrupt that nobody caught in an `exec`."""
+    (tmp_path / "ended.py").write_text(IN_EXEC)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "ended"], capture_output=True, text=True, check=False, timeout=120, env=environment
+    )
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_a_module_that_is_not_imported_interrupts_nothing():

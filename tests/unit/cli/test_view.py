@@ -89,6 +89,52 @@ def test_no_command_line_has_the_token(trace_file, tmp_path):
     assert token not in shown.stdout.decode()
 
 
+def test_a_browser_that_is_waited_for_gets_the_page(trace_file, tmp_path):
+    """`$BROWSER` with a `%s` is started in the foreground; this one ends once it has the page."""
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f"#!{sys.executable}\n"
+        "import html, re, sys, urllib.request\n"
+        "page = urllib.request.url2pathname(sys.argv[1].removeprefix('file://'))\n"
+        "address = html.unescape(re.search('url=([^\"]+)', open(page).read())[1])\n"
+        "direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))\n"
+        f"open({str(tmp_path / 'seen.part')!r}, 'wb').write(direct.open(address, timeout=30).read())\n"
+        f"import os; os.rename({str(tmp_path / 'seen.part')!r}, {str(tmp_path / 'seen')!r})\n"
+    )
+    browser.chmod(0o755)
+    command = [sys.executable, "-m", "layerwise", "view", str(trace_file)]
+    environment = os.environ | {"BROWSER": f"{browser} %s"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        end = time.monotonic() + 60
+        while not (tmp_path / "seen").exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        server.send_signal(signal.SIGINT)
+        server.communicate(timeout=60)
+    assert "startLive" in (tmp_path / "seen").read_text()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no such signals here")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_kill_and_a_closed_terminal_leave_no_file_that_leads_to_the_page(trace_file, tmp_path, name):
+    command = [sys.executable, "-m", "layerwise", "view", str(trace_file)]
+    environment = os.environ | {"BROWSER": "true %s", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as server:
+        end = time.monotonic() + 60
+        while not list(tmp_path.glob("layerwise-view-*/open.html")) and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(1)  # until it serves
+        number = getattr(signal, name)
+        server.send_signal(number)
+        _, said = server.communicate(timeout=60)
+    assert server.returncode == 128 + number
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("layerwise-view-*"))
+
+
 def test_html_writes_the_page_instead(layerwise, trace_file, tmp_path):
     code, _, said = layerwise("view", str(trace_file), "--html", str(tmp_path / "view.html"))
     assert code == 0

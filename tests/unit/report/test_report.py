@@ -147,13 +147,27 @@ def test_a_question_that_no_shard_has_is_named(run):
 
 def test_a_report_that_cannot_be_written_is_an_error(run, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="could not be written"):
+    with pytest.raises(StoreError, match="could not be written") as raised:
         write_report(run, tmp_path / "file" / "report")
+    assert f"layerwise runs report {run.path} --out" in str(raised.value)
 
 
 def test_names_of_files_hold_nothing_that_means_something_to_a_file_system():
     assert slug("../../etc/passwd", "a b") == "etc-passwd-a-b"
     assert slug("org/name", "q") == "org-name-q"
+
+
+def test_questions_whose_names_make_one_file_name_have_figures_of_their_own(load_family, tmp_path):
+    """Also where a disk takes upper and lower case for the same."""
+    ids = ["france", "france-", "France"]
+    name = load_family("qwen3").info.name
+    asked = [{"id": each, "prompt": f"The capital of {each} is", "answers": [" Berlin"]} for each in ids]
+    study = plan_study({"name": "toy", "title": "Toy", "models": [name], "questions": asked}, "test")
+    report = write_report(record(study, tmp_path / "run", load=lambda _: load_family("qwen3")), tmp_path / "report")
+    shown = re.findall(r"\]\((figures/[^)]+\.png)\)", report.read_text())
+    assert len(shown) == 4 * len(ids)
+    assert len({path.casefold() for path in shown}) == len(shown)
+    assert all((report.parent / path).is_file() for path in shown)
 
 
 def _report_of(load_family, folder, questions, **changes):

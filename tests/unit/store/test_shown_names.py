@@ -4,7 +4,7 @@ import pytest
 
 from layerwise.report.markdown import write_report
 from layerwise.store.recording import record
-from layerwise.store.shown_names import shown_names, shown_run
+from layerwise.store.shown_names import _without_place, shown_names, shown_run
 from layerwise.studies.study import plan_study
 from layerwise.text import without_paths
 from layerwise.types import shown_name
@@ -45,6 +45,24 @@ def test_messages_lose_the_folders_of_paths_and_keep_addresses():
     )
     assert without_paths(said) == (
         "There is no file 'mine'; it is read from ~. See https://huggingface.co/a/b, and/or c."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("/home/Bob Doe/it's (mine), x/m", "/home/Bob Doe/it's (mine), x/m"),
+        ("random:/home/Bob Doe/m", "/home/Bob Doe/m"),
+        ("../Bob Doe/m", "/home/x y/Bob Doe/m"),
+        ("Bob Doe's/x/m", "Bob Doe's/x/m"),
+        ("~/Bob Doe/m", "/home/x y/Bob Doe/m"),
+        (r"C:\Users\Bob Doe\m", r"C:\Users\Bob Doe\m"),
+    ],
+)
+def test_why_a_model_failed_loses_its_folders_whatever_characters_they_have(name, place):
+    said = f"CorruptFileError: {place}/model.safetensors is cut short. {place} has no more and/or less."
+    assert _without_place(said, name) == (
+        "CorruptFileError: m/model.safetensors is cut short. m has no more and/or less."
     )
 
 

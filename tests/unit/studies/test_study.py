@@ -1,5 +1,6 @@
 """A study file is checked before anything runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,32 @@ def test_the_committed_experiment_reads():
     study = read_study(root / "experiments" / "001_layers_and_logits" / "study.toml")
     assert study.questions[0].prompt == "Question: What is the capital of Germany? Answer:"
     assert len([q for q in study.questions if q.role == "probe"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        ('["qwen3-8b", "Qwen/Qwen3-8B"]', "qwen3-8b and Qwen/Qwen3-8B"),
+        ('["gemma-3-270m", "Gemma-3-270M"]', "gemma-3-270m and Gemma-3-270M"),
+        ('["random:.", "random:gemma-3-270m", "gemma-3-270m", ".", "./", "a"]', ". and ./"),
+    ],
+)
+def test_one_model_under_two_names_is_refused(study_file, models, expected):
+    with pytest.raises(StudyError, match=f"models: {re.escape(expected)} are the same model"):
+        read_study(study_file(GOOD.replace('["gemma-3-270m"]', models)))
+
+
+def test_two_sets_that_call_themselves_the_same_are_refused(study_file):
+    """Their ids differ here, so nothing else would tell."""
+    path = study_file(GOOD + '\n[[sets]]\nname = "mine.csv"\n[[sets]]\nname = "other.toml"\n')
+    (path.parent / "mine.csv").write_text("prompt,answer\nThe capital of France is,Paris\n")
+    (path.parent / "items.csv").write_text("item,a,b\nx,Foo,Bar\n")
+    (path.parent / "other.toml").write_text(
+        'name = "mine"\nversion = 1\ntitle = "t"\nsource = "s"\nitems = "items.csv"\n'
+        '[directions.d]\nanswer = "b"\n[directions.d.wordings]\nw = "The thing {a} is"\n'
+    )
+    with pytest.raises(StudyError, match=r"the sets mine\.csv and other\.toml are both called 'mine'"):
+        read_study(path)
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,41 @@ def test_a_refusal_names_the_part(saved, path, other, said):
         Trace.open(saved)
 
 
+@pytest.mark.parametrize(
+    ("measure", "value"),
+    [
+        ("entropy_bits", -0.5),
+        ("kl_to_final_bits", -0.5),
+        ("kl_from_final_bits", -0.5),
+        ("kl_from_logit_lens_bits", -0.5),
+        ("total_variation", -0.5),
+        ("total_variation", 1.5),
+        ("echo_mass", -0.5),
+        ("echo_mass", 1.5),
+        ("residual_norm", -0.5),
+        ("cosine_to_final", -1.5),
+        ("cosine_to_final", 1.5),
+    ],
+)
+def test_a_measure_that_cannot_be_so_large_or_small_is_refused(saved, measure, value):
+    data = json.loads(saved.read_text("utf-8"))
+    data["layers"][1]["positions"][0][measure] = value
+    saved.write_text(json.dumps(data))
+    with pytest.raises(
+        StoreError, match=rf"layers\.1\.positions\.0\.{measure}: should be (less|greater) than or equal"
+    ):
+        Trace.open(saved)
+
+
+@pytest.mark.parametrize("check", ["identity_error", "identity_limit", "states_error", "device_error"])
+def test_a_negative_error_among_the_checks_is_refused(saved, check):
+    data = json.loads(saved.read_text("utf-8"))
+    data["checks"][check] = -0.5
+    saved.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match="an error or a limit among the checks is negative"):
+        Trace.open(saved)
+
+
 def test_a_folder_that_cannot_be_written_is_a_store_error(trace, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"could not be written"):
