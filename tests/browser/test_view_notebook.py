@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,8 @@ pytest.importorskip("ipykernel", reason="ipykernel is not installed here")
 
 PROMPT = "The capital of Germany is"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+_RUN = re.compile(r"\[(\*|\d+)\]")
+"""What stands beside a cell that runs, or did."""
 STATE = "application/vnd.jupyter.widget-state+json"
 
 
@@ -100,7 +103,7 @@ def _run(page: Page, cell: Locator) -> None:
         cell.locator(".cm-content").click()
         page.keyboard.press("Shift+Enter")
         try:
-            expect(cell.locator(".jp-InputPrompt")).not_to_have_text("[ ]:", timeout=3_000)
+            expect(cell.locator(".jp-InputPrompt")).to_have_text(_RUN, timeout=3_000)
         except AssertionError:
             continue
         return

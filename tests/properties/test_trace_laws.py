@@ -194,8 +194,8 @@ def test_any_float32_reads_back_bit_for_bit(small_trace, tmp_path_factory, value
     column = np.array(values, dtype=np.float32)
     odd = dataclasses.replace(
         small_trace,
-        kl_from_final_bits=column[:, None],
-        residual_norm=column[::-1, None].copy(),
+        kl_from_final_bits=np.abs(column)[:, None],
+        residual_norm=np.abs(column)[::-1, None].copy(),
         answer=dataclasses.replace(small_trace.answer, logprob=-np.abs(column), margin=-column),
     )
     path = tmp_path_factory.mktemp("stored") / "trace.json"
