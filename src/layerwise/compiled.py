@@ -44,7 +44,7 @@ def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, 
         shared_out: join steps to a few pieces per thread; otherwise each step is a piece, whatever the threads.
     """
     given = torch.get_num_threads()
-    threads = min(given, _cores())
+    threads = min(given, cores())
     pieces = _pieces(length, step, 4 * threads if shared_out else length)
     if threads == 1 or len(pieces) == 1:
         for piece in pieces:
@@ -64,7 +64,7 @@ def run_in_threads(work: Callable[[int, int], None], length: int, step: int, *, 
         torch.set_num_threads(given)  # for threads that are yet to be made; this one's number did not change
 
 
-def _cores() -> int:
+def cores() -> int:
     """Return how many cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -79,7 +79,9 @@ def devices() -> Iterator[Finding]:
 
 def usable_cores() -> int:
     """Return how many processors this process may use, by its affinity and its container's share of time."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from layerwise.compiled import cores  # imports torch, which may be what is broken here
+
+    allowed = cores()
     try:
         quota, period = _CPU_QUOTA.read_text("ascii").split()
         return min(allowed, max(1, math.ceil(int(quota) / int(period))))
