@@ -1,7 +1,8 @@
 """Calling a model's own forward with no more than it takes."""
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +24,17 @@ def taken(forward: Callable[..., Any], **wanted: Any) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in parameters}
 
 
+@contextlib.contextmanager
+def failures_told(what: str, advice: str) -> Iterator[None]:
+    """Raise UnsupportedModelError where a model's code fails in the block: `what` fails, with which error, `advice`."""
+    try:
+        yield
+    except torch.OutOfMemoryError:  # a RuntimeError, but no fault of the model
+        raise
+    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+        raise UnsupportedModelError(f"{what} ({type(error).__name__}: {error}). {advice}") from error
+
+
 def run_model(
     model: LoadedModel, ids: Int[Tensor, "sequence position"], *, use_cache: bool = False, cache: Any = None
 ) -> tuple[Float[Tensor, "sequence token"], Any]:
@@ -34,16 +46,12 @@ def run_model(
     takes = taken(model.hf.forward, use_cache=use_cache, logits_to_keep=1, past_key_values=cache)
     if cache is None:
         takes.pop("past_key_values", None)
-    try:
+    with failures_told(
+        f"{type(model.hf).__name__} cannot be read layer by layer: its own forward fails on {ids.shape[1]} tokens",
+        "If the model brings its own code, that may be older than the transformers that is installed: try "
+        "`transformers` by itself first.",
+    ):
         output = model.hf(input_ids=ids, **takes)
-    except torch.OutOfMemoryError:  # a RuntimeError, but no fault of the model
-        raise
-    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise UnsupportedModelError(
-            f"{type(model.hf).__name__} cannot be read layer by layer: its own forward fails on {ids.shape[1]} tokens "
-            f"({type(error).__name__}: {error}). If the model brings its own code, that may be older than the "
-            "transformers that is installed: try `transformers` by itself first."
-        ) from error
     logits = output[0] if isinstance(output, tuple) else getattr(output, "logits", None)
     if not isinstance(logits, Tensor) or logits.dim() != 3:
         raise UnsupportedModelError(

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from layerwise.capture.calling import failures_told
 from layerwise.capture.loop import output_state, record_block_calls, run_blocks
-from layerwise.errors import CheckError, UnsupportedModelError
+from layerwise.errors import CheckError
 from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
@@ -75,17 +76,13 @@ class _InFloat32:
     @torch.no_grad()
     def pass_through(self, index: int, block: nn.Module) -> None:
         call = self._calls[index]
-        try:
+        with failures_told(
+            f"What precision and device change cannot be said: block {index} has no float32 copy that runs",
+            "A forward that was replaced, for instance, computes with the original's weights. Read the model in "
+            "float32 on the CPU (model.float()), where nothing is compared.",
+        ):
             twin = copy.deepcopy(block).to("cpu", torch.float32)
             self._hidden = output_state(twin(self._hidden, *_on_cpu(call.args), **_on_cpu(call.kwargs)))
-        except torch.OutOfMemoryError:
-            raise
-        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-            raise UnsupportedModelError(
-                f"What precision and device change cannot be said: block {index} has no float32 copy that runs "
-                f"({type(error).__name__}: {error}). A forward that was replaced, for instance, computes with the "
-                "original's weights. Read the model in float32 on the CPU (model.float()), where nothing is compared."
-            ) from error
         self.states.append(self._hidden[0, -1])
 
 
