@@ -17,8 +17,8 @@ pytest.importorskip("ipykernel", reason="ipykernel is not installed here")
 
 PROMPT = "The capital of Germany is"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-_RUN = re.compile(r"\[(\*|\d+)\]")
-"""What stands beside a cell that runs, or did."""
+_RAN = re.compile(r"\[\d+\]")
+"""What stands beside a cell that ran."""
 STATE = "application/vnd.jupyter.widget-state+json"
 
 
@@ -98,27 +98,34 @@ def _server_info(runtime: Path, server: subprocess.Popen, log: Path) -> dict:
 
 
 def _run(page: Page, cell: Locator) -> None:
-    """Run a cell. JupyterLab shows cells before it takes keys: until then, they are lost."""
-    for _ in range(20):
-        cell.locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
-        try:
-            expect(cell.locator(".jp-InputPrompt")).to_have_text(_RUN, timeout=3_000)
-        except AssertionError:
-            continue
-        return
-    raise AssertionError("JupyterLab runs no cell.")
+    """Run a cell to its end.
+
+    JupyterLab shows cells before it takes keys: until then, they are lost. A cell that neither runs nor ran gets them
+    again, therefore.
+    """
+    until = time.monotonic() + 180
+    while time.monotonic() < until:
+        beside = cell.locator(".jp-InputPrompt").inner_text()
+        if _RAN.search(beside):
+            return
+        if "*" not in beside:
+            cell.locator(".cm-content").click()
+            page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(3_000)
+    raise AssertionError(f"JupyterLab runs no cell:\n{page.locator('.jp-Notebook').inner_text()}")
 
 
 def test_jupyterlab_draws_the_grid(lab, browser):
     page = browser.new_page()
+    page.set_default_timeout(180_000)
     page.goto(lab)
-    page.locator("#jupyterlab-splash").wait_for(state="detached", timeout=90_000)
-    page.locator(".jp-CodeCell .cm-content").first.wait_for(timeout=90_000)
-    for cell in page.locator(".jp-CodeCell").all():
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+    cells = page.locator(".jp-CodeCell")
+    expect(cells).to_have_count(2, timeout=180_000)  # they come one by one
+    for cell in cells.all():
         _run(page, cell)
     drawn = page.locator(".jp-OutputArea .lw-view canvas").first
-    drawn.wait_for(timeout=180_000)
+    drawn.wait_for()
     box = drawn.bounding_box()
     assert box
     assert box["width"] > 200
