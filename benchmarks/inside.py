@@ -35,7 +35,7 @@ def token_ids(model: lw.Model, prompt: str) -> Tensor:
 
 def unembedding(model: lw.Model) -> Tensor:
     """Return W_U, [token, d_model]."""
-    weight = model._loaded.head.weight
+    weight = model._loaded.output_head.weight
     assert isinstance(weight, Tensor), "the models compared are in memory"
     return weight
 
@@ -47,7 +47,7 @@ def final_norm(model: lw.Model) -> torch.nn.Module:
 
 def readout(model: lw.Model, states: Tensor) -> Callable[[], object]:
     """Return the readout of states [group, layer, d_model] and nothing else, ready to run."""
-    head = model._loaded.head
+    head = model._loaded.output_head
     return lambda: read_out(states, head, rows_of=head.normed, top_k=5)
 
 

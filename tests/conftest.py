@@ -13,7 +13,7 @@ jaxtyping.install_import_hook(
         "layerwise.readout.lenses",
         "layerwise.readout.statistics",
         "layerwise.tracing",
-        "layerwise.models.head",
+        "layerwise.models.output_head",
         "layerwise.models.product",
     ],
     "beartype.beartype",

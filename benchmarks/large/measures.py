@@ -167,7 +167,7 @@ def gguf_peak(name: str) -> GgufPeak:
     with always_streamed():
         model = lw.load(name)
     model.trace("The capital of Germany is")
-    weight = model._loaded.head.weight
+    weight = model._loaded.output_head.weight
     head = weight.shape[0] * weight.shape[1] * 4
     allowed = 1.2 * bundled_file(name).stat().st_size + inside.largest_block(model) + head
     return GgufPeak(name, (_peak_bytes() - baseline) / 1e6, allowed / 1e6)

@@ -37,7 +37,7 @@ def test_every_layer_is_read_as_the_model_reads_its_last(name, whole, traced, ow
     """The model's own forward reads each layer: whatever lies behind the last block is in it."""
     states = own(name).states()
     expected = own(name).readout(states)
-    head = whole(name)._loaded.head
+    head = whole(name)._loaded.output_head
     got = torch.stack([head.logits(head.normed(layer)) for layer in states])
     # Sums of 64 products in float32, in another order.
     assert close(got, expected, 1e-5)

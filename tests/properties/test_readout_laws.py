@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerwise import compiled
-from layerwise.models.head import Head, OutputTransform
+from layerwise.models.output_head import OutputHead, OutputTransform
 from layerwise.readout.kernel import read_out
 from layerwise.readout.statistics import exact_top_k, read_logits
 from layerwise.readout.wanted import Readout, Wanted
@@ -161,10 +161,10 @@ def within_thirty(case: Case) -> Case:
     return replace(case, logits=np.where(np.isfinite(case.logits), clipped, -np.inf).astype(np.float32))
 
 
-def head_of(vocab: int, device: torch.device, *, bias: float | None = None, softcap: float | None = None) -> Head:
+def head_of(vocab: int, device: torch.device, *, bias: float | None = None, softcap: float | None = None) -> OutputHead:
     """A head whose logits are its input, so that a test chooses the logits."""
     shift = None if bias is None else torch.full((vocab,), bias, device=device)
-    return Head(nn.Identity(), torch.eye(vocab, device=device), shift, OutputTransform(softcap=softcap))
+    return OutputHead(nn.Identity(), torch.eye(vocab, device=device), shift, OutputTransform(softcap=softcap))
 
 
 @given(case=cases())

@@ -8,7 +8,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.errors import CheckError
-from layerwise.models.head import OutputTransform
+from layerwise.models.output_head import OutputTransform
 from layerwise.tracing.model import Model
 
 PROMPT = "Question: What is the capital of Germany? Answer:"
@@ -45,9 +45,9 @@ def test_drift_is_what_the_same_weights_give_in_float32(name):
 
 def test_a_wrong_scale_is_still_caught_in_bfloat16():
     model = lw.load("smollm2-135m", device="cpu", dtype="bfloat16")
-    head = dataclasses.replace(model._loaded.head, transform=OutputTransform(scale=1.1))
+    head = dataclasses.replace(model._loaded.output_head, transform=OutputTransform(scale=1.1))
     with pytest.raises(CheckError, match=r"bfloat16 rounding"):
-        Model(dataclasses.replace(model._loaded, head=head)).trace(PROMPT)
+        Model(dataclasses.replace(model._loaded, output_head=head)).trace(PROMPT)
 
 
 def test_float16_carries_smollm_and_overflows_in_gemma():

@@ -184,7 +184,7 @@ def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
     """Return room for so many states, those on their way included, where memory has none."""
     if model.device.type != "cpu":
         return None  # they are in the accelerator's memory, and the readout wants them there
-    allowed, size = model.residency.room_for_states, n_states * model.head.weight.shape[1] * model.dtype.itemsize
+    allowed, size = model.residency.room_for_states, n_states * model.output_head.weight.shape[1] * model.dtype.itemsize
     return None if allowed is None or size <= allowed else RoomOnDisk(size + _FOR_FILLING_UP)
 
 

@@ -67,7 +67,7 @@ def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[P
 
 
 @torch.no_grad()
-def own_head(model: LoadedModel, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, "row token"]:
+def own_output_head(model: LoadedModel, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, "row token"]:
     """Return the logits, raised to float32, that the model's own forward makes of vectors behind its final norm.
 
     Nothing of layerwise's readout is in them. The blocks are left out, so that no weights of theirs are read.
@@ -75,7 +75,7 @@ def own_head(model: LoadedModel, normed: Float[Tensor, "row d_model"]) -> Float[
     Raises:
         UnsupportedModelError: the forward does not call its final norm last.
     """
-    ids = torch.full((len(normed), 1), model.head.vocab_size // 2, device=model.device)
+    ids = torch.full((len(normed), 1), model.output_head.vocab_size // 2, device=model.device)
     record_block_calls(model, ids[:1])
     seen: list[Any] = []
     put = False

@@ -40,8 +40,8 @@ from layerwise.models.device import (
 )
 from layerwise.models.gguf import prepared
 from layerwise.models.gguf.description import weights_of
-from layerwise.models.head import Head, make_head
 from layerwise.models.names import resolve
+from layerwise.models.output_head import OutputHead, make_output_head
 from layerwise.models.quiet import quiet_transformers
 from layerwise.models.random_weights import draw_model, round_and_move
 from layerwise.models.residency import Residency, Resident
@@ -71,7 +71,7 @@ class LoadedModel:
     """The transformers model."""
     tokenizer: Tokenizer
     parts: Parts
-    head: Head
+    output_head: OutputHead
     checkpoint: Checkpoint | None
     """None for a model that was handed over in memory. Of random weights, what they were drawn for."""
     residency: Residency
@@ -98,10 +98,10 @@ class LoadedModel:
             weights_sum=self._weights_sum(),
             architecture=type(self.hf).__name__,
             n_layers=self.n_layers,
-            d_model=self.head.weight.shape[1],
+            d_model=self.output_head.weight.shape[1],
             n_heads=heads,
             n_kv_heads=int(_setting(config, "num_key_value_heads") or heads),
-            vocab_size=self.head.vocab_size,
+            vocab_size=self.output_head.vocab_size,
             context_length=self.context_length,
             parameters=self.parameters,
             dtype=dtype_name(self.dtype),
@@ -264,7 +264,7 @@ def _take_apart(name: str, hf_model: Any, hf_tokenizer: Any, checkpoint: Checkpo
         hf=hf_model,
         tokenizer=_tokenizer_for(hf_model, hf_tokenizer),
         parts=parts,
-        head=make_head(hf_model.config, parts),
+        output_head=make_output_head(hf_model.config, parts),
         checkpoint=checkpoint,
         residency=Resident(parts.blocks),
         device=unembedding.weight.device,
@@ -308,7 +308,7 @@ def _stream(name: str, checkpoint: Checkpoint, placement: Placement, hf_tokenize
         hf=hf_model,
         tokenizer=tokenizer,
         parts=parts,
-        head=make_head(hf_model.config, parts, unembedding),
+        output_head=make_output_head(hf_model.config, parts, unembedding),
         checkpoint=checkpoint,
         residency=residency,
         device=device,

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerwise.models.device import free_memory
-from layerwise.models.head import Head
+from layerwise.models.output_head import OutputHead
 from layerwise.readout.statistics import read_logits
 from layerwise.readout.wanted import Readout, Wanted
 from layerwise.types import Progress
@@ -31,7 +31,7 @@ _SHARE_OF_MEMORY = 16
 
 def read_out(
     states: Float[Tensor, "group state d_model"],
-    head: Head,
+    head: OutputHead,
     *,
     rows_of: Callable[[Tensor], Float[Tensor, "some_groups row d_model"]] = lambda states: states,
     top_k: int = 5,
@@ -86,10 +86,12 @@ def read_out(
     return whole
 
 
-def warm_up(head: Head, device: torch.device) -> None:
+def warm_up(head: OutputHead, device: torch.device) -> None:
     """Read a few made-up rows, so that what is compiled is compiled: seconds, once per installation."""
     weight = torch.zeros(64, head.weight.shape[1], dtype=head.weight.dtype, device=device)
-    read_out(torch.zeros(1, 2, weight.shape[1], device=device), Head(torch.nn.Identity(), weight, None, head.transform))
+    read_out(
+        torch.zeros(1, 2, weight.shape[1], device=device), OutputHead(torch.nn.Identity(), weight, None, head.transform)
+    )
 
 
 def _rows_at_once(device: torch.device, vocab_size: int) -> int:

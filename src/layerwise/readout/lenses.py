@@ -6,16 +6,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layerwise.errors import PromptError
-from layerwise.models.head import Head
+from layerwise.models.output_head import OutputHead
 
 
 @runtime_checkable
 class Lens(Protocol):
-    """Maps hidden states of every layer to rows for `Head.logits`."""
+    """Maps hidden states of every layer to rows for `OutputHead.logits`."""
 
     name: str
 
-    def rows(self, states: Float[Tensor, "group layer d_model"], head: Head) -> Float[Tensor, "group layer d_model"]:
+    def rows(
+        self, states: Float[Tensor, "group layer d_model"], output_head: OutputHead
+    ) -> Float[Tensor, "group layer d_model"]:
         """Return the rows, in float32."""
         ...
 
@@ -28,9 +30,11 @@ class LogitLens:
 
     name = "logit"
 
-    def rows(self, states: Float[Tensor, "group layer d_model"], head: Head) -> Float[Tensor, "group layer d_model"]:
+    def rows(
+        self, states: Float[Tensor, "group layer d_model"], output_head: OutputHead
+    ) -> Float[Tensor, "group layer d_model"]:
         """Return N_f(h_k): statistics recomputed at each layer, gain of the *final* norm."""
-        return head.normed(states)
+        return output_head.normed(states)
 
 
 class RawLens:
@@ -38,7 +42,9 @@ class RawLens:
 
     name = "raw"
 
-    def rows(self, states: Float[Tensor, "group layer d_model"], head: Head) -> Float[Tensor, "group layer d_model"]:
+    def rows(
+        self, states: Float[Tensor, "group layer d_model"], output_head: OutputHead
+    ) -> Float[Tensor, "group layer d_model"]:
         """Return h_k as it is."""
         return states.float()
 

@@ -78,4 +78,4 @@ def _length(model: LoadedModel, count: int) -> int:
 def _another(model: LoadedModel, ids: tuple[int, ...]) -> int:
     """Return an ordinary token that is not among `ids`: more of the same might change nothing."""
     taken = {*ids, *model.tokenizer.special_ids}
-    return next((i for i in range(model.tokenizer.rows or model.head.vocab_size) if i not in taken), ids[0])
+    return next((i for i in range(model.tokenizer.rows or model.output_head.vocab_size) if i not in taken), ids[0])

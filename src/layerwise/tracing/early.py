@@ -40,7 +40,7 @@ class EarlyReader:
     @torch.no_grad()
     def show(self, layer: int, states: Float[Tensor, "place d_model"]) -> None:
         """Read a layer's states (`layerwise.capture.loop.OnLayer`)."""
-        item, head, text_of = self._item, self._model.head, self._model.tokenizer.text_of
+        item, head, text_of = self._item, self._model.output_head, self._model.tokenizer.text_of
         readout = read_out(
             states[: len(item.positions), None],
             head,

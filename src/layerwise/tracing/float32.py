@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from layerwise.capture.calling import failures_told
 from layerwise.capture.loop import output_state, record_block_calls, run_blocks
 from layerwise.errors import CheckError
-from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
+from layerwise.models.output_head import OutputHead
 from layerwise.readout.kernel import read_out
 from layerwise.tracing.identity import FLOAT32_LIMIT, identity_limit, largest_difference, output_logits
 
@@ -50,7 +50,7 @@ def check_against_float32(
         CheckError: the device's output differs by more than rounding explains.
     """
     exact = float32_states(model, ids)
-    head = model.head.on_cpu()
+    head = model.output_head.on_cpu()
     error = None if model.device.type == "cpu" else check_device(model, head, states, exact)
     return Float32Check(error, None if model.dtype == torch.float32 else _drift(head, states, exact))
 
@@ -86,13 +86,13 @@ class _InFloat32:
         self.states.append(self._hidden[0, -1])
 
 
-def check_device(model: LoadedModel, head: Head, states: Tensor, exact: Tensor) -> float:
+def check_device(model: LoadedModel, head: OutputHead, states: Tensor, exact: Tensor) -> float:
     """Return the largest |Δ log-prob| of the output between captured states and exact ones, if it is let through.
 
     `head` is the model's on the CPU; captured states are read by the one on their own device.
     """
     expected = output_logits(head, exact)
-    error = largest_difference(output_logits(model.head, states).cpu(), expected)
+    error = largest_difference(output_logits(model.output_head, states).cpu(), expected)
     limit = max(10 * FLOAT32_LIMIT, identity_limit(model.dtype, expected))
     if not error <= limit:
         raise CheckError(
@@ -103,7 +103,7 @@ def check_device(model: LoadedModel, head: Head, states: Tensor, exact: Tensor) 
     return error
 
 
-def _drift(head: Head, states: Tensor, exact: Tensor) -> Drift:
+def _drift(head: OutputHead, states: Tensor, exact: Tensor) -> Drift:
     pairs = torch.stack([states.float().cpu(), exact], dim=1)
     readout = read_out(pairs, head, rows_of=head.normed, top_k=1)
     entropies, tops = readout.entropy_bits, readout.top_ids[..., 0]

@@ -10,8 +10,8 @@ from torch import Tensor
 from layerwise.capture.own import OwnForward
 from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
-from layerwise.models.head import Head
 from layerwise.models.loading import LoadedModel
+from layerwise.models.output_head import OutputHead
 from layerwise.readout.statistics import log_sum_exp
 from layerwise.readout.wanted import Readout
 
@@ -54,7 +54,7 @@ def check_identity(
         CheckError: they differ by more than rounding explains.
     """
     states_error = _check_states(model, states, own.states)
-    error = largest_difference(output_logits(model.head, states), own.logits)
+    error = largest_difference(output_logits(model.output_head, states), own.logits)
     limit = identity_limit(model.dtype, own.logits)
     if not error <= limit:
         raise CheckError(
@@ -66,7 +66,7 @@ def check_identity(
     return IdentityCheck(error, limit, states_error, prompt, own.ids, own.logits)
 
 
-def output_logits(head: Head, states: Float[Tensor, "layer d_model"]) -> Float[Tensor, " token"]:
+def output_logits(head: OutputHead, states: Float[Tensor, "layer d_model"]) -> Float[Tensor, " token"]:
     """Return the logit lens's logits at layer n."""
     return head.logits(head.normed(states[-1:]))[0]
 

@@ -234,7 +234,7 @@ def load(
             progress("preparing the readout", 0, None)
         with loaded.evaluating():
             loaded = measured(loaded)
-        warm_up(loaded.head, loaded.device)
+        warm_up(loaded.output_head, loaded.device)
     return Model(loaded)
 
 

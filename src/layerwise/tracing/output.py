@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.own import own_head
+from layerwise.capture.own import own_output_head
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.head import OutputTransform
 from layerwise.models.loading import LoadedModel
+from layerwise.models.output_head import OutputTransform
 from layerwise.tracing.identity import identity_limit, largest_difference
 
 _SIZES = (2.0, 20.0, 200.0, 2000.0)
@@ -38,33 +38,34 @@ def measured(model: LoadedModel) -> LoadedModel:
         UnsupportedModelError: no scale and soft-cap explain the model's logits.
     """
     normed = _chosen(model)
-    raw = dataclasses.replace(model.head, transform=OutputTransform()).logits(normed.float())
-    own = own_head(model, normed)
+    raw = dataclasses.replace(model.output_head, transform=OutputTransform()).logits(normed.float())
+    own = own_output_head(model, normed)
     if own.shape != raw.shape:
         raise UnsupportedModelError(
             f"{type(model.hf).__name__} cannot be read layer by layer: its unembedding gives {raw.shape[1]:,} logits, "
             f"and its own forward returns {own.shape[1]:,}, so it does something else than unembed. Which token each "
             "logit is for cannot be said. Give the model an unembedding of the rows that it returns."
         )
-    for transform in (model.head.transform, *_fitted(raw, own)):
+    for transform in (model.output_head.transform, *_fitted(raw, own)):
         if _excess(model, transform, raw, own) <= 1:
-            return dataclasses.replace(model, head=dataclasses.replace(model.head, transform=transform))
+            return dataclasses.replace(model, output_head=dataclasses.replace(model.output_head, transform=transform))
+    excess = _excess(model, model.output_head.transform, raw, own)
     raise UnsupportedModelError(
         f"{type(model.hf).__name__} cannot be read layer by layer: behind its final norm it does something else than "
         "unembed, scale and soft-cap. Chosen vectors there, with logits of up to "
-        f"{_SIZES[-1]:.0f}, come out of its own forward up to {_excess(model, model.head.transform, raw, own):.3g} "
-        "times as far from the readout's as rounding explains, and every layer's numbers would be off."
+        f"{_SIZES[-1]:.0f}, come out of its own forward up to {excess:.3g} times "
+        "as far from the readout's as rounding explains, and every layer's numbers would be off."
     )
 
 
 def _chosen(model: LoadedModel) -> Float[Tensor, "row d_model"]:
     """Return vectors whose logits are of the sizes wanted, in the model's precision."""
-    head = dataclasses.replace(model.head, transform=OutputTransform(), bias=None)
+    head = dataclasses.replace(model.output_head, transform=OutputTransform(), bias=None)
     d_model = head.weight.shape[1]
     draw = torch.Generator().manual_seed(0)
     vectors = torch.randn(len(_SIZES), d_model, generator=draw).to(model.device)
     largest = head.logits(vectors).abs().amax(dim=-1, keepdim=True).clamp_min(1e-30)
-    sizes = torch.tensor(_SIZES, device=model.device)[:, None] / max(1.0, abs(model.head.transform.scale))
+    sizes = torch.tensor(_SIZES, device=model.device)[:, None] / max(1.0, abs(model.output_head.transform.scale))
     # float16 ends at 65504, which small unembeddings would need more than.
     room = torch.finfo(model.dtype).max / 8 / vectors.abs().amax(dim=-1, keepdim=True)
     return (vectors * torch.minimum(sizes / largest, room)).to(model.dtype)

@@ -211,7 +211,7 @@ def read_requests(
 
     def rows_of(states: Tensor) -> Tensor:
         captured.release()  # of the groups before
-        return torch.cat([lens.rows(states, model.head) for lens in blocks], dim=1)
+        return torch.cat([lens.rows(states, model.output_head) for lens in blocks], dim=1)
 
     targets = [_targets(prepared[place.request], place) for place in captured.groups]
     special = model.tokenizer.special_ids
@@ -221,7 +221,7 @@ def read_requests(
     with torch.no_grad():
         readout = read_out(
             captured.states,
-            model.head,
+            model.output_head,
             rows_of=rows_of,
             top_k=max(max(item.request.top_k, len(item.answers) + 1) for item in prepared),
             targets=targets,

@@ -98,7 +98,7 @@ def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, monkeypatch)
     monkeypatch.setattr(matrix, "SLICE", 10_000)
     fed = streamed(folder)
     whole = lw.load(folder, device="cpu")
-    assert isinstance(fed._loaded.head.weight, StoredMatrix)
+    assert isinstance(fed._loaded.output_head.weight, StoredMatrix)
     ours, theirs = (model.trace(PROMPTS[0], positions="all").to_frame() for model in (fed, whole))
     assert (ours.top_id == theirs.top_id).all()
     assert (ours.entropy_bits - theirs.entropy_bits).abs().max() < 1e-4

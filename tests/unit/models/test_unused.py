@@ -200,7 +200,7 @@ def test_a_stored_head_is_read_though_the_settings_tie_it(load, saved, factor):
     told = pytest.warns(CheckpointWarning, match=r"tie_word_embeddings.*another one, lm_head\.weight")
     with contextlib.nullcontext() if factor == 1 else told:
         model = load(folder)
-    assert torch.equal(model._loaded.head.weight, embedding * factor)
+    assert torch.equal(model._loaded.output_head.weight, embedding * factor)
 
 
 def test_two_names_for_one_weight_are_refused_unless_they_are_equal(load, saved):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from layerwise import compiled
-from layerwise.models.head import Head, OutputTransform
+from layerwise.models.output_head import OutputHead, OutputTransform
 from layerwise.readout import kernel, statistics
 from layerwise.readout.kernel import read_out
 from layerwise.readout.wanted import Readout
@@ -16,14 +16,14 @@ from layerwise.readout.wanted import Readout
 EXACT = ("top_ids", "target_ranks", "target_ties")
 
 
-def identity_head(vocab: int, device: torch.device) -> Head:
-    return Head(nn.Identity(), torch.eye(vocab, device=device), None, OutputTransform())
+def identity_head(vocab: int, device: torch.device) -> OutputHead:
+    return OutputHead(nn.Identity(), torch.eye(vocab, device=device), None, OutputTransform())
 
 
 @pytest.fixture
-def random_head(device) -> Head:
+def random_head(device) -> OutputHead:
     weight = torch.randn(203, 16, generator=torch.Generator().manual_seed(1))
-    return Head(nn.Identity(), weight.to(device), None, OutputTransform(softcap=4.0))
+    return OutputHead(nn.Identity(), weight.to(device), None, OutputTransform(softcap=4.0))
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def assert_same(got: Readout, expected: Readout) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5, msg=field.name)
 
 
-def limit_logits(monkeypatch, groups: int, head: Head, rows: int) -> None:
+def limit_logits(monkeypatch, groups: int, head: OutputHead, rows: int) -> None:
     size = groups * rows * head.vocab_size * 4
     monkeypatch.setattr(kernel, "_LOGITS_BYTES", dict.fromkeys(("cpu", "cuda", "mps"), size))
 
@@ -179,7 +179,7 @@ def test_the_last_row_alone_decides_what_the_others_are_compared_with(device, st
 def test_bias_scale_and_soft_cap_are_in_what_is_read(device, states):
     draw = torch.Generator().manual_seed(3)
     weight, bias = torch.randn(90, 16, generator=draw), torch.randn(90, generator=draw) * 3
-    head = Head(nn.Identity(), weight.to(device), bias.to(device), OutputTransform(0.5, 3.0))
+    head = OutputHead(nn.Identity(), weight.to(device), bias.to(device), OutputTransform(0.5, 3.0))
     z = 3 * torch.tanh((states.cpu().double() @ weight.double().T + bias.double()) * 0.5 / 3)
     logprobs = z.log_softmax(-1)
     got = read_out(states, head, top_k=90)

@@ -17,7 +17,7 @@ def test_unknown_lens_names_the_known_ones():
 
 
 def test_logit_lens_does_not_see_the_length_of_a_state_and_raw_does(family):
-    head = family._loaded.head
+    head = family._loaded.output_head
     states = torch.randn(2, 3, 64, generator=torch.Generator().manual_seed(0)) * 10
     logit, raw = lens_named("logit"), lens_named("raw")
     assert torch.allclose(logit.rows(2 * states, head), logit.rows(states, head), rtol=1e-4)
@@ -27,4 +27,4 @@ def test_logit_lens_does_not_see_the_length_of_a_state_and_raw_does(family):
 def test_rows_are_float32_whatever_the_states_are(tiny):
     states = torch.randn(1, 1, 64).bfloat16()
     for name in ("logit", "raw"):
-        assert lens_named(name).rows(states, tiny._loaded.head).dtype == torch.float32
+        assert lens_named(name).rows(states, tiny._loaded.output_head).dtype == torch.float32

@@ -105,7 +105,7 @@ def test_a_streamed_model_is_read_once_for_it(bidirectional, family_folder):
     model.trace(PROMPT)
     first = model.bytes_read
     model.trace(PROMPT)
-    head = math.prod(model._loaded.head.weight.shape) * 4  # which loading keeps
+    head = math.prod(model._loaded.output_head.weight.shape) * 4  # which loading keeps
     assert first - head <= model.bytes_read - first + 20_000, "no block was read once more than by later sweeps"
 
 

@@ -9,7 +9,7 @@ import layerwise as lw
 from layerwise.capture.loop import Sweep, capture
 from layerwise.capture.plan import Sequence
 from layerwise.errors import CheckError
-from layerwise.models.head import OutputTransform
+from layerwise.models.output_head import OutputTransform
 from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.float32 import Float32Check, check_device, float32_states
@@ -22,8 +22,8 @@ PROMPT = "The capital of Germany is"
 
 
 def with_head(model: Model, **changes) -> Model:
-    head = dataclasses.replace(model._loaded.head, **changes)
-    return Model(dataclasses.replace(model._loaded, head=head))
+    head = dataclasses.replace(model._loaded.output_head, **changes)
+    return Model(dataclasses.replace(model._loaded, output_head=head))
 
 
 def last_states(model: Model, ids):
@@ -54,7 +54,7 @@ def test_a_soft_cap_that_is_not_the_models_is_caught(load_family):
 
 
 def test_a_wrong_scale_is_caught(family):
-    transform = dataclasses.replace(family._loaded.head.transform, scale=1.01)
+    transform = dataclasses.replace(family._loaded.output_head.transform, scale=1.01)
     with pytest.raises(CheckError, match=r"own output"):
         with_head(family, transform=transform).trace(PROMPT)
 
@@ -72,14 +72,14 @@ def test_no_norm_at_all_is_caught(family):
 
 
 def test_an_unembedding_with_one_row_changed_is_caught(family):
-    weight = family._loaded.head.weight.clone()
+    weight = family._loaded.output_head.weight.clone()
     weight[17] *= 1.05
     with pytest.raises(CheckError):
         with_head(family, weight=weight).trace(PROMPT)
 
 
 def test_an_error_that_is_not_a_number_is_no_small_error(tiny):
-    weight = tiny._loaded.head.weight.clone()
+    weight = tiny._loaded.output_head.weight.clone()
     weight[17, 3] = float("nan")
     with pytest.raises(CheckError, match=r"lens at layer 4 differs .* by nan"):
         with_head(tiny, weight=weight).trace(PROMPT)
@@ -176,7 +176,7 @@ def test_bfloat16_passes_within_a_limit_that_still_catches_a_missing_soft_cap(fr
 def test_the_device_check_passes_on_the_cpu_itself(family):
     loaded = family._loaded
     ids = loaded.tokenizer.encode(PROMPT)
-    assert check_device(loaded, loaded.head, last_states(family, ids), float32_states(loaded, ids)) < 1e-4
+    assert check_device(loaded, loaded.output_head, last_states(family, ids), float32_states(loaded, ids)) < 1e-4
 
 
 def test_a_device_that_computes_something_else_is_caught(fresh):
@@ -193,7 +193,9 @@ def test_a_device_that_computes_something_else_is_caught(fresh):
     ids = model._loaded.tokenizer.encode(PROMPT)
     assert model.trace(PROMPT).checks.identity_error < 1e-5, "the identity check cannot see this"
     with pytest.raises(CheckError, match=r"differs from the CPU's.*--device cpu"):
-        check_device(model._loaded, model._loaded.head, last_states(model, ids), float32_states(model._loaded, ids))
+        check_device(
+            model._loaded, model._loaded.output_head, last_states(model, ids), float32_states(model._loaded, ids)
+        )
 
 
 def test_the_comparison_with_float32_runs_once_and_not_where_there_is_nothing_to_compare(tiny, monkeypatch):

@@ -8,7 +8,7 @@ import transformers
 import layerwise as lw
 from benchmarks.tiny import always_streamed, save, tiny_config, tiny_model
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.head import OutputTransform
+from layerwise.models.output_head import OutputTransform
 from layerwise.tracing.output import measured
 
 PROMPT = "The capital of Germany is"
@@ -31,10 +31,12 @@ def behind_the_head(hf_model, change):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
 def test_the_settings_transform_is_kept_where_it_is_right(family, dtype, family_folder):
     cap = 10.0 if family == "gemma2" else None
-    assert lw.load(family_folder(family), device="cpu", dtype=dtype)._loaded.head.transform == OutputTransform(1.0, cap)
+    assert lw.load(family_folder(family), device="cpu", dtype=dtype)._loaded.output_head.transform == OutputTransform(
+        1.0, cap
+    )
     with always_streamed():
         fed = lw.load(family_folder(family), device="cpu", dtype=dtype)
-    assert fed._loaded.head.transform == OutputTransform(1.0, cap)
+    assert fed._loaded.output_head.transform == OutputTransform(1.0, cap)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_factors_without_a_name_are_measured(change, scale, cap, fresh_parts):
     hf_model, hf_tokenizer = fresh_parts("qwen3")
     behind_the_head(hf_model, change)
     model = lw.load(hf_model, tokenizer=hf_tokenizer)
-    transform = model._loaded.head.transform
+    transform = model._loaded.output_head.transform
     assert transform.scale == pytest.approx(scale, rel=1e-4)
     assert transform.softcap == (None if cap is None else pytest.approx(cap, rel=1e-4))
     trace = model.trace(PROMPT, positions="all")
@@ -92,9 +94,9 @@ def test_a_soft_cap_that_small_logits_do_not_reach_is_missed_by_no_prompt(fresh_
         hf_model.lm_head.weight.mul_(0.02)
     behind_the_head(hf_model, lambda z: 1000 * torch.tanh(z / 1000))
     model = lw.load(hf_model, tokenizer=hf_tokenizer)
-    bare = dataclasses.replace(model._loaded.head, transform=OutputTransform())
-    lw.Model(dataclasses.replace(model._loaded, head=bare)).trace(PROMPT)
-    assert model._loaded.head.transform.softcap == pytest.approx(1000)
+    bare = dataclasses.replace(model._loaded.output_head, transform=OutputTransform())
+    lw.Model(dataclasses.replace(model._loaded, output_head=bare)).trace(PROMPT)
+    assert model._loaded.output_head.transform.softcap == pytest.approx(1000)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,9 @@ def test_a_transform_lost_from_the_head_is_found_again(config, settings, tmp_pat
     hf_model = tiny_model(tiny_config(getattr(transformers, config), **settings))
     folder = save(hf_model, toy_tokenizer(sentencepiece=False, bos=False), tmp_path)
     loaded = lw.load(folder, device="cpu")._loaded
-    wrong = dataclasses.replace(loaded, head=dataclasses.replace(loaded.head, transform=OutputTransform(3.0, 7.0)))
-    found, right = measured(wrong).head.transform, loaded.head.transform
+    wrong = dataclasses.replace(
+        loaded, output_head=dataclasses.replace(loaded.output_head, transform=OutputTransform(3.0, 7.0))
+    )
+    found, right = measured(wrong).output_head.transform, loaded.output_head.transform
     assert found.scale == pytest.approx(right.scale, rel=1e-4)
     assert found.softcap == (right.softcap and pytest.approx(right.softcap, rel=1e-4))

@@ -41,7 +41,7 @@ class OutputTransform:
 
 
 @dataclass(frozen=True, eq=False)
-class Head:
+class OutputHead:
     """Final norm, unembedding and output transform, computed in float32 whatever the weights are."""
 
     final_norm: nn.Module
@@ -60,11 +60,11 @@ class Head:
         """Return N_f(h) in float32."""
         return self.final_norm(states.float())
 
-    def on_cpu(self) -> "Head":
+    def on_cpu(self) -> "OutputHead":
         """Return this head with its tensors on the CPU (shared, if they are there already)."""
         bias = None if self.bias is None else self.bias.cpu()
         weight = self.weight.cpu() if isinstance(self.weight, Tensor) else self.weight
-        return Head(copy.deepcopy(self.final_norm).cpu(), weight, bias, self.transform)
+        return OutputHead(copy.deepcopy(self.final_norm).cpu(), weight, bias, self.transform)
 
     @torch.no_grad()
     def logits(
@@ -83,7 +83,7 @@ class Head:
         return self.transform.apply_(out)
 
 
-def make_head(config: Any, parts: Parts, weight: Tensor | StoredMatrix | None = None) -> Head:
+def make_output_head(config: Any, parts: Parts, weight: Tensor | StoredMatrix | None = None) -> OutputHead:
     """Return the head of a decoder, its weights shared with the model; `weight` is W_U where the model lacks it."""
     text = text_config(config)
     factors = [float(getattr(text, name, None) or 1.0) for name in _MULTIPLIERS]
@@ -91,7 +91,7 @@ def make_head(config: Any, parts: Parts, weight: Tensor | StoredMatrix | None = 
     caps = [cap for cap in (getattr(text, name, None) for name in _SOFT_CAPS) if cap is not None]
     unembedding: Any = parts.unembedding
     bias = getattr(unembedding, "bias", None)
-    return Head(
+    return OutputHead(
         final_norm=_in_float32(parts.final_norm),
         weight=unembedding.weight.detach() if weight is None else weight,
         bias=None if bias is None else bias.detach(),

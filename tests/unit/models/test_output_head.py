@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from layerwise.models.blocks import find_parts
-from layerwise.models.head import Head, OutputTransform, make_head
+from layerwise.models.output_head import OutputHead, OutputTransform, make_output_head
 
 
 def own_logits(hf_model, ids):
@@ -16,7 +16,7 @@ def test_head_reproduces_the_models_own_logits(family, oracle):
     truth = oracle(family)
     ids = truth.encode("The capital of Germany is")
     states, logits = truth.run(ids)
-    head = family._loaded.head
+    head = family._loaded.output_head
     # Same products in float32, summed in another order: measured 6e-6 on logits up to 25.
     assert torch.allclose(head.logits(head.normed(states[-1])).double(), logits, atol=1e-4)
 
@@ -81,7 +81,7 @@ def test_other_families_output_transforms_are_found(config, settings):
     if head_bias is not None:
         torch.nn.init.normal_(head_bias)
     parts = find_parts(hf_model)
-    head = make_head(hf_model.config, parts)
+    head = make_output_head(hf_model.config, parts)
     received = []
     hook = parts.final_norm.register_forward_pre_hook(lambda _module, args: received.append(args[0]))
     expected = own_logits(hf_model, [5, 6, 7])
@@ -96,7 +96,7 @@ def test_half_precision_weights_are_raised_not_the_result_rounded():
     draw = torch.Generator().manual_seed(0)
     weight = torch.randn(1000, 32, generator=draw).bfloat16()
     rows = torch.randn(3, 32, generator=draw)
-    head = Head(torch.nn.Identity(), weight, None, OutputTransform())
+    head = OutputHead(torch.nn.Identity(), weight, None, OutputTransform())
     logits = head.logits(rows)
     assert logits.dtype == torch.float32
     assert torch.allclose(logits, rows @ weight.float().T, atol=1e-5)
@@ -108,14 +108,14 @@ def test_final_norm_is_a_float32_copy_and_the_unembedding_is_shared(fresh_parts)
 
     hf_model, hf_tokenizer = fresh_parts("qwen3")
     loaded = lw.load(hf_model.bfloat16(), tokenizer=hf_tokenizer)._loaded
-    assert loaded.head.final_norm.weight.dtype == torch.float32
+    assert loaded.output_head.final_norm.weight.dtype == torch.float32
     assert hf_model.model.norm.weight.dtype == torch.bfloat16
-    assert isinstance(loaded.head.weight, torch.Tensor)
-    assert loaded.head.weight.data_ptr() == hf_model.lm_head.weight.data_ptr()
+    assert isinstance(loaded.output_head.weight, torch.Tensor)
+    assert loaded.output_head.weight.data_ptr() == hf_model.lm_head.weight.data_ptr()
 
 
 def test_a_head_moved_to_the_cpu_says_the_same(family):
-    head = family._loaded.head
+    head = family._loaded.output_head
     states = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
     moved = head.on_cpu()
     assert torch.equal(moved.logits(moved.normed(states)), head.logits(head.normed(states)))
