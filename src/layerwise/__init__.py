@@ -33,7 +33,10 @@ _HOMES = {
     "show": "layerwise.view.shown",
 }
 
-_DISPLAYS = {"Trace": "layerwise.view.shown:shown_trace", "Run": "layerwise.view.shown:shown_run"}
+_DISPLAYS = {
+    "layerwise.tracing.trace.Trace": "layerwise.view.shown:shown_trace",
+    "layerwise.store.run.Run": "layerwise.view.shown:shown_run",
+}
 """What shows which kind of record (`layerwise.display`): ``module:function``, given the record, returns its Display."""
 
 

@@ -27,6 +27,7 @@ class Display(Protocol):
 
 
 def display_of(record: object) -> Display:
-    """Return how a record is shown."""
-    module, name = layerwise._DISPLAYS[type(record).__name__].split(":")
+    """Return how a record is shown, or one of a class made from it."""
+    homes = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(record).__mro__)
+    module, name = next(layerwise._DISPLAYS[home] for home in homes if home in layerwise._DISPLAYS).split(":")
     return getattr(import_module(module), name)(record)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from html import escape
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_a_run_is_shown_as_its_study(run):
     document = shown_run(run).document
     assert document["traces"] == []
     assert document["study"]["name"] == "small"
+
+
+def test_a_class_made_from_a_record_is_shown_as_that_record(trace, run, without_anywidget):
+    class Run(type(trace)):  # named as another record is
+        pass
+
+    class Annotated(type(run)):
+        pass
+
+    own_trace = Run(**{field.name: getattr(trace, field.name) for field in fields(trace)})
+    own_run = Annotated(run.path, run.manifest)
+    assert own_trace._repr_mimebundle_()[0]["text/html"] == trace._repr_mimebundle_()[0]["text/html"]
+    assert own_run._repr_mimebundle_()[0]["text/html"] == run._repr_mimebundle_()[0]["text/html"]
 
 
 def test_the_table_is_of_the_prompts_last_position(tiny):
