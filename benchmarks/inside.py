@@ -10,7 +10,7 @@ from torch import Tensor
 
 import layerwise as lw
 from benchmarks.clock import seconds_of
-from layerwise.capture.loop import record_block_calls
+from layerwise.capture.calls import record_block_calls
 from layerwise.models import compiled_product, product
 from layerwise.models.weights.stored import StoredTensor
 from layerwise.readout import compiled_statistics, statistics
@@ -79,7 +79,7 @@ def block_seconds(model: lw.Model, ids: Tensor) -> float:
     """Return the time of the first block's own arithmetic on some sequences, its weights in memory."""
     loaded = model._loaded
     hidden, calls = record_block_calls(loaded, ids)
-    with loaded.residency.at_hand(0) as block, torch.no_grad():
+    with loaded.residency.filled(0) as block, torch.no_grad():
         calls[0](block, hidden)
         return median(seconds_of(lambda: calls[0](block, hidden)) for _ in range(3))
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 import transformers
 
-from layerwise.capture.loop import capture
-from layerwise.capture.plan import Sequence
+from layerwise.capture.plan import ForwardPass
+from tests.sweeps import states_of
 
 PROMPT = "The capital of Germany is Berlin"
 
@@ -14,7 +14,7 @@ PROMPT = "The capital of Germany is Berlin"
 def captured(model, trace):
     """Return the states [layer, position, d_model] of a trace's prompt."""
     ids = tuple(token.id for token in trace.tokens)
-    return capture(model._loaded, [Sequence(ids, tuple(range(len(ids))))]).movedim(1, 0)
+    return states_of(model._loaded, [ForwardPass(ids, tuple(range(len(ids))))]).movedim(1, 0)
 
 
 def close(got, expected, relative: float) -> bool:

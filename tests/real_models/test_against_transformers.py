@@ -9,8 +9,8 @@ import math
 import pytest
 import torch
 
-from layerwise.capture.loop import capture
-from layerwise.capture.plan import Sequence
+from layerwise.capture.plan import ForwardPass
+from tests.sweeps import states_of
 
 QUESTION = "Question: What is the capital of Germany? Answer:"
 POSITIONS = (0, 1, 5, 8)
@@ -58,7 +58,7 @@ def test_prompt_tokens_are_what_the_tokenizer_makes_by_itself(case):
 def test_every_state_is_transformers_own_bit_for_bit(every_model, case):
     _, ids, states, *_ = case
     positions = sorted({*POSITIONS, len(ids) - 1})
-    captured = capture(every_model._loaded, [Sequence(tuple(ids), tuple(positions))])
+    captured = states_of(every_model._loaded, [ForwardPass(tuple(ids), tuple(positions))])
     assert torch.equal(captured.movedim(1, 0), states)
 
 

@@ -104,7 +104,7 @@ def test_no_import_points_backwards():
         ("layerwise.models.tokens", "from layerwise import readout"),
         ("layerwise.readout.kernel", "from layerwise.attention.patterns import x"),
         ("layerwise.report.pages", "from layerwise.models.loading import load_model"),
-        ("layerwise.report.pages", "from layerwise.capture.loop import capture"),
+        ("layerwise.report.pages", "from layerwise.capture.sweep import Sweep"),
         ("layerwise.tracing.model", "def late():\n    import importlib\n    importlib.import_module('layerwise.cli')"),
         ("layerwise.text", "from layerwise.models.tokens import Tokenizer"),
         ("layerwise.tracing.model", "from transformer_lens import HookedTransformer"),

@@ -1,23 +1,56 @@
-"""What to capture: token sequences, the positions whose states are kept, and what they have in common."""
+"""What to run: forward passes, the positions that are looked at, and what passes have in common."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise.types import Site
+
+
+@runtime_checkable
+class Edit(Protocol):
+    """A change of the values at a site. Edits are compared and hashed: what they do is part of what a pass is."""
+
+    @property
+    def site(self) -> Site:
+        """Return where it attaches."""
+        ...
+
+    def apply(self, values: Float[Tensor, "position d_model"]) -> Float[Tensor, "position d_model"]:
+        """Return what takes the place of a pass's values; `values` stays as it is."""
+        ...
 
 
 @dataclass(frozen=True)
-class Sequence:
-    """Token ids to run, and where to look."""
+class ForwardPass:
+    """Token ids to run through the model, with edits if any, and where to look."""
 
     ids: tuple[int, ...]
-    positions: tuple[int, ...]
-    """Indices into `ids`, each ≥ 0, in the order in which states are wanted."""
+    positions: tuple[int, ...] = ()
+    """Indices into `ids`, each ≥ 0, in the order in which values are wanted."""
+    edits: tuple[Edit, ...] = ()
+    branch_of: "ForwardPass | None" = None
+    """A pass over the same ids that is this one up to its first edit: only from there on is it computed."""
+
+    def __post_init__(self) -> None:
+        parent = self.branch_of
+        if parent is not None and (not self.edits or parent.branch_of is not None or parent.ids != self.ids):
+            raise ValueError("A branch has edits, and goes over the ids of a pass that is no branch itself.")
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """All that determines what is computed: two passes with one key have the same values at every position."""
+        return (self.ids, self.edits, self.branch_of.key if self.branch_of else None)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive tokens that one sequence has, or that several share, behind the same tokens."""
+    """Consecutive tokens that one pass has, or that several share, behind the same tokens."""
 
     ids: tuple[int, ...]
     start: int
@@ -26,58 +59,82 @@ class Segment:
     """Index of the segment that it goes on from; None at the beginning."""
     kept: tuple[tuple[int, int], ...]
     """(index into `ids`, place on the captured axis) of each state that is kept."""
+    whole: int | None = None
+    """Index of the pass that this is all of, where that had to stay whole."""
+    edits: tuple[Edit, ...] = ()
+    """That pass's."""
+
+
+def own_places(passes: Sequence[ForwardPass]) -> list[list[tuple[int, int]]]:
+    """Return, per pass, the positions that are looked at and their places: one pass's after another's."""
+    first = accumulate((len(each.positions) for each in passes), initial=0)
+    return [
+        [(position, start + k) for k, position in enumerate(each.positions)]
+        for each, start in zip(passes, first, strict=False)
+    ]
 
 
 def split_into_segments(
-    sequences: list[Sequence],
+    passes: Sequence[ForwardPass],
     longest: int | None,
     least_saved: int,
-    stays_whole: Callable[[Sequence], bool] = lambda _: False,
+    stays_whole: Callable[[int], bool] = lambda _: False,
+    looked_at: list[list[tuple[int, int]]] | None = None,
 ) -> list[Segment]:
     """Return segments, parents first, in which shared beginnings stand once.
 
     Args:
-        sequences: what is to be run.
+        passes: what is to be run.
         longest: longer runs of tokens are cut into consecutive segments; with None they are not.
         least_saved: tokens that sharing has to save, since every segment is a step with a cost of its own.
-        stays_whole: whether a sequence has to be one segment, and shares none.
+        stays_whole: whether the pass at an index has to be one segment, and shares none.
+        looked_at: per pass, the positions that are kept and their places; by default its own, one pass's after
+            another's.
     """
-    first_places = list(accumulate((len(sequence.positions) for sequence in sequences), initial=0))
+    looked_at = own_places(passes) if looked_at is None else looked_at
     segments: list[Segment] = []
 
-    def add(members: list[int], start: int, stop: int, parent: int | None, longest: int | None) -> int | None:
-        ids = sequences[members[0]].ids
+    def add(
+        members: list[int],
+        start: int,
+        stop: int,
+        parent: int | None,
+        longest: int | None,
+        whole: int | None = None,
+    ) -> int | None:
+        ids = passes[members[0]].ids
         for begin in range(start, stop, longest or max(1, stop - start)):
             end = min(begin + (longest or stop), stop)
             kept = [
-                (position - begin, first_places[index] + k)
+                (position - begin, place)
                 for index in members
-                for k, position in enumerate(sequences[index].positions)
+                for position, place in looked_at[index]
                 if begin <= position < end
             ]
-            segments.append(Segment(ids[begin:end], begin, parent, tuple(kept)))
+            edits = () if whole is None else passes[whole].edits
+            segments.append(Segment(ids[begin:end], begin, parent, tuple(kept), whole, edits))
             parent = len(segments) - 1
         return parent
 
     divided = []
-    for index, sequence in enumerate(sequences):
-        if stays_whole(sequence):
-            add([index], 0, len(sequence.ids), None, None)
+    for index in range(len(passes)):
+        if stays_whole(index):
+            add([index], 0, len(passes[index].ids), None, None, whole=index)
         else:
             divided.append(index)
     open_ones: list[tuple[list[int], int, int | None]] = [(divided, 0, None)] if divided else []
     while open_ones:
         members, start, parent = open_ones.pop()
         if len(members) == 1:
-            add(members, start, len(sequences[members[0]].ids), parent, longest)
+            add(members, start, len(passes[members[0]].ids), parent, longest)
             continue
-        stop = _common_length([sequences[index].ids for index in members])
+        stop = _common_length([passes[index].ids for index in members])
         if (len(members) - 1) * (stop - start) >= least_saved:
             parent, start = add(members, start, stop, parent, longest), stop
         by_next_token = defaultdict(list)
         for index in members:
-            if len(sequences[index].ids) > stop:
-                by_next_token[sequences[index].ids[stop]].append(index)
+            if len(passes[index].ids) > stop:
+                by_next_token[passes[index].ids[stop]].append(index)
             else:
                 add([index], start, stop, parent, longest)
         open_ones += [(some, start, parent) for some in by_next_token.values()]
@@ -122,7 +179,7 @@ def into_groups(
 
 
 def _common_length(many: list[tuple[int, ...]]) -> int:
-    """Return how many tokens all sequences begin with alike."""
+    """Return how many tokens all begin with alike."""
     first, last = min(many), max(many)  # in dictionary order, all others lie between these
     length = 0
     while length < min(len(first), len(last)) and first[length] == last[length]:

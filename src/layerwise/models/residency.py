@@ -28,8 +28,8 @@ class Residency(Protocol):
         """Bytes of hidden states that may be kept in memory; None for as many as there are."""
         ...
 
-    def at_hand(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
-        """Return a context in which a block has its weights. Sweeps go from the first block to the last."""
+    def filled(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
+        """Return a context that gives a block with its weights. Sweeps go from the first block to the last."""
         ...
 
     def attached(self) -> contextlib.AbstractContextManager[None]:
@@ -45,7 +45,7 @@ class Resident:
     bytes_read: int = 0
     room_for_states: int | None = None
 
-    def at_hand(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
+    def filled(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
         return contextlib.nullcontext(self.blocks[index])
 
     def attached(self) -> contextlib.AbstractContextManager[None]:
@@ -117,7 +117,7 @@ class Streamed:
         return self._filler.weights.files.bytes_read
 
     @contextlib.contextmanager
-    def at_hand(self, index: int) -> Iterator[nn.Module]:
+    def filled(self, index: int) -> Iterator[nn.Module]:
         self._in_use[index] += 1
         try:
             self._bring(index, ahead=False)
@@ -133,7 +133,7 @@ class Streamed:
         inside: list[tuple[int, contextlib.AbstractContextManager[nn.Module]]] = []
 
         def before(index: int, *_: object) -> None:
-            here = self.at_hand(index)
+            here = self.filled(index)
             here.__enter__()
             inside.append((index, here))
 

@@ -1,12 +1,15 @@
 """The causality check: what stands behind a token must not change its states."""
 
 import torch
-from torch import Tensor, nn
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from layerwise.capture.loop import BlockCall, record_block_calls
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import text_config
 from layerwise.models.loading import LoadedModel
+from layerwise.types import Site
 
 _LENGTHS = (13, 11, 7, 5, 3, 1)
 """Tokens of a prompt that are taken: every class that looks ahead does so from its first tokens on.
@@ -23,27 +26,30 @@ _SWITCHES = ("use_bidirectional_attention", "bidirectional", "is_causal", "is_de
 
 
 class Lookahead:
-    """A prompt's first tokens, and the same with one more behind them, on their way up side by side."""
+    """A prompt's first tokens, and the same with one more behind them, on their way up apart from one another."""
 
     def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
         """Stand at layer 0."""
         shorter = ids[: _length(model, len(ids))]
+        followed = (*shorter, _another(model, shorter))
         self.worst = 0.0
         """The largest relative difference so far of a state that both have."""
-        self._runs: list[tuple[Tensor, list[BlockCall]]] = [
-            record_block_calls(model, torch.tensor([some], device=model.device))
-            for some in (shorter, (*shorter, _another(model, shorter)))
-        ]
-        self._compare()
+        everywhere = tuple(range(len(shorter)))
+        passes = [ForwardPass(shorter, everywhere), ForwardPass(followed, everywhere)]
+        self._at: dict[int, Tensor] = {}
+        self.sweep = Sweep(model, passes, [self], keep_states=False, apart=True)
+        """What is to be driven."""
 
-    @torch.no_grad()
-    def pass_through(self, index: int, block: nn.Module) -> None:
-        self._runs = [(calls[index](block, hidden), calls) for hidden, calls in self._runs]
-        self._compare()
+    def looks_at(self, site: Site) -> bool:
+        return site.layer is not None
 
-    def _compare(self) -> None:
-        alone, followed = (hidden[0].float() for hidden, _ in self._runs)
-        apart = (alone - followed[: len(alone)]).norm(dim=-1) / alone.norm(dim=-1).clamp_min(1e-30)
+    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place d_model"]) -> None:
+        self._at |= zip(places.tolist(), values.float(), strict=True)
+
+    def seen(self, site: Site) -> None:
+        both = torch.stack([self._at[place] for place in range(len(self._at))])
+        alone, followed = both.chunk(2)
+        apart = (alone - followed).norm(dim=-1) / alone.norm(dim=-1).clamp_min(1e-30)
         self.worst = max(self.worst, float(apart.nan_to_num(0.0, posinf=0.0).max()))  # overflows are named elsewhere
 
 

@@ -4,8 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from layerwise.capture.own import own_forward
+from layerwise.capture.drive import drive
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.reference import own_forward
+from layerwise.capture.sweep import Sweep
 from layerwise.models.loading import LoadedModel
 from layerwise.models.residency import Resident
 from layerwise.tracing.float32 import Float32Check, check_against_float32
@@ -62,7 +67,7 @@ class Checker:
             item, key = prepared[index], keys[index]
             if key in self.passed:
                 continue
-            states = captured.at(Place(index, item.last))
+            states = _unedited(model, item, captured.at(Place(index, item.last)))
             if not self.float32_checked:
                 self.float32 = check_against_float32(model, item.ids, states) if differs_from_float32(model) else None
                 self.float32_checked = True
@@ -87,8 +92,17 @@ def still_hold(checks: Sequence[IdentityCheck], prepared: Sequence[Prepared], re
     return all(
         check.is_said_by(readings.output, readings.groups[Place(index, item.last)])
         for index, (check, item) in enumerate(zip(checks, prepared, strict=True))
-        if check.ids == item.ids
+        if check.is_of(item.forward_pass)
     )
+
+
+def _unedited(model: LoadedModel, item: Prepared, captured: Float[Tensor, "layer d_model"]) -> Tensor:
+    """Return what a prompt's last position has without its edits, which the model's own forward knows nothing of."""
+    if not item.edits:
+        return captured
+    sweep = Sweep(model, [ForwardPass(item.ids, (item.last,))])
+    drive(model, [sweep])
+    return sweep.states[0]
 
 
 def _length_group(ids: tuple[int, ...]) -> int:

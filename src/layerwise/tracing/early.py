@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
 from layerwise.tracing.prepared import Prepared
-from layerwise.types import Token, TokenProb
+from layerwise.types import Site, Token, TokenProb
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,29 @@ OnLayer = Callable[[LayerRead], None]
 
 
 class EarlyReader:
-    """Reads the first request's positions at each layer that the capture has done."""
+    """Reads the first request's positions at each layer that the sweep has done (an `Observer`)."""
 
     def __init__(self, model: LoadedModel, item: Prepared, lens: Lens, tell: OnLayer):
         self._model, self._item, self._lens, self._tell = model, item, lens, tell
         self._tokens = model.tokenizer.tokens(item.ids + item.generated)
+        self._states: dict[int, Tensor] = {}
+
+    def looks_at(self, site: Site) -> bool:
+        return site.layer is not None
+
+    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place d_model"]) -> None:
+        """Take the states of the first request's own places, which come first."""
+        mine = places < len(self._item.positions)
+        self._states |= zip(places[mine].tolist(), values[mine], strict=True)
 
     @torch.no_grad()
-    def show(self, layer: int, states: Float[Tensor, "place d_model"]) -> None:
-        """Read a layer's states (`layerwise.capture.loop.OnLayer`)."""
+    def seen(self, site: Site) -> None:
+        """Read a layer."""
+        assert site.layer is not None
+        states = torch.stack([self._states[place] for place in range(len(self._item.positions))])
         item, head, text_of = self._item, self._model.output_head, self._model.tokenizer.text_of
         readout = read_out(
-            states[: len(item.positions), None],
+            states[:, None],
             head,
             rows_of=lambda some: self._lens.rows(some, head),
             top_k=item.request.top_k,
@@ -53,4 +64,4 @@ class EarlyReader:
             tuple(TokenProb(i, text_of(i), p, lp) for i, p, lp in zip(*each, strict=True))
             for each in zip(ids, probs, logprobs.tolist(), strict=True)
         )
-        self._tell(LayerRead(layer, self._model.n_layers, self._tokens, item.positions, top))
+        self._tell(LayerRead(site.layer, self._model.n_layers, self._tokens, item.positions, top))

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from layerwise.capture.calling import failures_told
-from layerwise.capture.loop import output_state, record_block_calls, run_blocks
+from layerwise.capture.calls import output_state, record_block_calls
+from layerwise.capture.drive import drive
+from layerwise.capture.forward import failures_told
 from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
 from layerwise.models.output_head import OutputHead
@@ -61,7 +62,7 @@ def float32_states(model: LoadedModel, ids: tuple[int, ...]) -> Float[Tensor, "l
     What enters the first block, and rotary factors, are what the model made in its own precision.
     """
     exact = _InFloat32(model, ids)
-    run_blocks(model, [exact])
+    drive(model, [exact])
     return torch.stack(exact.states)
 
 
@@ -74,7 +75,7 @@ class _InFloat32:
         self.states = [self._hidden[0, -1]]
 
     @torch.no_grad()
-    def pass_through(self, index: int, block: nn.Module) -> None:
+    def run_block(self, index: int, block: nn.Module) -> None:
         call = self._calls[index]
         with failures_told(
             f"What precision and device change cannot be said: block {index} has no float32 copy that runs",

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.own import OwnForward
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.reference import OwnForward
 from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
 from layerwise.models.loading import LoadedModel
@@ -30,9 +31,14 @@ class IdentityCheck:
     limit: float
     states_error: float
     prompt: str
-    ids: tuple[int, ...]
+    forward_pass: ForwardPass
+    """That was checked: nothing is edited in it."""
     own_logits: Float[Tensor, " token"]
     """What transformers' own forward gave at the prompt's last position."""
+
+    def is_of(self, forward_pass: ForwardPass) -> bool:
+        """Return whether this pass is the one that was checked, so that the model's own output is its output."""
+        return self.forward_pass.key == forward_pass.key
 
     def is_said_by(self, output: Readout, group: int) -> bool:
         """Return whether a readout's last row gives its likeliest tokens what the model's own forward gave them."""
@@ -63,7 +69,7 @@ def check_identity(
             "last layer must reproduce the model's output, so a part of the readout (final norm, unembedding, "
             "soft-cap, scale) is not what this model uses, and every other layer's numbers would be wrong too."
         )
-    return IdentityCheck(error, limit, states_error, prompt, own.ids, own.logits)
+    return IdentityCheck(error, limit, states_error, prompt, ForwardPass(own.ids), own.logits)
 
 
 def output_logits(head: OutputHead, states: Float[Tensor, "layer d_model"]) -> Float[Tensor, " token"]:

@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
-from layerwise.capture.own import generate_greedily
+from layerwise.capture.plan import Edit, ForwardPass
+from layerwise.capture.reference import generate_greedily
 from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
@@ -29,6 +30,13 @@ class Prepared:
     tracked: tuple[Token, ...]
     notes: tuple[str, ...] = ()
     """What is probably not meant, in sentences."""
+    edits: tuple[Edit, ...] = ()
+    """What is changed on the way up."""
+
+    @property
+    def forward_pass(self) -> ForwardPass:
+        """The pass that the prompt is read from."""
+        return ForwardPass(self.ids, edits=self.edits)
 
     @property
     def scored(self) -> tuple[Answer, ...]:

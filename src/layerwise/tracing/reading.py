@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.loop import OnLayer, Passenger, Sweep, run_blocks
-from layerwise.capture.own import OwnForward, own_forward
-from layerwise.capture.plan import Sequence as TokenSequence
+from layerwise.capture.drive import BlockRunner, drive
+from layerwise.capture.observers import Observer
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.reference import OwnForward
+from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
@@ -142,18 +144,18 @@ def capture_requests(
     prepared: list[Prepared],
     check: tuple[int, ...] | None = None,
     progress: Progress | None = None,
-    on_layer: OnLayer | None = None,
-    beside: Sequence[Passenger] = (),
+    observers: Sequence[Observer] = (),
+    beside: Sequence[BlockRunner] = (),
 ) -> Captured:
-    """Run each sequence that the requests need once, and stack the states of all places.
+    """Run each forward pass that the requests need once, and stack the states of all places.
 
-    A request's first sequence is its prompt followed by the generated tokens, or else by the first
-    answer; answers that go on differently have sequences of their own. Tails that share a beginning
+    A request's first pass is its prompt followed by the generated tokens, or else by the first
+    answer; answers that go on differently have passes of their own. Tails that share a beginning
     share its places: the first request's positions are the first. A tail with which a text gets too
-    long for its prompt's rotary frequencies has a sequence for each set of them. With `check`, a prompt, transformers'
-    own forward goes through the blocks along with them; so do passengers `beside`.
+    long for its prompt's rotary frequencies has a pass for each set of them. With `check`, a prompt, transformers'
+    own forward goes through the blocks along with them; so does what runs `beside`.
     """
-    sequences: list[TokenSequence] = []
+    passes: list[ForwardPass] = []
     groups: dict[Place, int] = {}
     for index, item in enumerate(prepared):
         tails = list(dict.fromkeys(answer.ids[:-1] for answer in item.scored if len(answer.ids) > 1))
@@ -166,12 +168,10 @@ def capture_requests(
             wanted = [place for place in places if place not in groups]
             for read in _by_rope(model, item, wanted):
                 ids = (item.ids + tail)[: _text_length(item, read[-1])]
-                sequences.append(TokenSequence(ids, tuple(place.position for place in read)))
+                passes.append(ForwardPass(ids, tuple(place.position for place in read), item.edits))
                 groups |= {place: len(groups) + k for k, place in enumerate(read)}
-    sweep = Sweep(model, sequences, progress, on_layer)
-    own = None if check is None else own_forward(model, check, [sweep, *beside])
-    if own is None:
-        run_blocks(model, [sweep, *beside])
+    sweep = Sweep(model, passes, observers, progress=progress)
+    own = drive(model, [sweep, *beside], reference=check)
     return Captured(sweep.states, groups, own, sweep.release)
 
 

@@ -71,9 +71,9 @@ def trace_requests(
     chosen = [lens_named(name) for name in lenses]
     prepared = [prepare(model, request) for request in requests]
     due = checker.due(model, [item.ids for item in prepared])
-    shown = None if on_layer is None else EarlyReader(model, prepared[0], chosen[0], on_layer).show
+    early = [EarlyReader(model, prepared[0], chosen[0], on_layer)] if on_layer else []
     ahead = None if checker.causal else Lookahead(model, prepared[0].ids)
-    captured = capture_requests(model, prepared, due, progress, shown, [ahead] if ahead else [])
+    captured = capture_requests(model, prepared, due, progress, early, [ahead.sweep] if ahead else [])
     if ahead:
         expect_causal(model, ahead.worst)
         checker.causal = True
@@ -98,7 +98,7 @@ def trace_requests(
 
 def _own_output(model: LoadedModel, index: int, item: Prepared, check: IdentityCheck, readings: Readings) -> _Output:
     """Return the model's prediction: from its own forward if this prompt ran it, else from layer n."""
-    if check.ids == item.ids:
+    if check.is_of(item.forward_pass):
         wanted = Wanted.of_rows(1, min(item.request.top_k, len(check.own_logits)), readings.temperatures)
         source, readout, group = "own forward", read_logits(check.own_logits[None, None], wanted), 0
     else:

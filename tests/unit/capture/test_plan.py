@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.capture.plan import Segment, Sequence, into_groups, split_into_segments
+from layerwise.capture.plan import ForwardPass, Segment, into_groups, split_into_segments
 
 HEADER = tuple(range(100, 140))
 
 
 def sequences(*many):
-    return [Sequence(tuple(ids), (len(ids) - 1,)) for ids in many]
+    return [ForwardPass(tuple(ids), (len(ids) - 1,)) for ids in many]
 
 
 def path(segments: list[Segment], index: int | None) -> tuple[int, ...]:
@@ -36,8 +36,8 @@ def any_sequences(draw):
 
 @given(any_sequences(), st.one_of(st.none(), st.integers(1, 5)), st.integers(1, 20), st.integers(0, 9))
 def test_every_kept_state_stands_behind_its_own_tokens(many, longest, least_saved, divided_up_to):
-    many = [Sequence(*each) for each in many]
-    segments = split_into_segments(many, longest, least_saved, lambda sequence: len(sequence.ids) > divided_up_to)
+    many = [ForwardPass(*each) for each in many]
+    segments = split_into_segments(many, longest, least_saved, lambda index: len(many[index].ids) > divided_up_to)
     assert all(len(segment.ids) <= (longest or 8) or len(segment.ids) > divided_up_to for segment in segments)
     read = {}
     for index, segment in enumerate(segments):
@@ -54,7 +54,7 @@ def test_every_kept_state_stands_behind_its_own_tokens(many, longest, least_save
 
 @given(any_sequences(), st.integers(1, 20))
 def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
-    many = [Sequence(*each) for each in many]
+    many = [ForwardPass(*each) for each in many]
     segments = split_into_segments(many, None, least_saved)
     alone = sum(len(sequence.ids) for sequence in many)
     shared = sum(len(segment.ids) for segment in segments)
@@ -64,7 +64,7 @@ def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
 
 @given(any_sequences(), st.integers(1, 20), st.integers(1, 5), st.integers(0, 6))
 def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size, wasted):
-    segments = split_into_segments([Sequence(*each) for each in many], None, least_saved)
+    segments = split_into_segments([ForwardPass(*each) for each in many], None, least_saved)
     groups = into_groups(segments, lambda _: size, wasted, lambda segment: len(segment.ids) > 4)
     parents = {segment.parent for segment in segments}
     assert sorted(index for group in groups for index in group) == list(range(len(segments)))

@@ -2,31 +2,31 @@
 
 import pytest
 
-from layerwise.capture import loop
-from layerwise.capture.loop import capture
-from layerwise.capture.plan import Sequence
+from layerwise.capture import sweep
+from layerwise.capture.plan import ForwardPass
 from layerwise.capture.shared import can_share, segment_cache
 from layerwise.tracing.request import Request
+from tests.sweeps import states_of
 
 HEADER = tuple(range(20, 44))
 
 
-def tree_of_sequences() -> list[Sequence]:
+def tree_of_sequences() -> list[ForwardPass]:
     """A header, prompts of several lengths behind it, and behind one of them several answers."""
     prompts = [HEADER + tail for tail in ((50,), (51, 52), (53, 54), (55, 56, 57), (58, 59, 60, 61))]
     answers = [prompts[-1] + tail for tail in ((70,), (71, 72), (73, 74))]
     many = prompts + answers + [(9, 8, 7)]
-    return [Sequence(ids, tuple({0, len(ids) // 2, len(ids) - 1})) for ids in many]
+    return [ForwardPass(ids, tuple({0, len(ids) // 2, len(ids) - 1})) for ids in many]
 
 
 def shared_and_alone(model, monkeypatch, least_saved=3):
     many = tree_of_sequences()
-    monkeypatch.setattr(loop, "_LEAST_SAVED", 10**9)
-    alone = capture(model._loaded, many)
-    monkeypatch.setattr(loop, "_LEAST_SAVED", least_saved)
+    monkeypatch.setattr(sweep, "_LEAST_SAVED", 10**9)
+    alone = states_of(model._loaded, many)
+    monkeypatch.setattr(sweep, "_LEAST_SAVED", least_saved)
     ran = []
-    monkeypatch.setattr(loop, "record_block_calls", _counting(loop.record_block_calls, ran))
-    return capture(model._loaded, many), alone, sum(ran)
+    monkeypatch.setattr(sweep, "record_block_calls", _counting(sweep.record_block_calls, ran))
+    return states_of(model._loaded, many), alone, sum(ran)
 
 
 def _counting(original, ran):
@@ -76,9 +76,9 @@ def test_a_model_that_remembers_otherwise_shares_nothing(decoder, monkeypatch):
 
 def test_group_sizes_do_not_matter(tiny, monkeypatch):
     large, *_ = shared_and_alone(tiny, monkeypatch)
-    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 1)
-    monkeypatch.setattr(loop, "_ATTENDED_AT_ONCE", 1)
-    assert close(capture(tiny._loaded, tree_of_sequences()), large)
+    monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(sweep, "_ATTENDED_AT_ONCE", 1)
+    assert close(states_of(tiny._loaded, tree_of_sequences()), large)
 
 
 def test_traces_with_a_common_header_pass_their_checks_and_equal_single_ones(tiny):
@@ -96,21 +96,21 @@ def test_traces_with_a_common_header_pass_their_checks_and_equal_single_ones(tin
 
 def test_a_long_sequence_goes_through_in_pieces(tiny, monkeypatch):
     """Each piece attends to all before it; activations are those of one piece."""
-    long = [Sequence(tuple(range(5, 105)), (0, 7, 49, 50, 99))]
-    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 10**6)
-    whole = capture(tiny._loaded, long)
-    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 7)
+    long = [ForwardPass(tuple(range(5, 105)), (0, 7, 49, 50, 99))]
+    monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 10**6)
+    whole = states_of(tiny._loaded, long)
+    monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 7)
     ran = []
-    monkeypatch.setattr(loop, "record_block_calls", _counting(loop.record_block_calls, ran))
-    assert close(capture(tiny._loaded, long), whole)
+    monkeypatch.setattr(sweep, "record_block_calls", _counting(sweep.record_block_calls, ran))
+    assert close(states_of(tiny._loaded, long), whole)
     assert max(ran) <= 7
     assert len(ran) == 15
 
 
 def test_keys_and_values_are_dropped_once_every_child_has_had_them(tiny, monkeypatch):
     caches = []
-    monkeypatch.setattr(loop, "_LEAST_SAVED", 3)
-    monkeypatch.setattr(loop, "segment_cache", lambda *args: caches.append(segment_cache(*args)) or caches[-1])
-    capture(tiny._loaded, tree_of_sequences())
+    monkeypatch.setattr(sweep, "_LEAST_SAVED", 3)
+    monkeypatch.setattr(sweep, "segment_cache", lambda *args: caches.append(segment_cache(*args)) or caches[-1])
+    states_of(tiny._loaded, tree_of_sequences())
     assert len(caches) > 3
     assert all(layer.keys is None and layer.values is None for cache in caches for layer in cache.layers)

@@ -12,7 +12,7 @@ import torch
 
 import layerwise as lw
 from benchmarks.tiny import always_streamed
-from layerwise.capture import loop
+from layerwise.capture import sweep
 from layerwise.errors import (
     CorruptFileError,
     DoesNotFitError,
@@ -70,12 +70,12 @@ def test_a_sweep_reads_each_byte_of_the_blocks_once(folder):
     fed = streamed(folder)
     stored = fed._loaded.checkpoint.facts.tensors.values()
     blocks = sum(tensor.size_bytes for tensor in stored if ".layers." in tensor.name)
-    for sweep in range(3):
+    for again in range(3):
         before = fed.bytes_read
         fed.trace_all([lw.Request(prompt) for prompt in PROMPTS])
         read = fed.bytes_read - before
         assert read < blocks * 1.05 + 50_000  # and the rows of the embedding table
-        assert read >= blocks or sweep == 0, "only the first goes on with blocks that loading has read"
+        assert read >= blocks or again == 0, "only the first goes on with blocks that loading has read"
 
 
 def test_it_generates_what_the_whole_model_does(folder):
@@ -86,7 +86,7 @@ def test_it_generates_what_the_whole_model_does(folder):
 def test_only_the_blocks_in_use_have_weights(folder):
     fed = streamed(folder)._loaded
     for index in range(fed.n_layers):
-        with fed.residency.at_hand(index) as block:
+        with fed.residency.filled(index) as block:
             assert not any(parameter.is_meta for parameter in block.parameters())
             there = [not next(each.parameters()).is_meta for each in fed.parts.blocks]
             assert sum(there) <= 2
@@ -180,11 +180,11 @@ def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder,
     fed, whole = streamed(folder), lw.load(folder, device="cpu")
     fed._loaded.residency.room_for_states = 1000
     made = []
-    monkeypatch.setattr(loop, "RoomOnDisk", lambda size: made.append(size) or RoomOnDisk(size))
+    monkeypatch.setattr(sweep, "RoomOnDisk", lambda size: made.append(size) or RoomOnDisk(size))
     for positions in ("last", "all"):
         ours, theirs = (m.trace_all([lw.Request(p, positions=positions) for p in PROMPTS]) for m in (fed, whole))
         assert all(same(one[0], other[0]) for one, other in zip(ours, theirs, strict=True))
-    assert len(made) == 2
+    assert len(made) == 3, "one for each sweep: the causality check's too"
     assert [file.name for file in tmp_path.iterdir()] == ["sums.json"], "the others are gone"
 
 

@@ -7,7 +7,7 @@ import transformers
 
 import layerwise as lw
 from benchmarks.tiny import always_streamed, tiny_config, tiny_model
-from layerwise.capture.loop import run_blocks
+from layerwise.capture.drive import drive
 from layerwise.errors import UnsupportedModelError
 from layerwise.tracing.causality import Lookahead
 
@@ -87,7 +87,7 @@ def test_a_model_that_depends_on_the_texts_length_is_refused(fresh):
 def test_causal_models_differ_by_no_more_than_rounding(family, count):
     loaded = family._loaded
     ahead = Lookahead(loaded, tuple(np.random.default_rng(0).integers(5, 500, count).tolist()))
-    run_blocks(loaded, [ahead])
+    drive(loaded, [ahead.sweep])
     assert ahead.worst < 2e-5  # 3e-6 measured; 1e-3 is let through
 
 
@@ -95,7 +95,7 @@ def test_causal_models_differ_by_no_more_than_rounding(family, count):
 def test_half_precision_stays_within_its_limit(family_folder, dtype):
     loaded = lw.load(family_folder("qwen3"), device="cpu", dtype=dtype)._loaded
     ahead = Lookahead(loaded, tuple(range(20, 40)))
-    run_blocks(loaded, [ahead])
+    drive(loaded, [ahead.sweep])
     assert ahead.worst < {"bfloat16": 0.15, "float16": 0.03}[dtype] / 3
 
 

@@ -1,13 +1,14 @@
 import dataclasses
 import types
 
+import numpy as np
 import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import layerwise as lw
-from layerwise.capture.loop import Sweep, capture
-from layerwise.capture.plan import Sequence
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
 from layerwise.models.output_head import OutputTransform
 from layerwise.tracing import checks
@@ -17,6 +18,8 @@ from layerwise.tracing.model import Model
 from layerwise.tracing.prepared import prepare
 from layerwise.tracing.reading import capture_requests
 from layerwise.tracing.request import Request
+from layerwise.types import Site
+from tests.sweeps import states_of
 
 PROMPT = "The capital of Germany is"
 
@@ -27,7 +30,7 @@ def with_head(model: Model, **changes) -> Model:
 
 
 def last_states(model: Model, ids):
-    states = capture(model._loaded, [Sequence(ids, (len(ids) - 1,))])
+    states = states_of(model._loaded, [ForwardPass(ids, (len(ids) - 1,))])
     return states[0]
 
 
@@ -94,14 +97,47 @@ def test_no_numbers_come_out_of_a_model_that_failed_once(load_family):
 
 def test_a_state_that_is_not_the_models_is_caught_and_its_layer_named(tiny, monkeypatch):
     class Disturbed(Sweep):
-        def pass_through(self, index, block):
-            super().pass_through(index, block)
+        def run_block(self, index, block):
+            super().run_block(index, block)
             if index == 1:
                 self.states[:, 2] *= 1.001
 
     monkeypatch.setattr("layerwise.tracing.reading.Sweep", Disturbed)
     with pytest.raises(CheckError, match=r"state at layer 2 of Qwen3ForCausalLM.*one chain"):
         Model(tiny._loaded).trace(PROMPT)
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled:
+    """Doubles what is in the stream at a layer."""
+
+    layer: int
+
+    @property
+    def site(self):
+        return Site.at_layer(self.layer)
+
+    def apply(self, values):
+        return values * 2 - values.roll(1, dims=-1)
+
+
+@pytest.mark.parametrize("checked_before", [True, False])
+def test_an_edited_prompt_is_not_shown_the_unedited_one_s_output(tiny, monkeypatch, checked_before):
+    """They have the same tokens, and only one of them is what the model's own forward says."""
+    model = Model(tiny._loaded)
+    clean = Model(tiny._loaded).trace(PROMPT)
+    if checked_before:
+        model.trace(PROMPT)
+    edited = lambda *args: dataclasses.replace(prepare(*args), edits=(Doubled(2),))  # noqa: E731
+    monkeypatch.setattr("layerwise.tracing.tracer.prepare", edited)
+    trace = model.trace(PROMPT)
+    assert trace.checks.output_from == "layer n"
+    assert [each.id for each in trace.output] == trace.top_ids[-1, -1].tolist()
+    assert [each.logprob for each in trace.output] == pytest.approx(trace.top_logprobs[-1, -1].tolist(), abs=1e-5)
+    assert clean.output[0].logprob != pytest.approx(trace.output[0].logprob, abs=1e-3)
+    assert np.allclose(trace.residual_norm[:2], clean.residual_norm[:2], rtol=1e-4)
+    assert not np.allclose(trace.residual_norm[2:], clean.residual_norm[2:], rtol=1e-2)
+    assert trace.checks.identity_error == pytest.approx(clean.checks.identity_error, abs=1e-4)
 
 
 def test_blocks_that_do_not_form_one_chain_are_caught(fresh):

@@ -6,7 +6,7 @@ import torch
 import transformers
 
 import layerwise as lw
-from layerwise.capture import loop
+from layerwise.capture import sweep
 
 SHORT = 24
 """Tokens up to which the short factors hold."""
@@ -85,12 +85,12 @@ def test_a_long_prompt_comes_first(model, hf_model):
 
 
 def test_a_beginning_is_not_cut_off_a_long_text(model, hf_model, monkeypatch):
-    monkeypatch.setattr(loop, "_TOKENS_AT_ONCE", 16)
+    monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 16)
     assert same(model.trace(text(model, 40), positions="all"), hf_model)
 
 
 def test_long_texts_share_no_beginning(model, hf_model, monkeypatch):
-    monkeypatch.setattr(loop, "_LEAST_SAVED", 1)
+    monkeypatch.setattr(sweep, "_LEAST_SAVED", 1)
     requests = [lw.Request(text(model, 40) + end, positions="all") for end in ("x", "yz")]
     assert all(same(trace, hf_model) for [trace] in model.trace_all(requests))
 

@@ -1,16 +1,16 @@
 """The model's own forward, untouched: what every lens number is checked against."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from layerwise.capture.calling import run_model
-from layerwise.capture.loop import Passenger, output_state, record_block_calls, replaced_forwards
+from layerwise.capture.calls import output_state, record_block_calls, replaced_forwards
+from layerwise.capture.forward import run_model
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading import LoadedModel
 
@@ -26,37 +26,44 @@ class OwnForward:
     """What each block received (layers 0 to n - 1), then what the final norm received (layer n)."""
 
 
+AfterBlock = Callable[[int, nn.Module], None]
+"""Called with a block's index and the block, while it has its weights."""
+
+
 @torch.no_grad()
-def own_forward(model: LoadedModel, ids: tuple[int, ...], passengers: Sequence[Passenger] = ()) -> OwnForward:
+def own_forward(
+    model: LoadedModel, ids: tuple[int, ...], after_block: AfterBlock = lambda index, block: None
+) -> OwnForward:
     """Return the output and the residual stream of transformers' plain forward on `ids`.
 
     The states are noted by hooks that look and change nothing; the logits come from the model's
-    own head, norm and output transform, none of them layerwise's. Passengers are taken along
-    through each block as it is used, so that a streamed model is read once for all of them.
+    own head, norm and output transform, none of them layerwise's. What is to run each block too (`drive`) does so
+    after the forward itself has, while the block has its weights.
     """
     received: dict[int, Tensor] = {}
-    aside = False  # whether it is the passengers who call a block
+    # Hooks fire for whoever calls a block. What runs a block in `after_block` is not this forward: neither are its
+    # states to be noted, nor is anything to run after its blocks.
+    others_run = False
 
-    def look(layer: int, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not aside:
+    def note(layer: int, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not others_run:
             hidden = args[0] if args else kwargs["hidden_states"]
             received[layer] = output_state(hidden)[0, -1].clone()  # the last time counts: NanoChat norms embeddings too
 
-    def take_along(index: int, block: Any, *_: Any) -> None:
-        nonlocal aside
-        if not aside:
-            aside = True
-            for passenger in passengers:
-                passenger.pass_through(index, block)
-            aside = False
+    def let_others_run(index: int, block: nn.Module, *_: Any) -> None:
+        nonlocal others_run
+        if not others_run:
+            others_run = True
+            after_block(index, block)
+            others_run = False
 
     watched = [*model.parts.blocks, model.parts.final_norm]
     hooks = [
-        module.register_forward_pre_hook(functools.partial(look, layer), with_kwargs=True)
+        module.register_forward_pre_hook(functools.partial(note, layer), with_kwargs=True)
         for layer, module in enumerate(watched)
     ]
     for index, block in enumerate(model.parts.blocks):
-        hooks.append(block.register_forward_hook(functools.partial(take_along, index)))
+        hooks.append(block.register_forward_hook(functools.partial(let_others_run, index)))
     try:
         with model.residency.attached():
             logits, _ = run_model(model, torch.tensor([ids], device=model.device))

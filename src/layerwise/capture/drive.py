@@ -1,0 +1,44 @@
+"""The one loop: every block in its turn, for all that is on its way up."""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from layerwise.capture.reference import OwnForward, own_forward
+from layerwise.models.loading import LoadedModel
+from layerwise.models.residency import Resident
+from layerwise.models.waiting import noticing_others
+
+
+@runtime_checkable
+class BlockRunner(Protocol):
+    """Something on its way up through a model's blocks: a sweep, most often."""
+
+    def run_block(self, index: int, block: nn.Module) -> None:
+        """Run a block, which has its weights now. The blocks come in order, each once."""
+        ...
+
+
+def drive(
+    model: LoadedModel, runners: Sequence[BlockRunner], reference: tuple[int, ...] | None = None
+) -> OwnForward | None:
+    """Take runners through all blocks, each of which is given its weights once.
+
+    With `reference`, token ids, transformers' own forward on them goes along, and is returned: it is what the runners'
+    numbers are checked against, and a streamed model would be read once more for it.
+    """
+
+    def run(index: int, block: nn.Module) -> None:
+        for runner in runners:
+            runner.run_block(index, block)
+
+    if reference is not None:
+        return own_forward(model, reference, after_block=run)
+    computing = model.device.type == "cpu" and isinstance(model.residency, Resident)  # others wait for the disk
+    with noticing_others() if computing else contextlib.nullcontext():
+        for index in range(model.n_layers):
+            with model.residency.filled(index) as block:
+                run(index, block)
+    return None

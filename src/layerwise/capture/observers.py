@@ -1,0 +1,50 @@
+"""What looks at forward passes on their way up: all that is ever taken from a sweep."""
+
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layerwise.models.room import RoomOnDisk
+from layerwise.types import Site
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Looks at what forward passes have at sites, as soon as it is there. It changes nothing that it is shown.
+
+    What is kept of each pass lies on one axis, the place axis: the passes' kept positions, one pass's after another's.
+    """
+
+    def looks_at(self, site: Site) -> bool:
+        """Return whether this site's values are wanted. The stream is shown at each layer, under one name (`Site`)."""
+        ...
+
+    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place ..."]) -> None:
+        """Take the values of some places."""
+        ...
+
+    def seen(self, site: Site) -> None:
+        """Hear that all places were shown."""
+        ...
+
+
+class KeptStates:
+    """Keeps the residual stream of every place at every layer."""
+
+    states: Float[Tensor, "place layer d_model"]
+
+    def __init__(self, states: Float[Tensor, "place layer d_model"], disk: RoomOnDisk | None) -> None:
+        """Take room for the states, and where that is if it is on disk."""
+        self.states, self._disk = states, disk
+
+    def looks_at(self, site: Site) -> bool:
+        return site.layer is not None
+
+    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place ..."]) -> None:
+        self.states[places, site.layer] = values
+        if self._disk:
+            self._disk.release()
+
+    def seen(self, site: Site) -> None:
+        pass

@@ -1,0 +1,18 @@
+"""Sweeps as tests run them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from layerwise.capture.drive import drive
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.sweep import Sweep
+from layerwise.models.loading import LoadedModel
+from layerwise.types import Progress
+
+
+def states_of(model: LoadedModel, passes: Sequence[ForwardPass], progress: Progress | None = None) -> Tensor:
+    """Return the residual streams of passes, [place, layer, d_model]."""
+    sweep = Sweep(model, passes, progress=progress)
+    drive(model, [sweep])
+    return sweep.states
