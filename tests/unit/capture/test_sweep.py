@@ -149,7 +149,7 @@ def test_a_branch_without_its_parent_is_refused(tiny):
 
 @dataclass(frozen=True)
 class Inside:
-    site: Site = Site(1, "mlp_out")
+    site: Site
 
     def apply(self, values):
         return values
@@ -157,7 +157,7 @@ class Inside:
 
 def test_edits_inside_a_block_are_refused(tiny):
     with pytest.raises(ValueError, match="inside a block"):
-        Sweep(tiny._loaded, [ForwardPass(IDS, (1,), (Inside(),))])
+        Sweep(tiny._loaded, [ForwardPass(IDS, (1,), (Inside(Site(1, "mlp_out")),))])
 
 
 def test_no_output_head_is_computed(fresh, monkeypatch):
