@@ -11,8 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from layerwise.errors import StoreError
+from layerwise.readout.lens_spec import LOGIT
 from layerwise.text import first_fault
 from layerwise.types import ModelInfo
+
+_LensName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]*$", max_length=80)]
 
 
 class _Part(BaseModel):
@@ -37,7 +40,7 @@ class _Study(_Part):
     title: str
     description: str = ""
     models: Annotated[list[str], Field(min_length=1)]
-    lenses: Annotated[list[Literal["logit", "raw"]], Field(min_length=1)] = ["logit"]
+    lenses: Annotated[list[_LensName], Field(min_length=1)] = [LOGIT.name]
     temperatures: list[Annotated[float, Field(gt=0)]] = []
     sets: list[_SetChoice] = []
     questions: list[_Question] = []

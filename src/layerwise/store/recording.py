@@ -15,6 +15,8 @@ from layerwise.errors import LayerwiseError, PromptError, StoreError
 from layerwise.files import held_alone
 from layerwise.questions.question import Question
 from layerwise.questions.sets import QuestionSet
+from layerwise.readout.lens_spec import LensSpec
+from layerwise.readout.lenses import resolve_lens
 from layerwise.store.run import (
     SCHEMA_VERSION,
     Run,
@@ -45,12 +47,12 @@ class _Group:
 
     questions: tuple[Question, ...]
 
-    def key(self, planned: PlannedStudy, model: ModelInfo, lens: str) -> str:
+    def key(self, planned: PlannedStudy, model: ModelInfo, lens: LensSpec) -> str:
         """Return the hash of all that determines this group's numbers for one model and lens."""
         determined_by = {
             "schema": SCHEMA_VERSION,
             "model": {k: v for k, v in asdict(model).items() if k not in ("source", "location", "revision")},
-            "lens": lens,
+            "lens": lens.key,
             "top_k": planned.study.top_k,
             "temperatures": planned.study.temperatures,
             "questions": [asdict(question) for question in self.questions],
@@ -153,19 +155,19 @@ class _Recorder:
     def _record_group(self, model: Model, group: _Group) -> list[str]:
         """Compute and store what is missing of a group; return the keys of its shards, now all stored."""
         planned, name = self._planned, model.info.name
-        keys = {lens: group.key(planned, model.info, lens) for lens in planned.study.lenses}
-        missing = [lens for lens in planned.study.lenses if keys[lens] not in self._stored]
+        lenses = [resolve_lens(lens) for lens in planned.study.lenses]
+        keys = {lens.spec.name: group.key(planned, model.info, lens.spec) for lens in lenses}
+        missing = [lens for lens, key in keys.items() if key not in self._stored]
         if missing:
             refusals = {question.id: self._refusal(model, question) for question in group.questions}
             asked = [question for question in group.questions if refusals[question.id] is None]
             requests = [planned.request(question) for question in asked]
             # Always all lenses: which rows are read together changes the last digit.
-            lenses: list[str] = [*planned.study.lenses]
             traces = model.trace_all(requests, lenses=lenses, check_length_groups=True) if requests else []
             by_id = dict(zip((question.id for question in asked), traces, strict=True))
             for lens in missing:
                 rows = [
-                    question_row(by_id[question.id][lenses.index(lens)], question)
+                    question_row(by_id[question.id][planned.study.lenses.index(lens)], question)
                     if question.id in by_id
                     else refused_row(question, name, lens, str(refusals[question.id]))
                     for question in group.questions

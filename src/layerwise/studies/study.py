@@ -8,17 +8,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from layerwise.errors import ModelError, StudyError
 from layerwise.models.names import resolve
 from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
+from layerwise.readout.lens_spec import LOGIT, SPECS
 from layerwise.studies.claims import Claim, read_claims
 from layerwise.studies.toml import checked, read_toml
 from layerwise.tracing.request import Request
 
+
+def _known(lens: str) -> str:
+    if lens not in SPECS:
+        raise ValueError(f"there is no such lens; expected one of {', '.join(SPECS)}")
+    return lens
+
+
 _Text = Annotated[str, Field(min_length=1)]
+_LensName = Annotated[str, AfterValidator(_known)]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 
 
@@ -70,7 +79,7 @@ class Study(_Strict):
     title: _Text
     description: str = ""
     models: Annotated[list[_Text], Field(min_length=1)]
-    lenses: Annotated[list[Literal["logit", "raw"]], Field(min_length=1)] = ["logit"]
+    lenses: Annotated[list[_LensName], Field(min_length=1)] = [LOGIT.name]
     top_k: Annotated[int, Field(ge=1, le=1000)] = 5
     temperatures: list[Annotated[float, Field(gt=0, allow_inf_nan=False, strict=False)]] = []
     sets: list[SetChoice] = []

@@ -14,6 +14,8 @@ from layerwise.models.changes import Snapshot
 from layerwise.models.loading import LoadedModel, load_model, take_apart_again
 from layerwise.models.residency import Resident
 from layerwise.readout.kernel import warm_up
+from layerwise.readout.lens_spec import LOGIT
+from layerwise.readout.lenses import Lens
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
 from layerwise.tracing.output import measured
@@ -81,7 +83,7 @@ class Model:
         *,
         alternatives: Answers = (),
         track: str | Sequence[str] = (),
-        lens: str = "logit",
+        lens: str | Lens = LOGIT.name,
         positions: str | int | Sequence[int] = "last",
         top_k: int = 5,
         chat: bool = False,
@@ -102,7 +104,7 @@ class Model:
                 token ids is taken as it is; behind ids that the tokenizer would not write so, it has to be.
             alternatives: wrong answers of the same type; they settle which token decides.
             track: texts of single tokens to follow at every layer and position.
-            lens: ``logit`` (final norm and head) or ``raw`` (head alone).
+            lens: ``logit`` (final norm and output head), ``raw`` (output head alone), or a `Lens`.
             positions: ``last``, ``all``, indices and slices as in ``"0,3:5,-1"``, or indices as numbers.
             top_k: how many of the likeliest tokens to keep per layer and position.
             chat: put the prompt into the model's chat template.
@@ -143,7 +145,7 @@ class Model:
         self,
         requests: Sequence[Request],
         *,
-        lenses: Sequence[str] = ("logit",),
+        lenses: Sequence[str | Lens] = (LOGIT.name,),
         check_length_groups: bool = False,
         progress: Progress | None = None,
         on_layer: OnLayer | None = None,

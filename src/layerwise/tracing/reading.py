@@ -206,16 +206,16 @@ def read_requests(
         CheckError: the numbers are not finite.
     """
     logit = LogitLens()
-    blocks = [lens for lens in lenses if lens.name != logit.name] + [logit]
+    side_by_side = [lens for lens in lenses if lens.spec != logit.spec] + [logit]
     n_rows = captured.states.shape[1]
 
     def rows_of(states: Tensor) -> Tensor:
         captured.release()  # of the groups before
-        return torch.cat([lens.rows(states, model.output_head) for lens in blocks], dim=1)
+        return torch.cat([lens.rows(states, model.output_head) for lens in side_by_side], dim=1)
 
     targets = [_targets(prepared[place.request], place) for place in captured.groups]
     special = model.tokenizer.special_ids
-    rows_of_lenses = [slice(at * n_rows, (at + 1) * n_rows) for at in range(len(blocks))]
+    rows_of_lenses = [slice(at * n_rows, (at + 1) * n_rows) for at in range(len(side_by_side))]
     follower = Follower([_followed(prepared[place.request], place) for place in captured.groups], rows_of_lenses)
     temperatures = tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))
     with torch.no_grad():
@@ -227,21 +227,22 @@ def read_requests(
             targets=targets,
             mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.groups],
             temperatures=temperatures,
-            base=[(len(blocks) - 1) * n_rows + row % n_rows for row in range(len(blocks) * n_rows)],
+            base=[(len(side_by_side) - 1) * n_rows + row % n_rows for row in range(len(side_by_side) * n_rows)],
             look=follower.look,
             progress=progress,
         )
     if not bool(readout.entropy_bits.isfinite().all() and readout.kl_from_final_bits.isfinite().all()):
+        names = " or ".join(lens.spec.name for lens in side_by_side)
         raise CheckError(
-            f"The {' or '.join(lens.name for lens in blocks)} lens gives NaN or infinite numbers. Hidden states most "
-            "likely overflowed: run with --dtype float32 (float16 is too narrow for Gemma, for instance)."
+            f"The {names} lens gives NaN or infinite numbers. Hidden states most likely "
+            "overflowed: run with --dtype float32 (float16 is too narrow for Gemma, for instance)."
         )
-    by_name = {
-        lens.name: Reading(readout.rows(rows), captured.groups, targets, leaders)
-        for lens, rows, leaders in zip(blocks, rows_of_lenses, follower.by_lens, strict=True)
+    by_spec = {
+        lens.spec: Reading(readout.rows(rows), captured.groups, targets, leaders)
+        for lens, rows, leaders in zip(side_by_side, rows_of_lenses, follower.by_lens, strict=True)
     }
     output = readout.rows(slice(-1, None))
-    return Readings([by_name[lens.name] for lens in lenses], output, captured.groups, targets, temperatures)
+    return Readings([by_spec[lens.spec] for lens in lenses], output, captured.groups, targets, temperatures)
 
 
 def _so_far(item: Prepared, place: Place) -> set[int]:

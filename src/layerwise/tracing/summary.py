@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from layerwise.questions.answers import Answer
+from layerwise.readout.lens_spec import ends_at_output
 from layerwise.text import probability, visible
 from layerwise.tracing.trace import Trace
 
@@ -31,7 +32,7 @@ def answer_sentence(trace: Trace) -> str | None:
         return None
     settled, n = trace.milestones.settled_top1, trace.n_layers
     leads = f"leads from layer {settled} of {n} on" if settled is not None else "does not lead at the last layer"
-    where = "the output" if trace.lens == "logit" else f"layer {n} of the {trace.lens} lens"
+    where = "the output" if ends_at_output(trace.lens) else f"layer {n} of the {trace.lens} lens"
     whole = probability(math.exp(trace.answer.logprob[-1]))
     return f"{_name(trace.answer.answers)} {leads}; whole answer at {where}: p = {whole}"
 
@@ -79,6 +80,6 @@ def check_sentence(trace: Trace) -> str:
             f"{checks.drift_variation:.2g} in all, its entropy by {checks.drift_entropy_bits:.2g} bits, and the "
             f"likeliest token differs at {checks.drift_tops} of {trace.n_layers + 1} layers"
         )
-    if trace.lens != "logit":
+    if not ends_at_output(trace.lens):
         said += f". The {trace.lens} lens's last layer is not the output"
     return said

@@ -10,7 +10,8 @@ import numpy as np
 
 from layerwise import compiled
 from layerwise.models.loading import LoadedModel
-from layerwise.readout.lenses import lens_named
+from layerwise.readout.lens_spec import LOGIT
+from layerwise.readout.lenses import Lens, resolve_lens
 from layerwise.readout.statistics import read_logits
 from layerwise.readout.wanted import Wanted
 from layerwise.tracing.answer import join_answers
@@ -41,7 +42,7 @@ def trace_requests(
     model: LoadedModel,
     requests: Sequence[Request],
     *,
-    lenses: Sequence[str] = ("logit",),
+    lenses: Sequence[str | Lens] = (LOGIT.name,),
     checker: Checker,
     check_length_groups: bool = False,
     progress: Progress | None = None,
@@ -55,7 +56,7 @@ def trace_requests(
     Args:
         model: the model to read.
         requests: prompts, and what to read behind them.
-        lenses: names of lenses, all of which read the same captured states.
+        lenses: lenses or their names; all read the same captured states.
         checker: remembers which checks this model has passed.
         check_length_groups: run the identity check once per length group instead of once per model.
         progress: told how far it is.
@@ -68,7 +69,7 @@ def trace_requests(
     """
     if not requests:
         return []
-    chosen = [lens_named(name) for name in lenses]
+    chosen = [resolve_lens(lens) for lens in lenses]
     prepared = [prepare(model, request) for request in requests]
     due = checker.due(model, [item.ids for item in prepared])
     early = [EarlyReader(model, prepared[0], chosen[0], on_layer)] if on_layer else []
@@ -89,7 +90,7 @@ def trace_requests(
         report = _report(checks[index], checker, output.source)
         traces.append(
             [
-                _join(model, index, item, lens.name, geometry, reading, readings, output, report)
+                _join(model, index, item, lens.spec.name, geometry, reading, readings, output, report)
                 for lens, reading in zip(chosen, readings.by_lens, strict=True)
             ]
         )

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from layerwise.readout.lens_spec import LOGIT
 from layerwise.tracing.prompt import DATED
 from layerwise.tracing.request import Answered, Message, Request
 from layerwise.tracing.trace import Trace
 
 _ON_THE_HUB = "hub"
 _IN_MEMORY = "memory"
-_DEFAULT_LENS = "logit"
 
 
 def recipes(trace: Trace) -> dict[str, str | None]:
@@ -143,4 +143,4 @@ def _asked(request: Request) -> dict[str, Any]:
 
 
 def _lens(trace: Trace) -> dict[str, str]:
-    return {} if trace.lens == _DEFAULT_LENS else {"lens": trace.lens}
+    return {} if trace.lens == LOGIT.name else {"lens": trace.lens}

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import StoreError
+from layerwise.readout.lens_spec import LOGIT, RAW, LensSpec
+from layerwise.readout.lenses import RawLens, resolve_lens
 from layerwise.store.recording import record
 from layerwise.store.run import SCHEMA_VERSION, open_run, shard_file
 from layerwise.studies.study import plan_study
@@ -61,7 +63,7 @@ def load(load_family, names):
             self.model.compare_precision(request)
 
         def trace_all(self, *args, **kwargs):
-            self.passes.append((self.family, kwargs["lenses"]))
+            self.passes.append((self.family, [lens.spec.name for lens in kwargs["lenses"]]))
             return self.model.trace_all(*args, **kwargs)
 
     class Load:
@@ -114,6 +116,41 @@ def test_resuming_computes_exactly_the_missing_shard(study, names, load, tmp_pat
     }
     assert again.layers().equals(first.layers())
     assert again.damaged_files() == []
+
+
+class Fitted(RawLens):
+    """A lens that has numbers of its own, under the raw lens's name."""
+
+    def __init__(self, factor):
+        self.factor = factor
+        self.spec = LensSpec("raw", "states, scaled", ends_at_output=False, sum=f"{factor:064.0f}")
+
+    def rows(self, states, output_head):
+        return super().rows(states, output_head) * self.factor
+
+
+def test_a_lens_that_was_fitted_again_is_read_again(study, load, tmp_path, monkeypatch):
+    """Its name is the same, and so is all else but the numbers in it."""
+    factor = 2.0
+    monkeypatch.setattr(
+        "layerwise.store.recording.resolve_lens", lambda name: Fitted(factor) if name == "raw" else resolve_lens(name)
+    )
+    first = record(study, tmp_path / "run", load=load).layers()
+    load.passes.clear()
+    record(study, tmp_path / "run", load=load, resume=True)
+    assert load.passes == []
+    factor = 5.0
+    again = record(study, tmp_path / "run", load=load, resume=True).layers()
+    assert len(load.passes) == 2
+    for lens, same in (("logit", True), ("raw", False)):
+        read = [layers[layers["lens"] == lens].sort_values(["model", "question", "layer"]) for layers in (first, again)]
+        entropies = [each["entropy_bits"].to_numpy() for each in read]
+        assert np.array_equal(*entropies) == same
+
+
+def test_the_keys_of_lenses_that_are_not_fitted_hold_their_names_alone():
+    """As those of stored runs do, which are to be resumed."""
+    assert (LOGIT.key, RAW.key) == ("logit", "raw")
 
 
 def test_an_interruption_leaves_a_run_that_says_so_and_can_be_completed(study, names, load, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise.errors import LayerwiseError
+from layerwise.readout.lens_spec import LOGIT
 
 PROMPT_LIMIT = 20_000
 """Characters of a prompt. How many tokens there may be is the model's to say."""
@@ -29,7 +30,7 @@ class Asked:
 
     model: str
     prompt: str
-    lens: str = "logit"
+    lens: str = LOGIT.name
     positions: str = "last"
     answer: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
@@ -44,7 +45,7 @@ def read_asked(body: bytes) -> Asked:
     asked = Asked(
         model=_text(fields, "model"),
         prompt=_text(fields, "prompt", PROMPT_LIMIT),
-        lens=_text(fields, "lens", default="logit"),
+        lens=_text(fields, "lens", default=LOGIT.name),
         positions=_text(fields, "positions", default="last"),
         answer=_texts(fields, "answer"),
         alternatives=_texts(fields, "alternatives"),

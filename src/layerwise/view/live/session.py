@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from layerwise.readout.lens_spec import SPECS
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
 from layerwise.view.live.asked import PROMPT_LIMIT, Asked, AskedError
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from layerwise.tracing.early import LayerRead
     from layerwise.tracing.model import Model
 
-LENSES = ("logit", "raw")
 
 Load = Callable[[str, Progress], "Model"]
 """Loads a model by name, and tells how far it is."""
@@ -65,7 +65,7 @@ class Session:
         """What a page offers to choose from."""
         return {
             "models": list(self._models),
-            "lenses": list(LENSES),
+            "lenses": list(SPECS),
             "runs": None if self._folder is None else self._folder.listing(),
             "prompt_limit": PROMPT_LIMIT,
         }
@@ -77,8 +77,8 @@ class Session:
 
     def trace(self, asked: Asked, listener: Listener) -> Json:
         """Trace a prompt; layers are told as they are computed."""
-        if asked.lens not in LENSES:
-            raise AskedError(f"There is no {asked.lens!r} lens here. Choose {' or '.join(LENSES)}.")
+        if asked.lens not in SPECS:
+            raise AskedError(f"There is no {asked.lens!r} lens here. Choose {' or '.join(SPECS)}.")
         progress = _telling(listener)
         model = self._model(asked.model, progress)
         trace = model.trace(

@@ -1,0 +1,53 @@
+"""What a lens is known by, apart from how it reads: what files, tables and pages say of it. Needs no PyTorch."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from layerwise.errors import PromptError
+
+
+@dataclass(frozen=True)
+class LensSpec:
+    """A lens's description."""
+
+    name: str
+    """What users call it, and what stands in traces and tables."""
+    reads: str
+    """What it makes of a state, in few words, for help and documentation."""
+    ends_at_output: bool
+    """Whether what it reads at layer n is the model's own output."""
+    sum: str | None = None
+    """SHA-256 of the numbers that were fitted for it; None where nothing was."""
+
+    @property
+    def key(self) -> str | dict[str, str]:
+        """All that determines its numbers: a name alone does not where a lens of that name can be fitted again."""
+        return self.name if self.sum is None else {"name": self.name, "sum": self.sum}
+
+
+LOGIT = LensSpec("logit", "final norm and output head", ends_at_output=True)
+RAW = LensSpec("raw", "output head alone", ends_at_output=False)
+
+SPECS = {spec.name: spec for spec in (LOGIT, RAW)}
+"""The lenses that need no fitting, by name. How each reads is in `readout.lenses`."""
+
+
+def spec_of(name: str) -> LensSpec:
+    """Return the description of the lens with this name.
+
+    Raises:
+        PromptError: there is none.
+    """
+    if name not in SPECS:
+        raise PromptError(f"Unknown lens {name!r}; expected one of {', '.join(SPECS)}.")
+    return SPECS[name]
+
+
+def ends_at_output(name: str) -> bool:
+    """Return whether layer n of what a lens of this name has read is known to be the model's own output."""
+    return name in SPECS and SPECS[name].ends_at_output
+
+
+def main_lens(names: Sequence[str] | Collection[str]) -> str:
+    """Return which of a run's lenses tells the story: the logit lens, or else the first."""
+    return LOGIT.name if LOGIT.name in names else next(iter(names))
