@@ -143,9 +143,9 @@ def test_a_lens_that_was_fitted_again_is_read_again(study, load, tmp_path, monke
     again = record(study, tmp_path / "run", load=load, resume=True).layers()
     assert len(load.passes) == 2
     for lens, same in (("logit", True), ("raw", False)):
-        read = [layers[layers["lens"] == lens].sort_values(["model", "question", "layer"]) for layers in (first, again)]
-        entropies = [each["entropy_bits"].to_numpy() for each in read]
-        assert np.array_equal(*entropies) == same
+        read = [each.query("lens == @lens").sort_values(["model", "question", "layer"]) for each in (first, again)]
+        before, after = (each["entropy_bits"].to_numpy() for each in read)
+        assert np.array_equal(before, after) == same
 
 
 def test_the_keys_of_lenses_that_are_not_fitted_hold_their_names_alone():
