@@ -142,8 +142,8 @@ def test_a_lens_that_was_fitted_again_is_read_again(study, load, tmp_path, monke
     factor = 5.0
     again = record(study, tmp_path / "run", load=load, resume=True).layers()
     assert len(load.passes) == 2
-    for lens, same in (("logit", True), ("raw", False)):
-        read = [each.query("lens == @lens").sort_values(["model", "question", "layer"]) for each in (first, again)]
+    for _lens, same in (("logit", True), ("raw", False)):
+        read = [each.query("lens == @_lens").sort_values(["model", "question", "layer"]) for each in (first, again)]
         before, after = (each["entropy_bits"].to_numpy() for each in read)
         assert np.array_equal(before, after) == same
 
