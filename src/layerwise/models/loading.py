@@ -24,6 +24,7 @@ from layerwise.errors import (
     ModelError,
     UnsupportedModelError,
 )
+from layerwise.models.anatomy.anatomy import Anatomy
 from layerwise.models.assembly import empty_model, fill_whole, stream
 from layerwise.models.blocks import Parts, expects_ahead, find_parts, text_config, weights_behind_last_block
 from layerwise.models.bridge import make_bridge
@@ -83,6 +84,11 @@ class LoadedModel:
     @property
     def n_layers(self) -> int:
         return len(self.parts.blocks)
+
+    @cached_property
+    def anatomy(self) -> Anatomy:
+        """What can be read inside each block, and where."""
+        return Anatomy(self.hf, self.parts.blocks)
 
     @cached_property
     def info(self) -> ModelInfo:

@@ -1,0 +1,80 @@
+"""One block: the sites that it has, those that it lacks, and the sums that its values must obey."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from layerwise.models.anatomy.parts import more_than_parts, places_of
+from layerwise.models.anatomy.place import Place
+from layerwise.sites import KINDS
+
+_GOVERNED = ("resid_mid", "attn_out", "mlp_out")
+"""Kinds that a law must confirm: that a module is there doesn't say what happens to the stream."""
+
+_ROUNDINGS = 4
+"""How many times a sum of three parts may have been rounded, here and in the block, in either's order."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The values of one kind are the sum of others' values."""
+
+    total: str
+    parts: tuple[str, ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return (self.total, *self.parts)
+
+    def is_about(self, kinds: Collection[str]) -> bool:
+        """Return whether it confirms any of some kinds."""
+        return any(kind in _GOVERNED and kind in self.kinds for kind in kinds)
+
+    def holds(self, values: dict[str, Tensor]) -> bool:
+        """Return whether the values are such a sum within rounding; where they are not finite, nothing is compared."""
+        total, parts = values[self.total], [values[part] for part in self.parts]
+        if any(part.shape != total.shape for part in parts):
+            return False
+        epsilon = max(torch.finfo(each.dtype).eps for each in (total, *parts))
+        stacked = torch.stack([part.float() for part in parts])
+        error = (total.float() - stacked.sum(0)).abs()
+        return not bool((error > _ROUNDINGS * epsilon * stacked.abs().sum(0)).any())
+
+
+class BlockAnatomy:
+    """Where each kind of site is in a block, and which of the laws its values have been seen to obey."""
+
+    def __init__(self, places: dict[str, Place], lacks: dict[str, str]) -> None:
+        """Take the places by kind, and why other kinds cannot be read, even if their place is known."""
+        self.places, self.lacks = places, lacks
+        self.unchecked = _laws(places, lacks)
+        self.is_known_causal = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that can be read, in the order of `KINDS`."""
+        return tuple(kind for kind in KINDS if kind not in self.lacks)
+
+
+def anatomy_of(block: nn.Module) -> BlockAnatomy:
+    """Return a block's anatomy, from the names of its modules and a few facts about families."""
+    found = places_of(block)
+    places = {kind: place for kind, place in found.items() if isinstance(place, Place)}
+    lacks = {kind: reason for kind, reason in found.items() if isinstance(reason, str)}
+    if reason := more_than_parts(block):
+        lacks |= {"attn_out": reason, "mlp_out": reason}
+    governed = {kind for law in _laws(places, lacks) for kind in law.kinds}
+    unsure = f"what the parts of {type(block).__name__} add up to is not known, so nothing tells whether it is right"
+    return BlockAnatomy(places, lacks | {kind: lacks.get(kind, unsure) for kind in _GOVERNED if kind not in governed})
+
+
+def _laws(places: Collection[str], lacks: Collection[str]) -> list[Law]:
+    """Return the laws between the kinds that a block has."""
+    known = {kind for kind in places if kind not in lacks}
+    if "resid_mid" not in known:
+        parts = tuple(kind for kind in ("attn_out", "mlp_out") if kind in known)
+        return [Law("resid_post", ("resid_pre", *parts))] if parts else []
+    first = [Law("resid_mid", ("resid_pre", "attn_out"))] if "attn_out" in places else []
+    return first + ([Law("resid_post", ("resid_mid", "mlp_out"))] if "mlp_out" in known else [])
