@@ -25,6 +25,9 @@ KINDS = tuple(_HOOKS)
 to the output projection (``q``, ``k``, ``v``, ``z``) and their attention weights (``pattern``); the MLP's neurons
 behind the activation function (``mlp_post``)."""
 
+STREAM = ("resid_pre", "resid_post")
+"""Kinds that are the residual stream at a layer: before a block, behind it."""
+
 PER_HEAD = ("q", "k", "v", "z", "pattern")
 """Kinds whose values have an axis of heads; of ``k`` and ``v`` those are the key-value heads."""
 
@@ -60,6 +63,16 @@ class Site:
     def __str__(self) -> str:
         """Return TransformerLens's name, the head in brackets behind it: ``blocks.3.attn.hook_z[5]``."""
         return f"blocks.{self.block}.{_HOOKS[self.kind]}" + ("" if self.head is None else f"[{self.head}]")
+
+    @property
+    def layer(self) -> int | None:
+        """The layer whose residual stream this is; None for what is inside a block."""
+        return self.block + STREAM.index(self.kind) if self.kind in STREAM else None
+
+    @classmethod
+    def at_layer(cls, layer: int) -> "Site":
+        """Return where the residual stream at a layer is: behind a block, or before the first."""
+        return cls(layer - 1, "resid_post") if layer else cls(0, "resid_pre")
 
     @classmethod
     def parse(cls, text: str) -> "Site":

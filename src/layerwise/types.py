@@ -65,30 +65,6 @@ class ModelInfo:
     """``cpu``, ``cuda`` or ``mps``."""
 
 
-STREAM = ("resid_pre", "resid_post")
-"""Kinds of sites at which the residual stream itself is: before a block, after it."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A place inside a model where values can be looked at."""
-
-    block: int
-    """From 0. Block k takes the residual stream from layer k to layer k + 1."""
-    kind: str
-    head: int | None = None
-
-    @property
-    def layer(self) -> int | None:
-        """The layer whose residual stream is here; None inside a block."""
-        return self.block + STREAM.index(self.kind) if self.kind in STREAM else None
-
-    @classmethod
-    def at_layer(cls, layer: int) -> "Site":
-        """Return where the residual stream at a layer is: behind a block, or before the first."""
-        return cls(layer - 1, "resid_post") if layer else cls(0, "resid_pre")
-
-
 def shown_name(name: str, parts: int = 1) -> str:
     """Return a model's name as others are shown it: of a path the last part, or parts; any other as it is.
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerwise.models.room import RoomOnDisk
-from layerwise.types import Site
+from layerwise.sites import Site
 
 
 @runtime_checkable
@@ -17,11 +17,14 @@ class Observer(Protocol):
     """
 
     def looks_at(self, site: Site) -> bool:
-        """Return whether this site's values are wanted. The stream is shown at each layer, under one name (`Site`)."""
+        """Return whether this site's values are wanted.
+
+        The residual stream is shown once at each layer, as `Site.at_layer`; a layer's `Site.layer` says which it is.
+        """
         ...
 
     def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place ..."]) -> None:
-        """Take the values of some places."""
+        """Take the values of some places, each as the model has them there (`Anatomy`), a pattern as [head, key]."""
         ...
 
     def seen(self, site: Site) -> None:

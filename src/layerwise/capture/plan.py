@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.types import Site
+from layerwise.sites import Site
 
 
 @runtime_checkable

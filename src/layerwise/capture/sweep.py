@@ -1,5 +1,6 @@
 """A sweep: forward passes on their way up through the blocks, side by side in groups."""
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,7 +18,8 @@ from layerwise.capture.shared import can_share, is_as_made, segment_cache
 from layerwise.models.loading import LoadedModel
 from layerwise.models.residency import Resident
 from layerwise.models.room import RoomOnDisk
-from layerwise.types import Progress, Site
+from layerwise.sites import KINDS, STREAM, Site
+from layerwise.types import Progress
 
 _TOKENS_AT_ONCE = 256
 """A block's activations for so many tokens take some tens of MB, and its products are as fast as they get."""
@@ -116,14 +118,24 @@ class Sweep:
         shape = (count, model.n_layers + 1, like.shape[-1])
         self.states = self._disk.take(shape, like.dtype) if self._disk else like.new_empty(shape)
         self._observers = [*([KeptStates(self.states, self._disk)] if keep_states else []), *observers]
+        inside = [kind for kind in KINDS if kind not in STREAM]
+        self._inside = [
+            [kind for kind in inside if any(each.looks_at(Site(index, kind)) for each in observers)]
+            for index in range(model.n_layers)
+        ]
+        """Kinds of sites inside each block that observers look at."""
         self._arrive(0)
 
     @torch.no_grad()
     def run_block(self, index: int, block: nn.Module) -> None:
         """Take every group through a block, which has its weights now."""
         for group in self._groups:
-            done = group.calls[index](block, group.hidden)
+            with self._watched(index, group):
+                done = group.calls[index](block, group.hidden)
             group.hidden = group.hidden.copy_(done) if self._disk else done
+        for kind in self._inside[index]:
+            for observer in self._looking(Site(index, kind)):
+                observer.seen(Site(index, kind))
         self._arrive(index + 1)
 
     def release(self) -> None:
@@ -165,15 +177,31 @@ class Sweep:
                 if edit.site.layer == layer:
                     group.hidden = group.hidden.clone()  # a parent's, or a model's own embeddings
                     group.hidden[row, :length] = edit.apply(group.hidden[row, :length].clone())
-        looking = [observer for observer in self._observers if observer.looks_at(site)]
-        for group in self._groups:
-            values = group.values() if looking else None
+        looking = self._looking(site)
+        for group in self._groups if looking else ():
+            values = group.values()
             for observer in looking:
                 observer.see(site, group.places, values)
         for observer in looking:
             observer.seen(site)
         if self._progress:
             self._progress(self._pace(), layer, self._model.n_layers)
+
+    def _looking(self, site: Site) -> list[Observer]:
+        return [observer for observer in self._observers if observer.looks_at(site)]
+
+    def _watched(self, index: int, group: _Group) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which observers see what a group has inside a block."""
+
+        def see(site: Site, values: Tensor) -> None:
+            rows, positions, places = group.kept
+            # Patterns come by sequence, head and query; all else by sequence and position.
+            kept = values[rows, :, positions] if site.kind == "pattern" else values[rows, positions]
+            for observer in self._looking(site):
+                observer.see(site, places, kept)
+
+        kinds = self._inside[index]
+        return self._model.anatomy.watching(index, kinds, see) if kinds else contextlib.nullcontext()
 
     def _branch_off(self, branch: _Branch) -> None:
         """Have a branch go its own way from here: its parent's state, and its own place from now on."""

@@ -9,7 +9,7 @@ from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import text_config
 from layerwise.models.loading import LoadedModel
-from layerwise.types import Site
+from layerwise.sites import Site
 
 _LENGTHS = (13, 11, 7, 5, 3, 1)
 """Tokens of a prompt that are taken: every class that looks ahead does so from its first tokens on.

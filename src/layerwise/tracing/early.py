@@ -10,8 +10,9 @@ from torch import Tensor
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
+from layerwise.sites import Site
 from layerwise.tracing.prepared import Prepared
-from layerwise.types import Site, Token, TokenProb
+from layerwise.types import Token, TokenProb
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from layerwise.capture.plan import ForwardPass
+from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import ModelError, PromptError, PromptWarning
 from layerwise.models.changes import Snapshot
 from layerwise.models.loading import LoadedModel, load_model, take_apart_again
@@ -16,10 +18,11 @@ from layerwise.models.residency import Resident
 from layerwise.readout.kernel import warm_up
 from layerwise.readout.lens_spec import LOGIT
 from layerwise.readout.lenses import Lens
+from layerwise.sites import Site
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early import OnLayer
 from layerwise.tracing.output import measured
-from layerwise.tracing.prepared import prepare
+from layerwise.tracing.prepared import chosen_positions, prepare
 from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_prompt
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
@@ -70,6 +73,16 @@ class Model:
     def bytes_read(self) -> int:
         """Bytes of weights read from disk since the model was loaded; 0 for one that is all in memory."""
         return self._loaded.residency.bytes_read
+
+    @property
+    def hf(self) -> Any:
+        """Transformers' own module. The blocks of a streamed model have weights only while they run."""
+        return self._now().hf
+
+    @property
+    def tokenizer(self) -> Any:
+        """Transformers' own tokenizer."""
+        return self._loaded.tokenizer.hf
 
     @property
     def bridge(self) -> Any:
@@ -167,6 +180,70 @@ class Model:
                 progress=progress,
                 on_layer=on_layer,
             )
+
+    def capture(
+        self,
+        prompt: Prompt | Array,
+        sites: str | Site | Sequence[str | Site],
+        *,
+        positions: str | int | Sequence[int] = "all",
+        chat: bool = False,
+        system: str | None = None,
+        chat_args: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return what the model computes inside its blocks on `prompt`, as float32 arrays by the sites' names.
+
+        The values are those that a forward hook on transformers' own module would see. `Anatomy` defines each kind;
+        their shapes, with one entry per chosen position:
+
+        - ``resid_pre``, ``resid_mid``, ``resid_post``, ``attn_out``, ``mlp_out``: [position, d_model]
+        - ``q``, ``z``: [position, head, d_head]; ``k``, ``v``: the same with the key-value heads
+        - ``pattern``: [head, position, key position]; with it among the sites, attention is computed step by step
+        - ``mlp_post``: [position, neuron]
+
+        With a head (``blocks.3.attn.hook_z[5]``) that axis is left out.
+
+        Args:
+            prompt: as for `trace`.
+            sites: names of TransformerLens's hooks such as ``"blocks.3.attn.hook_z"``; `Site` records; or kinds alone,
+                such as ``"attn_out"``, for every block that has the kind.
+            positions: ``all``, ``last``, indices and slices as in ``"0,3:5,-1"``, or indices as numbers.
+            chat: put the prompt into the model's chat template.
+            system: system message of that conversation.
+            chat_args: arguments of the chat template, as in ``{"enable_thinking": False}``.
+            progress: called with (what, done, total).
+
+        Raises:
+            PromptError: the prompt, a position, or a site's name cannot be used.
+            UnsupportedModelError: the architecture has nothing of the kind there; the message says what it has.
+            CheckError: the model's numbers did not pass the checks.
+        """
+        request = Request(
+            as_prompt(prompt),
+            positions=_as_positions(positions),
+            chat=chat,
+            system=system,
+            chat_args=dict(chat_args or {}),
+        )
+        [captured] = self.capture_all([request], sites, progress=progress)
+        return captured
+
+    def capture_all(
+        self, requests: Sequence[Request], sites: str | Site | Sequence[str | Site], *, progress: Progress | None = None
+    ) -> list[dict[str, np.ndarray]]:
+        """Return what `capture` does of each request's prompt and positions, from a single pass through the model."""
+        model = self._now()
+        with without_gradients(), model.evaluating():
+            wanted = resolve_sites(model, sites)
+            prepared = [prepare(model, request) for request in requests]
+            while ids := self._checker.due(model, [item.ids for item in prepared]):
+                self.trace_all([Request(ids)], progress=progress)
+            passes = [
+                ForwardPass(item.ids, tuple(sorted({*chosen_positions(item.request.positions, len(item.ids))})))
+                for item in prepared
+            ]
+            return capture_sites(model, passes, wanted, progress) if passes else []
 
     def compare_precision(self, request: Request) -> None:
         """Compare half precision, or an accelerator, with float32 on the CPU on this prompt, where that is due.

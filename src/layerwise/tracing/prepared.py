@@ -69,7 +69,7 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
         )
     generated = generate_greedily(model, ids, request.generate) if request.generate else ()
     reads_from_generation = range(len(ids), len(ids) + len(generated) - 1)
-    positions = {*_positions(request.positions, len(ids)), len(ids) - 1, *reads_from_generation}
+    positions = {*chosen_positions(request.positions, len(ids)), len(ids) - 1, *reads_from_generation}
     tracked = tuple(dict.fromkeys(_single_token(model, piece) for piece in request.track))
     notes = prompt.notes + answer_notes(model.tokenizer, request)
     return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, wrong, tracked, notes)
@@ -95,7 +95,7 @@ def _resolved(model: LoadedModel, request: Request, prompt: PromptTokens) -> tup
     return answers, replace(wrong, tokens=wrong.tokens[: wrong.deciding_index + 1])
 
 
-def _positions(wanted: str, count: int) -> list[int]:
+def chosen_positions(wanted: str, count: int) -> list[int]:
     """Return the indices that ``last``, ``all`` or ``0,3:5,-1`` means for `count` tokens."""
     if wanted == "last":
         return [count - 1]

@@ -10,7 +10,7 @@ from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading import load_model
-from layerwise.types import Site
+from layerwise.sites import Site
 from tests.sweeps import states_of
 
 

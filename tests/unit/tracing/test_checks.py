@@ -11,6 +11,7 @@ from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
 from layerwise.models.output_head import OutputTransform
+from layerwise.sites import Site
 from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.float32 import Float32Check, check_device, float32_states
@@ -18,7 +19,6 @@ from layerwise.tracing.model import Model
 from layerwise.tracing.prepared import prepare
 from layerwise.tracing.reading import capture_requests
 from layerwise.tracing.request import Request
-from layerwise.types import Site
 from tests.sweeps import states_of
 
 PROMPT = "The capital of Germany is"
