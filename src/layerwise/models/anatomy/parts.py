@@ -20,8 +20,8 @@ _BEFORE_MLP = (
     *("channel_pre_norm", "ln_2", "norm_2", "final_layer_norm"),
 )
 _BEFORE_MLP_OR_BEHIND_ATTENTION = "post_attention_layernorm"
-"""Llama's name for the norm before the MLP; where one of another name is there, or one behind the MLP and no norm
-before attention, it norms what attention returns."""
+"""Llama's name for the norm before the MLP. Where there is one of another name, or one behind the MLP, it norms what
+attention returns; but not where GLM 4's norm does that."""
 _BEHIND_ATTENTION = "post_self_attn_layernorm"
 _BEHIND_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
 
