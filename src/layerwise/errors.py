@@ -51,7 +51,7 @@ class CorruptFileError(ModelError):
 
 
 class UnsupportedModelError(ModelError):
-    """The architecture is not a decoder whose blocks form one chain."""
+    """The architecture is not a decoder whose blocks form one chain, or its blocks lack what was asked for."""
 
 
 class DoesNotFitError(ModelError):

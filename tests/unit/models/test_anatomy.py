@@ -170,6 +170,24 @@ def test_laws_hold_within_the_rounding_of_half_precision(dtype):
         assert seen["attn_out"].dtype == dtype
 
 
+def test_a_stream_that_overflows_breaks_no_law():
+    hf_model, blocks, anatomy = make("LlamaConfig")
+    hf_model.half()
+    blocks[0].register_forward_hook(lambda _, __, output: output / output.abs().max() * 65000)
+    blocks[BLOCK].mlp.register_forward_hook(lambda _, __, output: output / output.abs().max() * 65000)
+    seen = watch(hf_model, anatomy, ["resid_post", "mlp_out"])
+    assert seen["mlp_out"].isfinite().all()
+    assert seen["resid_post"].isinf().any()
+
+
+def test_a_block_may_be_watched_by_two():
+    hf_model, _, anatomy = make("LlamaConfig")
+    seen: list[Tensor] = []
+    with anatomy.watching(BLOCK, ["mlp_out"], lambda _, values: seen.append(values)):
+        seen.append(watch(hf_model, anatomy, ["mlp_out"])["mlp_out"])
+    assert torch.equal(*seen)
+
+
 def test_what_was_seen_stays_as_it_was():
     """Falcon adds what attention gives to what its MLP gave, in place."""
     hf_model, blocks, anatomy = make("FalconConfig", parallel_attn=True)

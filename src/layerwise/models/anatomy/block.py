@@ -40,7 +40,7 @@ class Law:
         epsilon = max(torch.finfo(each.dtype).eps for each in (total, *parts))
         stacked = torch.stack([part.float() for part in parts])
         error = (total.float() - stacked.sum(0)).abs()
-        return not bool((error > _ROUNDINGS * epsilon * stacked.abs().sum(0)).any())
+        return not bool(((error > _ROUNDINGS * epsilon * stacked.abs().sum(0)) & total.isfinite()).any())
 
 
 class BlockAnatomy:

@@ -20,8 +20,8 @@ _BEFORE_MLP = (
     *("channel_pre_norm", "ln_2", "norm_2", "final_layer_norm"),
 )
 _BEFORE_MLP_OR_BEHIND_ATTENTION = "post_attention_layernorm"
-"""Llama's name for the norm before the MLP; where one of another name is there, or one behind the MLP and no norm
-before attention, it norms what attention returns."""
+"""Llama's name for the norm before the MLP. Where there is one of another name, or one behind the MLP, it norms what
+attention returns; but not where GLM 4's norm does that."""
 _BEHIND_ATTENTION = "post_self_attn_layernorm"
 _BEHIND_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
 
@@ -33,7 +33,7 @@ _CHANGES_THE_STREAM = ("layer_scalar", "per_layer_input_gate")
 
 def places_of(block: nn.Module) -> Found:
     """Return where each kind of site is in a block, or why it has none."""
-    attention, mlps = _attention(block), _mlps(block)
+    attention, mlps = attention_of(block), _mlps(block)
     found: Found = {"resid_pre": Place(block, enters=True), "resid_post": Place(block, enters=False)}
     if attention is None:
         found |= dict.fromkeys(("attn_out", "q", "k", "v", "z", "pattern"), f"{_name(block)} has no attention")
@@ -59,7 +59,8 @@ def more_than_parts(block: nn.Module) -> str | None:
     return f"{_name(block)} does more to the stream than to add these ({', '.join(extra)})" if extra else None
 
 
-def _attention(block: nn.Module) -> nn.Module | None:
+def attention_of(block: nn.Module) -> nn.Module | None:
+    """Return a block's attention; None if it has none, or not exactly one."""
     for name, child in block.named_children():
         if name in _ATTENTION:
             # GPT-Neo has its attention in a box that only hands through.

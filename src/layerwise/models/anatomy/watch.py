@@ -74,7 +74,7 @@ class Watch:
                     f"In {self._who}, {law.total} is not {' + '.join(law.parts)} within rounding, so one of them is "
                     "not what its name says. Read other kinds of site of this architecture."
                 )
-            self._anatomy.unchecked.remove(law)
+        self._anatomy.unchecked = [law for law in self._anatomy.unchecked if law not in self._laws]
         self._laws, self._kept = [], {}
 
     def _expect_causal(self, pattern: Tensor) -> None:
