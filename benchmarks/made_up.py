@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layerwise.tracing.trace import MEASURES
+from layerwise.tracing.measures import MEASURES
 from layerwise.view.document import Json, packed
 
 _VOCABULARY = 32_000

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from layerwise.text import one_line
-from layerwise.tracing.trace import MEASURES, AnswerTrace, TokenTrace, Trace
+from layerwise.tracing.measures import ANSWER_CURVES
+from layerwise.tracing.trace import AnswerTrace, TokenTrace, Trace
 from layerwise.types import shown_name
 from layerwise.view.recipes import recipes
 from layerwise.view.trust import trust, warnings
@@ -17,6 +18,11 @@ from layerwise.view.trust import trust, warnings
 FORMAT = "layerwise view 1"
 
 Json = dict[str, Any]
+
+_FIRST = ("prob", "rank", "logprob", "margin")
+
+SHOWN_CURVES = (*_FIRST, *(name for name, curve in ANSWER_CURVES.items() if curve.shown and name not in _FIRST))
+"""Of the answer, those that matter most first."""
 
 _LOCAL = ("folder", "gguf")
 """Sources of models whose location is a path of this machine."""
@@ -66,7 +72,7 @@ def trace_part(trace: Trace) -> Json:
         "texts": _texts(trace),
         "top_ids": packed(trace.top_ids),
         "top_logprobs": packed(trace.top_logprobs),
-        "measures": {name: packed(getattr(trace, name)) for name in MEASURES},
+        "measures": {name: packed(values) for name, values in trace.measures.items()},
         "leaders": _leaders(trace),
         "tracked": [_tracked(tracked) for tracked in trace.tracked],
         "answer": _answer(trace.answer),
@@ -139,10 +145,4 @@ def _answer(answer: AnswerTrace | None) -> Json | None:
         "ids": sorted(answer.ids_behind_prompt),
         "known": answer.known,
         "deciding": {"id": decides.id, "text": decides.text, "index": main.deciding_index},
-        "prob": packed(answer.prob),
-        "rank": packed(answer.rank),
-        "logprob": packed(answer.logprob),
-        "margin": packed(answer.margin),
-        "first_token_prob": packed(answer.first_token_prob),
-        "first_token_rank": packed(answer.first_token_rank),
-    }
+    } | {name: packed(answer.curves[name]) for name in SHOWN_CURVES if name in answer.curves}

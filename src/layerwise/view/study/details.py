@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise.report.material import stored_answers
-from layerwise.tracing.trace import Checks
-from layerwise.view.document import packed
-from layerwise.view.study.asked import ANSWER_CURVES, CHECKS, MEASURES, Asked
+from layerwise.tracing.trace import CHECK_FIGURES, Checks
+from layerwise.view.document import SHOWN_CURVES, packed
+from layerwise.view.study.asked import MEASURES, Asked
 from layerwise.view.trust import trust
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ class Detail:
 
 
 DETAILS = (
-    Detail(ranks=50, measures=MEASURES, answer=ANSWER_CURVES),
-    Detail(ranks=10, measures=MEASURES[:3], answer=ANSWER_CURVES[:4]),
-    Detail(ranks=5, measures=MEASURES[:2], answer=ANSWER_CURVES[:2]),
-    Detail(ranks=3, measures=MEASURES[:2], answer=ANSWER_CURVES[:2]),
+    Detail(ranks=50, measures=MEASURES, answer=SHOWN_CURVES),
+    Detail(ranks=10, measures=MEASURES[:3], answer=SHOWN_CURVES[:4]),
+    Detail(ranks=5, measures=MEASURES[:2], answer=SHOWN_CURVES[:2]),
+    Detail(ranks=3, measures=MEASURES[:2], answer=SHOWN_CURVES[:2]),
 )
 """From the most to the least; the first for which there is room is taken."""
 
@@ -137,6 +137,6 @@ def _answers(table: "pa.Table") -> dict[str, list[Any]]:
 def _checks(table: "pa.Table") -> Checks:
     """Return the largest error that any check of a model's questions found."""
     found: dict[str, Any] = table.select(["covered_by", "output_from"]).slice(0, 1).to_pylist()[0]
-    for name in CHECKS:
+    for name in CHECK_FIGURES:
         found[name] = max((error for error in table[name].to_pylist() if error is not None), default=None)
     return Checks(**found)
