@@ -2,14 +2,15 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from layerwise.measures.measure import SHARE
 from layerwise.text import one_line
-from layerwise.tracing.measures import ANSWER_CURVES
+from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
 from layerwise.tracing.trace import AnswerTrace, TokenTrace, Trace
 from layerwise.types import shown_name
 from layerwise.view.recipes import recipes
@@ -73,6 +74,7 @@ def trace_part(trace: Trace) -> Json:
         "top_ids": packed(trace.top_ids),
         "top_logprobs": packed(trace.top_logprobs),
         "measures": {name: packed(values) for name, values in trace.measures.items()},
+        "described": described(trace.measures),
         "leaders": _leaders(trace),
         "tracked": [_tracked(tracked) for tracked in trace.tracked],
         "answer": _answer(trace.answer),
@@ -84,6 +86,19 @@ def trace_part(trace: Trace) -> Json:
         "warnings": warnings(trace),
         "recipes": recipes(trace),
         "versions": trace.versions,
+    }
+
+
+def described(measures: Container[str]) -> Json:
+    """Return what measures are called, in which unit they are, and where their scale ends if all share it."""
+    return {
+        name: {
+            "title": each.title,
+            "unit": each.unit,
+            "scale": [each.range.low, each.range.high] if each.range == SHARE else None,
+        }
+        for name, each in MEASURES.items()
+        if name in measures
     }
 
 

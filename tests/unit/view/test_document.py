@@ -45,6 +45,12 @@ def test_arrays_come_back_with_their_shapes(trace, part):
         assert np.array_equal(unpacked(part["measures"][name]), getattr(trace, name))
 
 
+def test_every_measure_is_described(part):
+    assert list(part["described"]) == list(part["measures"]) == list(MEASURES)
+    assert part["described"]["entropy_bits"] == {"title": "entropy", "unit": "bits", "scale": None}
+    assert part["described"]["total_variation"]["scale"] == [0, 1]
+
+
 def test_tokens_are_the_prompts_and_then_the_models(trace, part):
     assert part["tokens"] == [[t.id, t.text] for t in trace.tokens + trace.generated]
     assert part["generated"] == 2

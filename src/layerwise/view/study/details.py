@@ -8,7 +8,7 @@ import numpy as np
 
 from layerwise.report.material import stored_answers
 from layerwise.tracing.trace import CHECK_FIGURES, Checks
-from layerwise.view.document import SHOWN_CURVES, packed
+from layerwise.view.document import SHOWN_CURVES, described, packed
 from layerwise.view.study.asked import MEASURES, Asked
 from layerwise.view.trust import trust
 
@@ -86,6 +86,7 @@ def _of_model(asked: Asked, start: int, step: int, detail: Detail) -> dict[str, 
         "top_ids": packed(top_ids),
         "top_logprobs": packed(top_logprobs),
         "measures": {name: packed(_stacked(table, name, asked.n_layers + 1)) for name in detail.measures},
+        "described": described(detail.measures),
         "answer": _answers(table)
         | {name: packed(_stacked(table, f"answer_{name}", asked.n_layers + 1)) for name in detail.answer},
         "checks": asdict(checks),
