@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from layerwise.tracing.trace import MEASURES
-from layerwise.view.document import Json, packed
+from layerwise.tracing.measures import MEASURES
+from layerwise.view.document import Json, described, packed
 
 _VOCABULARY = 32_000
 _TOP = 5
@@ -33,6 +33,7 @@ def made_up_trace(n_layers: int, n_positions: int, seed: int = 0) -> Json:
         "top_ids": packed(tops),
         "top_logprobs": packed(top_logprobs),
         "measures": {name: packed(draw.random(shape)) for name in MEASURES},
+        "described": described(MEASURES),
         "leaders": [_leaders(draw, ids[:, place]) for place in range(n_positions)],
         "tracked": [],
         "answer": None,

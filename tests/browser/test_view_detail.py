@@ -84,6 +84,21 @@ def test_measures_and_followed_tokens_have_their_numbers(open_view):
     assert margin == f"{lead:.2f} logits".replace("-", "−")
 
 
+@pytest.mark.parametrize(
+    ("described", "name", "unit"),
+    [({"title": "width", "unit": "ems"}, "width", " ems"), ({}, "thickness", ""), (None, "thickness", "")],
+)
+def test_a_measure_is_called_as_the_document_says(open_view, described, name, unit):
+    whole = document(tell())
+    [trace] = whole["traces"]
+    trace["measures"]["thickness"] = trace["measures"]["entropy_bits"]
+    trace["described"]["thickness"] = described
+    table = open_view(whole, state={"layer": 7}).locator(".lw-detail-table", has_text="Measures")
+    entropy = table.get_by_role("row", name="entropy").locator("td").inner_text()
+    assert entropy.endswith(" bits")
+    assert table.get_by_role("row", name=name).locator("td").inner_text() == entropy.replace(" bits", unit)
+
+
 def test_elsewhere_the_followed_token_is_read_and_the_answer_is_not(open_view):
     story = tell()
     page = open_view(document(story), state={"layer": 7, "place": 1})

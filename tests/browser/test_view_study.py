@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from layerwise.view.document import FORMAT, packed, unpacked
+from layerwise.view.document import FORMAT, described, packed, unpacked
 
 from .view_pages import document as document_of
 from .view_pages import needs_chromium, state_of, tell, wait_for_state, write_as_it_is
@@ -91,6 +91,7 @@ def layers_of(model, n, rows, text):
         "top_ids": packed(ids),
         "top_logprobs": packed(tops),
         "measures": {"entropy_bits": packed(np.full(shape, 2.5, np.float32))},
+        "described": described(("entropy_bits",)),
         "answer": {
             "texts": [[text] for _ in rows],
             "ids": [[0] for _ in rows],

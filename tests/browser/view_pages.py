@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from layerwise.view.document import FORMAT, document_json, packed
+from layerwise.view.document import FORMAT, described, document_json, packed
 from layerwise.view.page import page_html
 
 Json = dict[str, Any]
@@ -183,6 +183,7 @@ def _trace(
             "kl_from_final_bits": packed(((np.exp(final) * (final - logprobs)).sum(-1) / np.log(2)).astype(np.float32)),
             "kl_to_final_bits": packed(((probs * (logprobs - final)).sum(-1) / np.log(2)).astype(np.float32)),
         },
+        "described": described(("entropy_bits", "kl_from_final_bits", "kl_to_final_bits")),
         "leaders": [_leaders(logprobs[:, place], order[:, place, 0]) for place in range(places)],
         "tracked": [_tracked(logprobs, order, 0, words)] if with_answer else [],
         "answer": _answer(logprobs[:, last], order[:, last], words) if with_answer else None,

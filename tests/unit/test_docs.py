@@ -166,6 +166,12 @@ def test_licences_are_those_of_what_is_installed():
     assert done.returncode == 0, f"python docs/licences.py writes them anew.\n{done.stderr}"
 
 
+def test_the_glossary_has_the_measures_that_are_declared():
+    command = [sys.executable, "docs/measures.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def loaded_once():
     """Lets the commands of all pages share models: `layerwise.load` remembers what it returned."""

@@ -12,6 +12,7 @@ from layerwise.questions.answers import Answer
 from layerwise.store.run import Run
 from layerwise.text import visible
 from layerwise.tracing.summary import answer_label, decides_first
+from layerwise.tracing.trace import CHECK_FIGURES
 from layerwise.types import ModelInfo, Token, TokenProb
 
 
@@ -115,9 +116,7 @@ class Material:
     def checks(self, model: str) -> dict[str, Any]:
         """Return a model's largest errors over all its prompts."""
         mine = self._questions[self._questions["model"] == model]
-        errors = ("identity_error", "identity_limit", "states_error", "device_error")
-        names = (*errors, "drift_variation", "drift_entropy_bits", "drift_tops")
-        return {name: mine[name].max() for name in names} | {"prompts": len(set(mine["covered_by"]))}
+        return {name: mine[name].max() for name in CHECK_FIGURES} | {"prompts": len(set(mine["covered_by"]))}
 
 
 def stored_answers(stored: Iterable[dict[str, Any]]) -> tuple[Answer, ...]:

@@ -83,7 +83,6 @@ class Run:
         """
         # Late: opening and listing runs, which need neither, stays instant.
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         from layerwise.store.tables import QUESTIONS
 
@@ -91,7 +90,7 @@ class Run:
         for shard in self.manifest["shards"]:
             file = shard_file(self.path, shard["key"])
             try:
-                parts.append(_expect_as_written(pq.read_table(file, columns=columns), columns, shard["questions"]))
+                parts.append(_read_shard(file, columns, shard["questions"]))
             except (OSError, pa.ArrowException) as error:
                 raise StoreError(
                     f"{file} is missing or damaged ({error}). Complete the run: `layerwise run … --out {self.path} "
@@ -130,15 +129,27 @@ class Run:
         return file.is_file() and sha256_of(file) == shard["sha256"]
 
 
-def _expect_as_written(table: "pa.Table", columns: list[str] | None, questions: list[str]) -> "pa.Table":
-    """Return a shard's table; raise pyarrow.ArrowInvalid if it has other columns, or not one row for each question."""
+def _read_shard(file: Path, columns: list[str] | None, questions: list[str]) -> "pa.Table":
+    """Return some of a shard's columns, by default all; those that are younger than it are null.
+
+    Raises:
+        pyarrow.ArrowInvalid: it has other columns than were written, or not one row for each question.
+    """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    from layerwise.store.tables import QUESTIONS
+    from layerwise.store.tables import LATER, QUESTIONS
 
-    expected = pa.schema([QUESTIONS.field(name) for name in columns or QUESTIONS.names])
-    if not table.schema.equals(expected):
+    with pq.ParquetFile(file) as stored:
+        table = stored.read(columns)
+    wanted = columns or QUESTIONS.names
+    for field in map(QUESTIONS.field, LATER.intersection(wanted).difference(table.column_names)):
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    if sorted(table.column_names) != sorted(wanted):
         raise pa.ArrowInvalid("it has other columns than were written")
+    table = table.select(wanted)
+    if not table.schema.equals(pa.schema([QUESTIONS.field(name) for name in wanted])):
+        raise pa.ArrowInvalid("its columns have other types than were written")
     if table.num_rows != len(questions):
         raise pa.ArrowInvalid(f"it has {table.num_rows} rows, and {len(questions)} questions were written")
     return table

@@ -1,14 +1,17 @@
 """The table of a run: one row per model, lens and question, with a list over layers for each curve."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pyarrow as pa
 
+from layerwise.measures.measure import Measure
 from layerwise.measures.milestones import Milestones
 from layerwise.questions.question import Question
-from layerwise.tracing.trace import MEASURES, AnswerTrace, Trace
+from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.trace import AnswerTrace, Checks, Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,35 +20,37 @@ _TOKEN = pa.struct([("id", pa.int64()), ("text", pa.string())])
 _TOKEN_PROB = pa.struct([*_TOKEN, ("prob", pa.float64()), ("logprob", pa.float64())])
 _TRACKED = pa.struct([*_TOKEN_PROB, ("rank", pa.int64())])
 _ANSWER = pa.struct([("text", pa.string()), ("tokens", pa.list_(_TOKEN)), ("deciding_index", pa.int64())])
+_ARROW = {float: pa.float64(), int: pa.int64(), str: pa.string()}
 _CHECKS = {
-    "identity_error": pa.float64(),
-    "identity_limit": pa.float64(),
-    "states_error": pa.float64(),
-    "covered_by": pa.string(),
-    "output_from": pa.string(),
-    "device_error": pa.float64(),
-    "drift_variation": pa.float64(),
-    "drift_entropy_bits": pa.float64(),
-    "drift_tops": pa.int64(),
+    field.name: next(_ARROW[kind] for kind in (field.type, *get_args(field.type)) if kind in _ARROW)
+    for field in fields(Checks)
 }
-_ANSWER_CURVES = {
-    "prob": pa.float32(),
-    "margin": pa.float32(),
-    "logprob": pa.float32(),
-    "first_token_prob": pa.float32(),
-    "rank": pa.int32(),
-    "ties": pa.int32(),
-    "worst_rank": pa.int32(),
-    "first_token_rank": pa.int32(),
-}
+
+
+def _types(measures: Mapping[str, Measure]) -> dict[str, pa.DataType]:
+    return {name: pa.int32() if each.range.whole else pa.float32() for name, each in measures.items()}
+
+
+_BY_KIND = dict(sorted(ANSWER_CURVES.items(), key=lambda curve: curve[1].range.whole))
+"""Integers last, as they are stored."""
+
 _WRONG_CURVES = ("prob", "logprob", "rank")
 
 CURVES: dict[str, pa.DataType] = {
-    **{name: pa.float32() for name in MEASURES},
-    **{f"answer_{name}": kind for name, kind in _ANSWER_CURVES.items()},
-    **{f"wrong_{name}": _ANSWER_CURVES[name] for name in _WRONG_CURVES},
+    **_types(MEASURES),
+    **{f"answer_{name}": kind for name, kind in _types(_BY_KIND).items()},
+    **{f"wrong_{name}": _types(ANSWER_CURVES)[name] for name in _WRONG_CURVES},
 }
 """Numbers, one per layer, behind the prompt; null where there is no answer."""
+
+LATER = frozenset(
+    [
+        *(name for name, each in MEASURES.items() if each.later),
+        *(f"answer_{name}" for name, each in ANSWER_CURVES.items() if each.later),
+        *(field.name for field in fields(Checks) if field.default is None),
+    ]
+)
+"""Columns that shards lack which were written before there were any."""
 
 PER_LAYER: dict[str, pa.DataType] = {
     **CURVES,
@@ -106,8 +111,8 @@ def question_row(trace: Trace, question: Question) -> dict[str, Any]:
             for temperature, top in trace.temperatures
         ],
         **asdict(trace.checks),
-        **{name: getattr(trace, name)[:, trace.last] for name in MEASURES},
-        **_curves("answer", trace.answer, _ANSWER_CURVES),
+        **{name: values[:, trace.last] for name, values in trace.measures.items()},
+        **_curves("answer", trace.answer, ANSWER_CURVES),
         **_curves("wrong", trace.wrong, _WRONG_CURVES),
         "top": [[asdict(token) for token in trace.top(layer)] for layer in range(trace.n_layers + 1)],
         "tracked": [_tracked(trace, layer) for layer in range(trace.n_layers + 1)],
@@ -125,7 +130,7 @@ def _asked(question: Question) -> dict[str, Any]:
     return {"question": question.id} | {name: getattr(question, name) for name in names}
 
 
-def _curves(prefix: str, answer: AnswerTrace | None, names: Any) -> dict[str, Any]:
+def _curves(prefix: str, answer: AnswerTrace | None, names: Iterable[str]) -> dict[str, Any]:
     return {f"{prefix}_{name}": getattr(answer, name) if answer else None for name in names}
 
 

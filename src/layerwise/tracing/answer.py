@@ -1,13 +1,70 @@
 """An answer's tokens, read at their places and combined."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from layerwise.questions.answers import Answer
+from layerwise.tracing.measures import ANSWER_CURVES
 from layerwise.tracing.prepared import Prepared
 from layerwise.tracing.reading import Place, Reading
 from layerwise.tracing.trace import AnswerTrace
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerReading:
+    """What a lens says of some of a request's answers, which are read together as one set."""
+
+    index: int
+    """Of the request."""
+    last: int
+    """Position of the prompt's last token."""
+    answers: tuple[Answer, ...]
+    reading: Reading
+
+    @property
+    def first_place(self) -> Place:
+        """Where every answer's first token is read."""
+        return Place(self.index, self.last)
+
+    @property
+    def first_tokens(self) -> list[int]:
+        return sorted({answer.ids[0] for answer in self.answers})
+
+    @property
+    def disjoint(self) -> list[Answer]:
+        """Answers whose probabilities may be added: without those that another one begins."""
+        distinct = {answer.ids: answer for answer in self.answers}
+        return [
+            answer
+            for ids, answer in distinct.items()
+            if not any(other != ids and ids[: len(other)] == other for other in distinct)
+        ]
+
+    def of_tokens(self, answer: Answer, values: Callable[[Place, int], np.ndarray]) -> np.ndarray:
+        """Return what is said of each of an answer's tokens, [token, layer]."""
+        return np.stack([values(self._place(answer, k), token) for k, token in enumerate(answer.ids)])
+
+    def of_deciding(self, values: Callable[[Place, int], np.ndarray]) -> np.ndarray:
+        """Return what is said of each distinct deciding token, [token, layer]."""
+        return np.stack([values(where, ids[-1]) for ids, where in self._deciding.items()])
+
+    def behind_same(self, values: Callable[[Place, list[int]], np.ndarray]) -> np.ndarray:
+        """Return what is said of deciding tokens that stand behind the same tokens, together, [place, layer]."""
+        together: dict[Place, list[int]] = {}
+        for ids, where in self._deciding.items():
+            together.setdefault(where, []).append(ids[-1])
+        return np.stack([values(where, tokens) for where, tokens in together.items()])
+
+    @cached_property
+    def _deciding(self) -> dict[tuple[int, ...], Place]:
+        """Where each answer is decided, by its ids up to there."""
+        return {a.ids[: a.deciding_index + 1]: self._place(a, a.deciding_index) for a in self.answers}
+
+    def _place(self, answer: Answer, k: int) -> Place:
+        return Place(self.index, self.last + k, answer.ids[:k])
 
 
 def join_answers(
@@ -22,43 +79,9 @@ def join_answers(
         reading: what a lens says at every place.
         output: what the model says there: one layer.
     """
-
-    def place(answer: Answer, k: int) -> Place:
-        return Place(index, item.last + k, answer.ids[:k])
-
-    def each(answer: Answer, values: Callable[[Place, int], np.ndarray]) -> list[np.ndarray]:
-        return [values(place(answer, k), token) for k, token in enumerate(answer.ids)]
-
-    deciding = {a.ids[: a.deciding_index + 1]: place(a, a.deciding_index) for a in answers}
-    ranks = np.stack([reading.rank(where, ids[-1]) for ids, where in deciding.items()])
-    ties = np.stack([reading.ties(where, ids[-1]) for ids, where in deciding.items()])
-    together: dict[Place, list[int]] = {}
-    for ids, where in deciding.items():
-        together.setdefault(where, []).append(ids[-1])
-    first_place, first_tokens = Place(index, item.last), sorted({a.ids[0] for a in answers})
+    read, said = (AnswerReading(index, item.last, answers, each) for each in (reading, output))
     return AnswerTrace(
         answers=answers,
-        prob=np.max([_prob(reading, where, tokens) for where, tokens in together.items()], axis=0),
-        rank=ranks.min(axis=0),
-        ties=np.take_along_axis(ties, ranks.argmin(axis=0)[None], axis=0)[0],
-        margin=np.max([reading.margin(where, tokens) for where, tokens in together.items()], axis=0),
-        logprob=np.logaddexp.reduce([np.sum(each(answer, reading.logprob), axis=0) for answer in _disjoint(answers)]),
-        worst_rank=np.min([np.max(each(answer, reading.rank), axis=0) for answer in answers], axis=0),
-        known=any(np.max(each(answer, output.rank)) == 1 for answer in answers),
-        first_token_prob=_prob(reading, first_place, first_tokens),
-        first_token_rank=np.min([reading.rank(first_place, token) for token in first_tokens], axis=0),
+        known=any(said.of_tokens(answer, output.rank).max() == 1 for answer in answers),
+        **{name: curve.take(read) for name, curve in ANSWER_CURVES.items()},
     )
-
-
-def _prob(reading: Reading, where: Place, tokens: list[int]) -> np.ndarray:
-    return np.sum([np.exp(reading.logprob(where, token)) for token in tokens], axis=0)
-
-
-def _disjoint(answers: tuple[Answer, ...]) -> list[Answer]:
-    """Return answers whose probabilities may be added: without those that another one begins."""
-    distinct = {answer.ids: answer for answer in answers}
-    return [
-        answer
-        for ids, answer in distinct.items()
-        if not any(other != ids and ids[: len(other)] == other for other in distinct)
-    ]

@@ -4,17 +4,18 @@ Nearly all of a large file is cells. Each is read into a dozen Python objects, s
 soon as they are read, which leaves their memory to the next layer's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 import numpy as np
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict  # pydantic reads that of `typing` from Python 3.12 on
 
-from layerwise.tracing.trace import MEASURES
+from layerwise.measures.measure import Measure
+from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
 from layerwise.types import Token
 
 _ROUNDING = 1e-3
@@ -24,9 +25,6 @@ Index = Annotated[int, Field(ge=0, lt=2**63)]
 Rank = Annotated[int, Field(ge=1, lt=2**63)]
 Number = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 Prob = Annotated[float, Field(ge=0, le=1 + _ROUNDING)]
-_Share = Annotated[float, Field(ge=-_ROUNDING, le=1 + _ROUNDING)]
-_Cosine = Annotated[float, Field(ge=-1 - _ROUNDING, le=1 + _ROUNDING)]
-_Amount = Annotated[float, Field(ge=-_ROUNDING, le=_LARGEST)]
 Logprob = Annotated[float, Field(ge=-_LARGEST, le=_ROUNDING)]
 
 
@@ -52,32 +50,32 @@ class _Leader(StoredToken):
     logprobs: list[Logprob]
 
 
-class AnswerHere(TypedDict):
-    """What one layer says about an answer: `AnswerTrace`."""
-
-    prob: Prob
-    rank: Rank
-    ties: Index
-    margin: Number
-    logprob: Logprob
-    worst_rank: Rank
-    first_token_prob: Prob
-    first_token_rank: Rank
+def _forms(measures: Mapping[str, Measure]) -> dict[str, Any]:
+    """Return what each measure's value in a cell has to be."""
+    return {name: NotRequired[_form(each)] if each.later else _form(each) for name, each in measures.items()}
 
 
-class _Cell(TypedDict):
+def _form(measure: Measure) -> Any:
+    low, high = measure.range.low, measure.range.high
+    if measure.range.whole:
+        return Annotated[int, Field(ge=low, lt=2**63)]
+    return Annotated[float, Field(ge=max(low - _ROUNDING, -_LARGEST), le=min(high + _ROUNDING, _LARGEST))]
+
+
+if TYPE_CHECKING:  # no annotation says what is declared elsewhere
+    AnswerHere = dict[str, float]
+
+    class _Measures(TypedDict): ...
+else:
+    AnswerHere = TypedDict("AnswerHere", _forms(ANSWER_CURVES))
+    _Measures = TypedDict("_Measures", _forms(MEASURES))
+
+
+class _Cell(_Measures):
     """One layer at one position."""
 
     position: Index
     top: Annotated[list[StoredTokenProb], Field(min_length=1)]
-    entropy_bits: _Amount
-    kl_to_final_bits: _Amount
-    kl_from_final_bits: _Amount
-    kl_from_logit_lens_bits: _Amount
-    total_variation: _Share
-    echo_mass: _Share
-    residual_norm: _Amount
-    cosine_to_final: _Cosine
     answer: AnswerHere | None
     wrong: AnswerHere | None
     tracked: list[_Tracked]
@@ -98,8 +96,10 @@ class LayerColumns:
     """[position, rank]"""
     texts: dict[int, str]
     """Of every token in `top_ids`."""
+    measured: tuple[str, ...]
+    """The measures that are there."""
     measures: np.ndarray
-    """[position, measure] In the order of `MEASURES`."""
+    """[position, measure]"""
     tracked: tuple[Token, ...]
     tracked_logprobs: np.ndarray
     """[position, token]"""
@@ -127,6 +127,9 @@ def _columns(layer: _Layer) -> LayerColumns:
     ids = [token.id for token in tokens]
     expect(len(set(map(len, tops))) == 1, "top has different numbers of tokens")
     expect(all([token["id"] for token in each] == ids for each in followed), "tracked tokens differ")
+    cells = layer["positions"]
+    measured = tuple(name for name in MEASURES if name in cells[0])
+    expect(all(cell.keys() == cells[0].keys() for cell in cells), "positions differ in their measures")
 
     def table(values: Iterable[Any], width: int, dtype: type = np.float32) -> np.ndarray:
         return np.fromiter(values, dtype).reshape(len(positions), width)
@@ -136,7 +139,8 @@ def _columns(layer: _Layer) -> LayerColumns:
         top_ids=table(map(itemgetter("id"), top), len(tops[0]), np.int64),
         top_logprobs=table(map(itemgetter("logprob"), top), len(tops[0])),
         texts=dict(map(itemgetter("id", "text"), top)),
-        measures=table(chain.from_iterable(map(itemgetter(*MEASURES), layer["positions"])), len(MEASURES)),
+        measured=measured,
+        measures=table(chain.from_iterable(map(itemgetter(*measured), cells)), len(measured)),
         tracked=tokens,
         tracked_logprobs=table(map(itemgetter("logprob"), tracked), len(tokens)),
         tracked_ranks=table(map(itemgetter("rank"), tracked), len(tokens), np.int64),

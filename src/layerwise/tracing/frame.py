@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from layerwise.tracing.trace import MEASURES, Trace
+from layerwise.tracing.measures import ANSWER_CURVES
+from layerwise.tracing.trace import Trace
 
 
 def frame_of(trace: Trace) -> pd.DataFrame:
@@ -24,13 +25,13 @@ def frame_of(trace: Trace) -> pd.DataFrame:
         "top_text": [trace.texts[int(i)] for i in trace.top_ids[..., 0].ravel()],
         "top_prob": np.exp(trace.top_logprobs[..., 0]).ravel(),
     }
-    for name in MEASURES:
-        columns[name] = getattr(trace, name).ravel()
+    columns |= {name: values.ravel() for name, values in trace.measures.items()}
     frame = pd.DataFrame(columns)
     if trace.answer:
         at_answer = frame["position"] == trace.positions[trace.last]
-        for name in ("prob", "rank", "margin", "logprob", "first_token_prob", "first_token_rank"):
-            frame.loc[at_answer, f"answer_{name}"] = getattr(trace.answer, name)
+        for name, values in trace.answer.curves.items():
+            if ANSWER_CURVES[name].shown:
+                frame.loc[at_answer, f"answer_{name}"] = values
     for tracked in trace.tracked:
         frame[f"prob {tracked.token.text}"] = np.exp(tracked.logprob).ravel()
         frame[f"rank {tracked.token.text}"] = tracked.rank.ravel()

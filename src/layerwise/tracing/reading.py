@@ -106,6 +106,10 @@ class Reading:
         """Return how many other tokens have exactly its logit, [layer]."""
         return self._target(self.readout.target_ties, place, token)
 
+    def prob(self, place: Place, tokens: Sequence[int]) -> np.ndarray:
+        """Return some tokens' probability together there, [layer]."""
+        return np.sum([np.exp(self.logprob(place, token)) for token in tokens], axis=0)
+
     def margin(self, place: Place, tokens: Sequence[int]) -> np.ndarray:
         """Return the best of `tokens`' logits minus the best of all others', [layer].
 
@@ -119,6 +123,24 @@ class Reading:
     def _target(self, values: Tensor, place: Place, token: int) -> np.ndarray:
         group = self.groups[place]
         return values[group, :, self.targets[group].index(token)].numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class PlacesRead:
+    """Some places through one lens: what a trace's measures are taken from."""
+
+    reading: Reading
+    geometry: Geometry
+    places: Sequence[Place]
+
+    @property
+    def readout(self) -> Readout:
+        """Of all places; `table` picks these."""
+        return self.reading.readout
+
+    def table(self, values: Tensor) -> np.ndarray:
+        """Return a [group, layer, …] statistic as [layer, place, …]."""
+        return self.reading.table(values, self.places)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,12 +17,10 @@ from layerwise.files import write_text_whole
 from layerwise.questions.answers import Answer
 from layerwise.text import first_fault
 from layerwise.tracing.cells import LayerColumns, LeaderColumns, StoredToken
+from layerwise.tracing.measures import ANSWER_CURVES
 from layerwise.tracing.stored import FORMAT, StoredTrace, stored_trace
-from layerwise.tracing.trace import MEASURES, AnswerTrace, Leaders, TokenTrace, Trace
+from layerwise.tracing.trace import AnswerTrace, Leaders, TokenTrace, Trace
 from layerwise.types import Token, TokenProb
-
-_ANSWER_MEASURES = ("prob", "rank", "ties", "margin", "logprob", "worst_rank", "first_token_prob", "first_token_rank")
-_INTEGER = {"rank", "ties", "worst_rank", "first_token_rank"}
 
 
 def to_json(trace: Trace) -> dict[str, Any]:
@@ -88,10 +86,10 @@ def _cell_json(trace: Trace, layer: int, place: int) -> dict[str, Any]:
         "position": position,
         "top": [asdict(token) for token in trace.top(layer, position)],
     }
-    cell |= {name: float(getattr(trace, name)[layer, place]) for name in MEASURES}
+    cell |= {name: float(values[layer, place]) for name, values in trace.measures.items()}
     for name, answer in (("answer", trace.answer), ("wrong", trace.wrong)):
         here = answer if place == trace.last else None
-        cell[name] = {measure: getattr(here, measure)[layer].item() for measure in _ANSWER_MEASURES} if here else None
+        cell[name] = {curve: values[layer].item() for curve, values in here.curves.items()} if here else None
     cell["tracked"] = [
         asdict(t.token)
         | {
@@ -124,7 +122,7 @@ def _trace(data: StoredTrace) -> Trace:
         top_ids=np.stack([layer.top_ids for layer in layers]),
         top_logprobs=np.stack([layer.top_logprobs for layer in layers]),
         texts=texts,
-        **{name: measures[:, :, place].copy() for place, name in enumerate(MEASURES)},
+        **{name: measures[:, :, place].copy() for place, name in enumerate(layers[0].measured)},
         answer=_answer_trace(data, "answer"),
         wrong=_answer_trace(data, "wrong"),
         tracked=tuple(
@@ -159,8 +157,9 @@ def _answer_trace(data: StoredTrace, which: Literal["answer", "wrong"]) -> Answe
         ),
         known=asked["known"],
         **{
-            name: np.array([here[name] for here in at_layers], dtype=np.int64 if name in _INTEGER else np.float32)
-            for name in _ANSWER_MEASURES
+            name: np.array([here[name] for here in at_layers], np.int64 if curve.range.whole else np.float32)
+            for name, curve in ANSWER_CURVES.items()
+            if name in at_layers[0]
         },
     )
 

@@ -75,6 +75,7 @@ def _fits_together(stored: StoredTrace) -> StoredTrace:
     expect(positions[-1] <= last + len(stored["generated"]), "a position is behind the last token")
     expect(last in positions, "the prompt's last token is not among the positions")
     expect(all(layer.positions == first.positions for layer in layers), "layers differ in their positions")
+    expect(all(layer.measured == first.measured for layer in layers), "layers differ in their measures")
     expect(len({layer.top_ids.shape for layer in layers}) == 1, "top has different numbers of tokens")
     ids = [[token.id for token in layer.tracked] for layer in layers]
     expect(all(each == ids[0] for each in ids), "tracked tokens differ")
@@ -95,6 +96,8 @@ def _fits_together(stored: StoredTrace) -> StoredTrace:
         there = [last] if stored[which] is not None else []
         fits = all(list(layer.answers[which]) == there for layer in layers)
         expect(fits, f"{which} is missing at a layer, or was not asked for")
+        curves = {tuple(here) for layer in layers for here in layer.answers[which].values()}
+        expect(len(curves) <= 1, f"layers differ in what they say of {which}")
     return stored
 
 

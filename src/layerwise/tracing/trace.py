@@ -1,6 +1,6 @@
 """One prompt's trace: what the model would say after every layer, with its provenance."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from layerwise.errors import PromptError
 from layerwise.measures.milestones import Milestones, find_milestones
 from layerwise.questions.answers import Answer
 from layerwise.text import one_line
+from layerwise.tracing.measures import AnswerCurves, FloatArray, IntArray, LayerMeasures
 from layerwise.tracing.request import Request
 from layerwise.types import ModelInfo, Token, TokenProb
 
@@ -19,21 +20,6 @@ if TYPE_CHECKING:
     import pandas
 
     from layerwise import charts
-
-FloatArray = np.ndarray
-IntArray = np.ndarray
-
-MEASURES = (
-    "entropy_bits",
-    "kl_to_final_bits",
-    "kl_from_final_bits",
-    "kl_from_logit_lens_bits",
-    "total_variation",
-    "echo_mass",
-    "residual_norm",
-    "cosine_to_final",
-)
-"""The fields of `Trace` that hold one number per layer and position."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +47,16 @@ class Checks:
     """The number of layers there whose likeliest token differs."""
 
 
+CHECK_FIGURES = tuple(field.name for field in fields(Checks) if field.type is not str)
+"""The fields of `Checks` that are numbers."""
+
+
 @dataclass(frozen=True, eq=False)
-class AnswerTrace:
-    """An answer, or a set of acceptable ones, read at every layer behind the prompt. Arrays: [layer]."""
+class AnswerTrace(AnswerCurves):
+    """An answer, or a set of acceptable ones, read at every layer behind the prompt; with its `AnswerCurves`."""
 
     answers: tuple[Answer, ...]
     """The acceptable answers, the one asked for first."""
-    prob: FloatArray
-    """Of the deciding token, teacher-forced up to it; of a set, of all deciding tokens behind the same tokens."""
-    rank: IntArray
-    """Of the deciding token; of a set, the best. Only strictly larger logits count above."""
-    ties: IntArray
-    """Other tokens with exactly that logit."""
-    margin: FloatArray
-    """Logit of the best deciding token minus the best logit of any token outside the set."""
-    logprob: FloatArray
-    """Natural log of the whole answer's probability, teacher-forced; of a set, of all together."""
-    worst_rank: IntArray
-    """Of the whole answer's tokens, teacher-forced, the one that ranks worst; of a set, the best answer's. At 1 the
-    layer would write the answer by itself."""
-    first_token_prob: FloatArray
-    first_token_rank: IntArray
     known: bool
     """Whether the model would write an answer of the set by itself: every token of it is the likeliest at the
     output, teacher-forced, and so outranks what any alternative has in its place."""
@@ -112,8 +87,8 @@ class Leaders:
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
-    """A model's prediction at every layer. Arrays: [layer, position], layers 0 to n (blocks done).
+class Trace(LayerMeasures):
+    """A model's prediction at every layer, with its `LayerMeasures`. Layers are 0 to n (blocks done).
 
     The position axis follows `positions`. Natural logarithms unless a name says bits.
     """
@@ -136,21 +111,6 @@ class Trace:
     """[layer, position, rank]"""
     texts: dict[int, str]
     """Text of every id in `top_ids` and `leaders`."""
-    entropy_bits: FloatArray
-    kl_to_final_bits: FloatArray
-    """KL(layer ‖ output)"""
-    kl_from_final_bits: FloatArray
-    """KL(output ‖ layer)"""
-    kl_from_logit_lens_bits: FloatArray
-    """KL(logit lens ‖ this lens) at the same layer: how far the choice of lens matters."""
-    total_variation: FloatArray
-    """To the output, in [0, 1]."""
-    echo_mass: FloatArray
-    """Probability on the distinct tokens at or before the position, special ones left out."""
-    residual_norm: FloatArray
-    """Euclidean norm of the residual stream."""
-    cosine_to_final: FloatArray
-    """Cosine between the residual stream here and at layer n."""
     answer: AnswerTrace | None
     wrong: AnswerTrace | None
     """A wrong answer of the same type, read like the answer up to its deciding token."""

@@ -19,8 +19,9 @@ from layerwise.tracing.causality import Lookahead, expect_causal
 from layerwise.tracing.checks import Checker, still_hold
 from layerwise.tracing.early import EarlyReader, OnLayer
 from layerwise.tracing.identity import IdentityCheck
+from layerwise.tracing.measures import MEASURES
 from layerwise.tracing.prepared import Prepared, prepare
-from layerwise.tracing.reading import Geometry, Place, Reading, Readings, capture_requests, read_requests
+from layerwise.tracing.reading import Geometry, Place, PlacesRead, Reading, Readings, capture_requests, read_requests
 from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
@@ -148,7 +149,8 @@ def _join(
     """Assemble one request's trace."""
     readout, tokenizer, k = reading.readout, model.tokenizer, item.request.top_k
     places = [Place(index, position) for position in item.positions]
-    top_ids = reading.table(readout.top_ids, places)[..., :k]
+    read = PlacesRead(reading, geometry, places)
+    top_ids = read.table(readout.top_ids)[..., :k]
     said = Reading(readings.output, readings.groups, readings.targets)
     leaders = tuple(reading.leaders[reading.groups[place]] for place in places) if item.request.leaders else None
     led = {i for each in leaders or () for i in each.ids}
@@ -161,16 +163,9 @@ def _join(
         lens=lens,
         positions=item.positions,
         top_ids=top_ids,
-        top_logprobs=reading.table(readout.top_logprobs, places)[..., :k],
+        top_logprobs=read.table(readout.top_logprobs)[..., :k],
         texts={i: tokenizer.text_of(i) for i in sorted({*np.unique(top_ids).tolist(), *led})},
-        entropy_bits=reading.table(readout.entropy_bits, places),
-        kl_to_final_bits=reading.table(readout.kl_to_final_bits, places),
-        kl_from_final_bits=reading.table(readout.kl_from_final_bits, places),
-        kl_from_logit_lens_bits=reading.table(readout.kl_from_base_bits, places),
-        total_variation=reading.table(readout.total_variation, places),
-        echo_mass=reading.table(readout.mass, places),
-        residual_norm=reading.table(geometry.norm, places),
-        cosine_to_final=reading.table(geometry.cosine_to_final, places),
+        **{name: measure.take(read) for name, measure in MEASURES.items()},
         answer=join_answers(index, item, item.answers, reading, said) if item.answers else None,
         wrong=join_answers(index, item, (item.wrong,), reading, said) if item.wrong else None,
         tracked=tuple(

@@ -2,14 +2,16 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
+from layerwise.measures.measure import SHARE
 from layerwise.text import one_line
-from layerwise.tracing.trace import MEASURES, AnswerTrace, TokenTrace, Trace
+from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.trace import AnswerTrace, TokenTrace, Trace
 from layerwise.types import shown_name
 from layerwise.view.recipes import recipes
 from layerwise.view.trust import trust, warnings
@@ -17,6 +19,11 @@ from layerwise.view.trust import trust, warnings
 FORMAT = "layerwise view 1"
 
 Json = dict[str, Any]
+
+_FIRST = ("prob", "rank", "logprob", "margin")
+
+SHOWN_CURVES = (*_FIRST, *(name for name, curve in ANSWER_CURVES.items() if curve.shown and name not in _FIRST))
+"""Of the answer, those that matter most first."""
 
 _LOCAL = ("folder", "gguf")
 """Sources of models whose location is a path of this machine."""
@@ -66,7 +73,8 @@ def trace_part(trace: Trace) -> Json:
         "texts": _texts(trace),
         "top_ids": packed(trace.top_ids),
         "top_logprobs": packed(trace.top_logprobs),
-        "measures": {name: packed(getattr(trace, name)) for name in MEASURES},
+        "measures": {name: packed(values) for name, values in trace.measures.items()},
+        "described": described(trace.measures),
         "leaders": _leaders(trace),
         "tracked": [_tracked(tracked) for tracked in trace.tracked],
         "answer": _answer(trace.answer),
@@ -78,6 +86,19 @@ def trace_part(trace: Trace) -> Json:
         "warnings": warnings(trace),
         "recipes": recipes(trace),
         "versions": trace.versions,
+    }
+
+
+def described(measures: Container[str]) -> Json:
+    """Return what measures are called, in which unit they are, and where their scale ends if all share it."""
+    return {
+        name: {
+            "title": each.title,
+            "unit": each.unit,
+            "scale": [each.range.low, each.range.high] if each.range == SHARE else None,
+        }
+        for name, each in MEASURES.items()
+        if name in measures
     }
 
 
@@ -139,10 +160,4 @@ def _answer(answer: AnswerTrace | None) -> Json | None:
         "ids": sorted(answer.ids_behind_prompt),
         "known": answer.known,
         "deciding": {"id": decides.id, "text": decides.text, "index": main.deciding_index},
-        "prob": packed(answer.prob),
-        "rank": packed(answer.rank),
-        "logprob": packed(answer.logprob),
-        "margin": packed(answer.margin),
-        "first_token_prob": packed(answer.first_token_prob),
-        "first_token_rank": packed(answer.first_token_rank),
-    }
+    } | {name: packed(answer.curves[name]) for name in SHOWN_CURVES if name in answer.curves}

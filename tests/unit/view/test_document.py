@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerwise.tracing.trace import MEASURES
+from layerwise.tracing.measures import MEASURES
 from layerwise.view.document import document_json, packed, unpacked, view_document
 
 PROMPT = "The capital of Germany is"
@@ -43,6 +43,12 @@ def test_arrays_come_back_with_their_shapes(trace, part):
     assert part["top_ids"]["shape"] == [5, len(part["positions"]), 3]
     for name in MEASURES:
         assert np.array_equal(unpacked(part["measures"][name]), getattr(trace, name))
+
+
+def test_every_measure_is_described(part):
+    assert list(part["described"]) == list(part["measures"]) == list(MEASURES)
+    assert part["described"]["entropy_bits"] == {"title": "entropy", "unit": "bits", "scale": None}
+    assert part["described"]["total_variation"]["scale"] == [0, 1]
 
 
 def test_tokens_are_the_prompts_and_then_the_models(trace, part):

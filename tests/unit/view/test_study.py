@@ -15,7 +15,7 @@ from layerwise.report.overview import Overview
 from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study
-from layerwise.tracing.trace import MEASURES
+from layerwise.tracing.measures import MEASURES
 from layerwise.types import shown_name
 from layerwise.view.document import document_json, unpacked, view_document
 from layerwise.view.study import details

@@ -8,8 +8,9 @@ import numpy as np
 
 from layerwise.measures.milestones import Milestones
 from layerwise.report.overview import Overview
-from layerwise.tracing.trace import Checks
+from layerwise.tracing.trace import CHECK_FIGURES
 from layerwise.types import ModelInfo
+from layerwise.view.document import SHOWN_CURVES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,11 +19,6 @@ MILESTONES = tuple(field.name for field in fields(Milestones))
 
 MEASURES = ("entropy_bits", "kl_from_final_bits", "kl_to_final_bits", "total_variation", "echo_mass")
 """That a question's layers may show, those that matter most first."""
-
-ANSWER_CURVES = ("prob", "rank", "logprob", "margin", "first_token_prob", "first_token_rank")
-"""Of the answer, those that matter most first."""
-
-CHECKS = tuple(field.name for field in fields(Checks) if field.name not in ("covered_by", "output_from"))
 
 _AS_STORED = ("set", "item", "direction", "wording", "prompt", "answer", "known")
 
@@ -35,11 +31,11 @@ _READ = [
         "refused",
         "covered_by",
         "output_from",
-        *CHECKS,
+        *CHECK_FIGURES,
         *_AS_STORED,
         *MILESTONES,
     ),
-    *("tokens", "answers", "top", *MEASURES, *(f"answer_{name}" for name in ANSWER_CURVES)),
+    *("tokens", "answers", "top", *MEASURES, *(f"answer_{name}" for name in SHOWN_CURVES)),
 ]
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise.report.material import stored_answers
-from layerwise.tracing.trace import Checks
-from layerwise.view.document import packed
-from layerwise.view.study.asked import ANSWER_CURVES, CHECKS, MEASURES, Asked
+from layerwise.tracing.trace import CHECK_FIGURES, Checks
+from layerwise.view.document import SHOWN_CURVES, described, packed
+from layerwise.view.study.asked import MEASURES, Asked
 from layerwise.view.trust import trust
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ class Detail:
 
 
 DETAILS = (
-    Detail(ranks=50, measures=MEASURES, answer=ANSWER_CURVES),
-    Detail(ranks=10, measures=MEASURES[:3], answer=ANSWER_CURVES[:4]),
-    Detail(ranks=5, measures=MEASURES[:2], answer=ANSWER_CURVES[:2]),
-    Detail(ranks=3, measures=MEASURES[:2], answer=ANSWER_CURVES[:2]),
+    Detail(ranks=50, measures=MEASURES, answer=SHOWN_CURVES),
+    Detail(ranks=10, measures=MEASURES[:3], answer=SHOWN_CURVES[:4]),
+    Detail(ranks=5, measures=MEASURES[:2], answer=SHOWN_CURVES[:2]),
+    Detail(ranks=3, measures=MEASURES[:2], answer=SHOWN_CURVES[:2]),
 )
 """From the most to the least; the first for which there is room is taken."""
 
@@ -86,6 +86,7 @@ def _of_model(asked: Asked, start: int, step: int, detail: Detail) -> dict[str, 
         "top_ids": packed(top_ids),
         "top_logprobs": packed(top_logprobs),
         "measures": {name: packed(_stacked(table, name, asked.n_layers + 1)) for name in detail.measures},
+        "described": described(detail.measures),
         "answer": _answers(table)
         | {name: packed(_stacked(table, f"answer_{name}", asked.n_layers + 1)) for name in detail.answer},
         "checks": asdict(checks),
@@ -137,6 +138,6 @@ def _answers(table: "pa.Table") -> dict[str, list[Any]]:
 def _checks(table: "pa.Table") -> Checks:
     """Return the largest error that any check of a model's questions found."""
     found: dict[str, Any] = table.select(["covered_by", "output_from"]).slice(0, 1).to_pylist()[0]
-    for name in CHECKS:
+    for name in CHECK_FIGURES:
         found[name] = max((error for error in table[name].to_pylist() if error is not None), default=None)
     return Checks(**found)

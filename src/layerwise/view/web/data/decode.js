@@ -40,6 +40,7 @@ export function decodeTrace(raw, where = "The trace") {
     topIds,
     topLogprobs: decodeArray(raw.top_logprobs, `${where}: top_logprobs`, topIds.shape),
     measures: decodeNamed(raw.measures ?? {}, (value, name) => decodeArray(value, `${where}: ${name}`, grid)),
+    described: decodeNamed(raw.described ?? {}, decodeDescribed),
     leaders: decodeLeaders(raw.leaders ?? null, grid, where),
     tracked: decodeList(raw.tracked ?? [], `${where}: tracked`).map((one) => ({
       id: one.id,
@@ -135,6 +136,12 @@ function decodeTexts(value, where) {
 
 function decodeNamed(named, read) {
   return Object.fromEntries(Object.entries(named).map(([name, value]) => [name, read(value, name)]));
+}
+
+/** What a measure is called, and the ends of its scale; without them it reaches as far as its values. */
+function decodeDescribed(value, name) {
+  const [low, high] = Array.isArray(value?.scale) ? value.scale.map(Number) : [];
+  return { title: String(value?.title ?? name), unit: String(value?.unit ?? ""), low, high };
 }
 
 function decodeLeaders(value, [layers, places], where) {

@@ -140,9 +140,11 @@ export class Trace {
   colourings() {
     const probable = { unit: "probability", low: 0, high: 1, diverging: false, perToken: false };
     const answer = this.answer ? [{ ...probable, key: "answer", title: "the answer’s probability" }] : [];
-    const measures = traceMeasures()
-      .filter(({ key }) => Object.hasOwn(this.read.measures, key))
-      .map((described) => ({ diverging: false, perToken: false, ...described, ...this.range(described) }));
+    const { measures: read, described = {} } = this.read;
+    const measures = Object.keys({ ...described, ...read })
+      .filter((key) => Object.hasOwn(read, key))
+      .map((key) => ({ key, title: key, unit: "", ...described[key] }))
+      .map((measure) => ({ ...measure, diverging: false, perToken: false, ...this.range(measure) }));
     return [
       { ...probable, key: "top", title: "the top token’s probability" },
       ...answer,
@@ -164,17 +166,4 @@ export class Trace {
     }
     return this.ranges.get(key);
   }
-}
-
-function traceMeasures() {
-  return [
-    { key: "entropy_bits", title: "entropy", unit: "bits" },
-    { key: "kl_to_final_bits", title: "KL(layer ‖ output)", unit: "bits" },
-    { key: "kl_from_final_bits", title: "KL(output ‖ layer)", unit: "bits" },
-    { key: "kl_from_logit_lens_bits", title: "KL(logit lens ‖ this lens)", unit: "bits" },
-    { key: "total_variation", title: "total variation to the output", unit: "", low: 0, high: 1 },
-    { key: "echo_mass", title: "probability on the prompt’s own tokens", unit: "probability", low: 0, high: 1 },
-    { key: "residual_norm", title: "norm of the residual stream", unit: "" },
-    { key: "cosine_to_final", title: "cosine to the last layer’s state", unit: "" },
-  ];
 }

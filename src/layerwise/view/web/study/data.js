@@ -145,6 +145,7 @@ export class StudyData {
       top_ids: top,
       top_logprobs: logprobs,
       measures: Object.fromEntries(Object.keys(detail.measures).map(named)),
+      described: detail.described,
       leaders: null,
       tracked: [],
       answer: this.answer(row, found, slice),
