@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import layerwise as lw
+from benchmarks.tiny import always_streamed
 from layerwise.errors import PromptError, UnsupportedModelError
+from layerwise.models.residency import Streamed
 from layerwise.sites import Site
 
 PROMPT = "The capital of Germany is"
@@ -107,9 +109,8 @@ def test_shapes_and_heads(load_family):
     assert shapes["pattern"] == (info.n_heads, count, count)
     assert shapes["mlp_post"] == (count, model.hf.config.intermediate_size)
     one = model.capture(PROMPT, "blocks.0.attn.hook_z[1]", positions="last")
-    assert np.array_equal(one["blocks.0.attn.hook_z[1]"], captured["blocks.0.attn.hook_z"][-1:, 1]) or np.allclose(
-        one["blocks.0.attn.hook_z[1]"], captured["blocks.0.attn.hook_z"][-1:, 1], atol=1e-5
-    )
+    # Beside a pattern, attention is computed step by step: measured 1e-7.
+    assert np.allclose(one["blocks.0.attn.hook_z[1]"], captured["blocks.0.attn.hook_z"][-1:, 1], atol=1e-5)
 
 
 def test_a_batch_is_its_prompts_one_by_one(load_family):
@@ -126,9 +127,9 @@ def test_a_streamed_model_gives_the_same(family_folder):
     folder = family_folder("gemma2")
     sites = [*STREAM_AND_PARTS, "pattern"]
     whole = lw.load(folder, device="cpu").capture(PROMPT, sites)
-    fed = lw.load(folder, device="cpu", memory="330MB")
-    if fed.bytes_read == 0 and type(fed._loaded.residency).__name__ == "Resident":
-        pytest.skip("this machine let it stay in memory")
+    with always_streamed():
+        fed = lw.load(folder, device="cpu")
+    assert isinstance(fed._loaded.residency, Streamed)
     streamed = fed.capture(PROMPT, sites)
     assert streamed.keys() == whole.keys()
     assert all(np.array_equal(streamed[name], whole[name]) for name in whole)
@@ -158,6 +159,11 @@ def test_a_site_that_is_none_is_refused(tiny, sites, said):
 
 def test_no_hook_and_no_setting_stays(load_family):
     model = load_family("qwen3")
+
+    def hooks():
+        return [len(each._forward_hooks) + len(each._forward_pre_hooks) for each in model.hf.modules()]
+
+    before = hooks()
     model.capture(PROMPT, ["z", "pattern"])
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.hf.modules())
+    assert hooks() == before
     assert model.hf.config._attn_implementation == "sdpa"
