@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.measures.milestones import stretches
+from layerwise.report.escaping import code_span
 from layerwise.report.material import Case, Material
 from layerwise.store.run import Run
-from layerwise.text import for_markdown, one_line, probability, visible
+from layerwise.text import one_line, probability, visible
 
 Show = Callable[[str], str]
 """Makes a token's text ready for where the sentence will stand."""
@@ -39,8 +40,8 @@ def _finding(case: Case, lens: str) -> Finding:
     return Finding(
         case.model,
         f"{one_line(case.model)}, “{one_line(prompt)}”{lens}: {sentence(case, visible)}",
-        f"**{for_markdown(case.model)}**, {for_markdown(prompt)}{lens}: "
-        + sentence(case, lambda text: for_markdown(visible(text))),
+        f"**{code_span(case.model)}**, {code_span(prompt)}{lens}: "
+        + sentence(case, lambda text: code_span(visible(text))),
     )
 
 

@@ -1,9 +1,10 @@
 """What a run of a few prompts cannot show, said with the run's own numbers."""
 
 from layerwise.analysis.cases import is_random
+from layerwise.report.escaping import code_span
 from layerwise.report.material import Case, Material
 from layerwise.report.rendering import counted
-from layerwise.text import for_markdown, probability
+from layerwise.text import probability
 
 
 def limits(material: Material) -> list[str]:
@@ -44,7 +45,7 @@ def _from_prompt_to_prompt(model: str, cases: list[Case]) -> str:
     where = f", at {', '.join(depths)} of depth" if depths else ""
     probs = [float(case.layers["answer_prob"].iloc[-1]) for case in cases]
     return (
-        f"**From prompt to prompt, {for_markdown(model)}.** The expected answer settles on {len(depths)} of "
+        f"**From prompt to prompt, {code_span(model)}.** The expected answer settles on {len(depths)} of "
         f"{len(cases)} prompts{where}; its probability at the last layer runs from {probability(min(probs))} to "
         f"{probability(max(probs))}. Where prompts word one fact differently, a layer or a direction that is read off "
         "one of them is a finding about its wording."
@@ -73,7 +74,7 @@ def _norm(material: Material) -> list[str]:
     said = []
     for model in material.models:
         apart = [material.case(model, question, "raw").layers["kl_from_logit_lens_bits"].median() for question in main]
-        said.append(f"{for_markdown(model)} {', '.join(f'{bits:,.1f}' for bits in apart)}")
+        said.append(f"{code_span(model)} {', '.join(f'{bits:,.1f}' for bits in apart)}")
     return [
         "**With and without the final norm.** Median over layers of KL(logit lens ‖ raw lens) in bits, per main "
         f"prompt: {'; '.join(said)}. Numbers read with one say little about the other."
@@ -83,7 +84,7 @@ def _norm(material: Material) -> list[str]:
 def _never_seen(material: Material) -> list[str]:
     """Warn where the answer leads at the last layer only."""
     late = [
-        f"{for_markdown(model)} ({for_markdown(str(case.row['prompt']))})"
+        f"{code_span(model)} ({code_span(str(case.row['prompt']))})"
         for model, cases in _without_controls(material)[0]
         for case in cases
         if case.milestone("first_top1") == case.n_layers

@@ -9,10 +9,11 @@ from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.report import figures
+from layerwise.report.escaping import prose
 from layerwise.report.findings import findings
 from layerwise.report.limits import limits
 from layerwise.report.material import Case, Material
-from layerwise.report.rendering import environment, prose
+from layerwise.report.rendering import environment
 from layerwise.store.run import Run
 from layerwise.text import one_line
 

@@ -8,15 +8,16 @@ from typing import Any
 from layerwise.analysis.estimators import UNITS, definition
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.files import write_text_whole
+from layerwise.report.escaping import code_span, plain, prose
 from layerwise.report.findings import Finding, findings
 from layerwise.report.material import stored_answers
 from layerwise.report.overview import OWN_TITLE, Overview
 from layerwise.report.prompts import write_prompt_report
-from layerwise.report.rendering import environment, plain, prose
+from layerwise.report.rendering import environment
 from layerwise.report.statements import statements
 from layerwise.report.study_figures import study_charts
 from layerwise.report.web import web_page
-from layerwise.text import for_markdown, one_line, visible
+from layerwise.text import one_line, visible
 from layerwise.tracing.summary import answer_label
 
 OWN = "own-questions"
@@ -119,4 +120,4 @@ def _forms(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _token(text: str) -> str:
-    return for_markdown(visible(text))
+    return code_span(visible(text))
