@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.analysis.own_questions import Case, OwnQuestions
 from layerwise.measures.milestones import stretches
 from layerwise.report.escaping import code_span
-from layerwise.report.material import Case, Material
-from layerwise.store.run import Run
 from layerwise.text import one_line, probability, visible
 
 Show = Callable[[str], str]
@@ -25,13 +24,12 @@ class Finding:
     markdown: str
 
 
-def findings(run: Run) -> list[Finding]:
+def findings(own: OwnQuestions) -> list[Finding]:
     """Return what each model made of each main question, in the study's order."""
-    material = Material(run)
     return [
-        _finding(material.case(model, question["id"]), "" if material.lens == "logit" else f" ({material.lens} lens)")
-        for model in material.models
-        for question in material.asked("main")
+        _finding(own.case(model, question["id"]), "" if own.lens == "logit" else f" ({own.lens} lens)")
+        for model in own.models
+        for question in own.asked("main")
     ]
 
 

@@ -1,9 +1,9 @@
 """What the question sets of a run show, in sentences made from its numbers."""
 
+from layerwise.analysis.overview import Overview
 from layerwise.analysis.summary import Cell
 from layerwise.analysis.wordings import compared
 from layerwise.report.escaping import code_span
-from layerwise.report.overview import Overview
 from layerwise.report.rendering import counted, depth, percent
 from layerwise.text import visible
 

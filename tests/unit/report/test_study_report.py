@@ -17,13 +17,13 @@ import layerwise as lw
 from layerwise.analysis import summary
 from layerwise.analysis.cases import cases_of
 from layerwise.analysis.judging import judge
+from layerwise.analysis.overview import Overview
 from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
 from layerwise.measures.statistics import Estimate
 from layerwise.report import study as study_report
 from layerwise.report import study_figures
 from layerwise.report.markdown import write_report
-from layerwise.report.overview import Overview
 from layerwise.report.rendering import depth, interval, percent
 from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
 from layerwise.store.recording import record

@@ -9,9 +9,9 @@ import pytest
 
 from layerwise.analysis import curves, summary
 from layerwise.analysis.cases import cases_of
+from layerwise.analysis.overview import Overview
 from layerwise.cli.app import run_app
 from layerwise.errors import ModelError
-from layerwise.report.overview import Overview
 from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.analysis.checked import ERRORS
+from layerwise.analysis.overview import Overview
 from layerwise.measures.milestones import Milestones
-from layerwise.report.overview import Overview
-from layerwise.tracing.trace import Checks
 from layerwise.types import ModelInfo
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ MEASURES = ("entropy_bits", "kl_from_final_bits", "kl_to_final_bits", "total_var
 ANSWER_CURVES = ("prob", "rank", "logprob", "margin", "first_token_prob", "first_token_rank")
 """Of the answer, those that matter most first."""
 
-CHECKS = tuple(field.name for field in fields(Checks) if field.name not in ("covered_by", "output_from"))
-
 _AS_STORED = ("set", "item", "direction", "wording", "prompt", "answer", "known")
 
 _READ = [
@@ -35,7 +33,7 @@ _READ = [
         "refused",
         "covered_by",
         "output_from",
-        *CHECKS,
+        *ERRORS,
         *_AS_STORED,
         *MILESTONES,
     ),

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.report.material import stored_answers
+from layerwise.analysis.checked import ERRORS
+from layerwise.analysis.own_questions import stored_answers
 from layerwise.tracing.trace import Checks
 from layerwise.view.document import packed
-from layerwise.view.study.asked import ANSWER_CURVES, CHECKS, MEASURES, Asked
+from layerwise.view.study.asked import ANSWER_CURVES, MEASURES, Asked
 from layerwise.view.trust import trust
 
 if TYPE_CHECKING:
@@ -137,6 +138,6 @@ def _answers(table: "pa.Table") -> dict[str, list[Any]]:
 def _checks(table: "pa.Table") -> Checks:
     """Return the largest error that any check of a model's questions found."""
     found: dict[str, Any] = table.select(["covered_by", "output_from"]).slice(0, 1).to_pylist()[0]
-    for name in CHECKS:
+    for name in ERRORS:
         found[name] = max((error for error in table[name].to_pylist() if error is not None), default=None)
     return Checks(**found)

@@ -5,9 +5,9 @@ from typing import Any
 
 from layerwise.analysis.estimators import ESTIMATORS
 from layerwise.analysis.judging import Judgement
+from layerwise.analysis.overview import Overview
 from layerwise.analysis.summary import Cell
 from layerwise.measures.statistics import Estimate
-from layerwise.report.overview import Overview
 from layerwise.store.run import Run
 from layerwise.store.shown_names import shown_run
 from layerwise.view.study.asked import Asked, asked_of, question_columns

@@ -1,48 +1,29 @@
-"""Everything that the report of a run's question sets says, computed once."""
+"""A stored run as reports and views tell it: what its models made of it, each part computed once, when asked for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from layerwise.analysis import curves, summary, wordings
 from layerwise.analysis.cases import Cases, cases_of
+from layerwise.analysis.checked import ERRORS, largest_errors
 from layerwise.analysis.judging import Judgement, judge
+from layerwise.analysis.own_questions import OwnQuestions
 from layerwise.errors import StoreError
 from layerwise.store.run import Run
 from layerwise.studies.claims import Claim
 from layerwise.text import first_fault
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _Row = TypeVar("_Row")
-
-OWN_TITLE = "Questions of the study's own"
-
-
-class OwnQuestions(Run):
-    """A run of questions and sets, as if the questions of the study's own were all of it."""
-
-    @classmethod
-    def of(cls, run: Run) -> "OwnQuestions":
-        study = run.study | {"title": OWN_TITLE, "description": ""}
-        return cls(run.path, run.manifest | {"study": study, "sets": {}, "claims": []})
-
-    def table(self, columns: list[str] | None = None) -> "pa.Table":
-        from pyarrow.compute import field
-
-        asked = super().table([*columns, "set"] if columns and "set" not in columns else columns)
-        own = asked.filter(field("set") == "")
-        return own.select(columns) if columns else own
 
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """The numbers of a run's question sets, by what a reader asks about them."""
+    """A run's numbers by what a reader asks: estimates of its question sets, and the study's own questions."""
 
     run: Run
 
@@ -154,9 +135,9 @@ class Overview:
         return list(dict.fromkeys(cell.set for cell in self.cells))
 
     @cached_property
-    def own(self) -> OwnQuestions | None:
-        """The questions of the study's own; None without any."""
-        return OwnQuestions.of(self.run) if self.run.study["questions"] else None
+    def own(self) -> OwnQuestions:
+        """The questions of the study's own, of which no estimate is made."""
+        return OwnQuestions(self.run, self.lens)
 
     @cached_property
     def refused(self) -> pd.DataFrame:
@@ -167,10 +148,7 @@ class Overview:
     @cached_property
     def checks(self) -> pd.DataFrame:
         """Per model, the largest error that any check found, and on how many prompts the checks ran."""
-        errors = ["identity_error", "identity_limit", "states_error", "device_error", "drift_variation"]
-        table = self.run.table(["model", "covered_by", *errors]).to_pandas()
-        found = table.groupby("model", sort=False)[errors].max()
-        return found.assign(prompts=table.groupby("model", sort=False)["covered_by"].nunique())
+        return largest_errors(self.run.table(["model", "covered_by", *ERRORS]).to_pandas())
 
     def lens_disagreement(self, model: str) -> float | None:
         """Return the median over questions and layers of KL(logit lens ‖ raw lens) in bits; None without raw lens."""
