@@ -8,14 +8,14 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from layerwise.analysis import curves, summary, wordings
+from layerwise.analysis import curves, set_summary, wordings
 from layerwise.analysis.cases import Cases, cases_of
 from layerwise.analysis.checked import ERRORS, largest_errors
 from layerwise.analysis.judging import Judgement, judge
 from layerwise.analysis.own_questions import OwnQuestions
 from layerwise.errors import StoreError
 from layerwise.store.run import Run
-from layerwise.studies.claims import Claim
+from layerwise.studies.claim_files import Claim
 from layerwise.text import first_fault
 
 _Row = TypeVar("_Row")
@@ -71,17 +71,17 @@ class Overview:
         ]
 
     @cached_property
-    def cells(self) -> list[summary.Cell]:
+    def cells(self) -> list[set_summary.Cell]:
         """By set and direction, the models of each side by side."""
         return _side_by_side(
-            [cell for cases in self.main for cell in summary.cells(cases, by_wording=False)],
+            [cell for cases in self.main for cell in set_summary.cells(cases, by_wording=False)],
             lambda cell: (cell.set, cell.direction),
         )
 
     @cached_property
-    def by_wording(self) -> list[summary.Cell]:
+    def by_wording(self) -> list[set_summary.Cell]:
         return _side_by_side(
-            [cell for cases in self.main for cell in summary.cells(cases, by_wording=True)],
+            [cell for cases in self.main for cell in set_summary.cells(cases, by_wording=True)],
             lambda cell: (cell.set, cell.direction, cell.wording),
         )
 
@@ -97,27 +97,27 @@ class Overview:
         return {(each.model, each.set, each.direction, each.wording): each for each in found}
 
     @cached_property
-    def comparisons(self) -> list[summary.Comparison]:
-        return summary.comparisons(self.main)
+    def comparisons(self) -> list[set_summary.Comparison]:
+        return set_summary.comparisons(self.main)
 
     @cached_property
-    def wrong_answers(self) -> list[summary.WrongAnswer]:
-        rows = [row for cases in self.main for row in summary.wrong_answers(cases)]
+    def wrong_answers(self) -> list[set_summary.WrongAnswer]:
+        rows = [row for cases in self.main for row in set_summary.wrong_answers(cases)]
         return _side_by_side(rows, lambda row: row.set)
 
     @cached_property
-    def random_cells(self) -> list[summary.Cell]:
-        return [cell for cases in self.random for cell in summary.cells(cases, by_wording=False)]
+    def random_cells(self) -> list[set_summary.Cell]:
+        return [cell for cases in self.random for cell in set_summary.cells(cases, by_wording=False)]
 
     @cached_property
-    def gaps(self) -> list[summary.Gap]:
+    def gaps(self) -> list[set_summary.Gap]:
         """Against the model's output, which is the last layer of the logit lens; none without that lens."""
         outputs = {cases.model: cases for cases in self.main if cases.lens == "logit"}
         gaps = [
             gap
             for cases in self.cases
             if cases.model in outputs
-            for gap in summary.calibration_gaps(cases, outputs[cases.model])
+            for gap in set_summary.calibration_gaps(cases, outputs[cases.model])
         ]
         return _side_by_side(gaps, lambda gap: (gap.set, gap.lens))
 

@@ -40,8 +40,8 @@ def run(
     earlier = _shards(folder) if resume else {}
     with _interruption_told(study, folder), progress_bar(quiet) as progress:
         from layerwise.analysis.overview import Overview
-        from layerwise.report.findings import findings
         from layerwise.report.markdown import write_report
+        from layerwise.report.prompt_findings import findings
         from layerwise.store.recording import record
         from layerwise.store.shown_names import shown_run
         from layerwise.tracing.model import load

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
-from layerwise.report.prompts import write_prompt_report
-from layerwise.report.study import write_study_report
+from layerwise.report.prompt_report import write_prompt_report
+from layerwise.report.study_report import write_study_report
 from layerwise.store.run import Run
 from layerwise.store.shown_names import shown_run
 

@@ -1,7 +1,7 @@
 """What the question sets of a run show, in sentences made from its numbers."""
 
 from layerwise.analysis.overview import Overview
-from layerwise.analysis.summary import Cell
+from layerwise.analysis.set_summary import Cell
 from layerwise.analysis.wordings import compared
 from layerwise.report.escaping import code_span
 from layerwise.report.rendering import counted, depth, percent

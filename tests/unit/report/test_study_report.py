@@ -14,21 +14,20 @@ import pytest
 from markdown_it import MarkdownIt
 
 import layerwise as lw
-from layerwise.analysis import summary
+from layerwise.analysis import set_summary
 from layerwise.analysis.cases import cases_of
 from layerwise.analysis.judging import judge
 from layerwise.analysis.overview import Overview
 from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
 from layerwise.measures.statistics import Estimate
-from layerwise.report import study as study_report
-from layerwise.report import study_figures
+from layerwise.report import study_figures, study_report
 from layerwise.report.markdown import write_report
 from layerwise.report.rendering import depth, interval, percent
 from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
 from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
-from layerwise.studies.claims import Claim
+from layerwise.studies.claim_files import Claim
 from layerwise.studies.study import plan_study
 from layerwise.text import counted, one_line, visible
 from layerwise.types import shown_name
@@ -190,7 +189,7 @@ def test_the_main_table_is_that_of_the_stored_run(run, report):
         (cell.model, f"{cell.set} {cell.direction}".strip()): cell
         for cases in cases_of(run)
         if cases.lens == "logit"
-        for cell in summary.cells(cases, by_wording=False)
+        for cell in set_summary.cells(cases, by_wording=False)
     }
     assert len(rows) == 6
     for key, cell in found.items():
@@ -242,7 +241,7 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
     text = report.read_text()
     logit = [cases for cases in cases_of(run) if cases.lens == "logit"]
     rows = [row for each in tables(text) for row in each if "first − second" in row]
-    found = summary.comparisons(logit)
+    found = set_summary.comparisons(logit)
     assert {each.what for each in found} >= {"directions", "wordings"}
     said = {
         (
@@ -261,7 +260,7 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
     }  # fmt: skip
     assert f"all {len(found)} tests" in text
     by_model = {cases.model: cases for cases in logit}
-    gaps = [gap for cases in cases_of(run) for gap in summary.calibration_gaps(cases, by_model[cases.model])]
+    gaps = [gap for cases in cases_of(run) for gap in set_summary.calibration_gaps(cases, by_model[cases.model])]
     assert {(row["set"], row["lens"], row["model"], row["gap"]) for row in table(text, "gap")} == {
         (gap.set, gap.lens, gap.model, interval(gap.gap)) for gap in gaps
     }
@@ -269,7 +268,7 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
 
 def test_wrong_answers_are_those_of_the_stored_run(run, report):
     rows = {(row["model"], row["set"]): row for row in table(report.read_text(), "wrong answer leads")}
-    found = [each for cases in cases_of(run) if cases.lens == "logit" for each in summary.wrong_answers(cases)]
+    found = [each for cases in cases_of(run) if cases.lens == "logit" for each in set_summary.wrong_answers(cases)]
     assert len(rows) == len(found) == 4
     for each in found:
         row = rows[each.model, each.set]
@@ -362,7 +361,7 @@ def test_a_claim_about_an_inner_layer_names_the_layers(run):
 
 def cell(name, share, wording=None, model="m"):
     known = Estimate(share, max(0, share - 0.1), min(1, share + 0.1), 27, 0.95, 0)
-    return summary.Cell(model, name, "d", wording, 27, known, None, {"settled_top1": None}, 1 - share)
+    return set_summary.Cell(model, name, "d", wording, 27, known, None, {"settled_top1": None}, 1 - share)
 
 
 def test_a_single_set_is_not_said_to_be_known_best_of_several():

@@ -10,7 +10,7 @@ from layerwise.analysis.checked import ERRORS
 from layerwise.analysis.own_questions import stored_answers
 from layerwise.tracing.trace import Checks
 from layerwise.view.document import packed
-from layerwise.view.study.asked import ANSWER_CURVES, MEASURES, Asked
+from layerwise.view.study.asked_questions import ANSWER_CURVES, MEASURES, Asked
 from layerwise.view.trust import trust
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from layerwise.analysis.own_questions import stored_answers
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.files import write_text_whole
 from layerwise.report.escaping import code_span, plain, prose
-from layerwise.report.findings import Finding, findings
-from layerwise.report.prompts import write_prompt_report
+from layerwise.report.prompt_findings import Finding, findings
+from layerwise.report.prompt_report import write_prompt_report
 from layerwise.report.rendering import environment
 from layerwise.report.statements import statements
 from layerwise.report.study_figures import study_charts

@@ -11,8 +11,8 @@ from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.report import figures
 from layerwise.report.escaping import prose
-from layerwise.report.findings import findings
 from layerwise.report.limits import limits
+from layerwise.report.prompt_findings import findings
 from layerwise.report.rendering import environment
 from layerwise.text import one_line
 
