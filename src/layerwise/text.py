@@ -11,10 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-# ASCII punctuation with a meaning in Markdown, tables or HTML; a dot or colon only where it could
-# begin an autolink (www.x) or an emoji's name (:x:).
-_MARKUP = re.compile(r"""[\\`*_{}\[\]<>#!|~/@&"$^]|[.:](?=\w)""")
-
 _ON_ONE_LINE = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 _IN_A_TOKEN = _ON_ONE_LINE | {" ": "␣"}
 _UNSEEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -37,15 +33,6 @@ def one_line(text: str, limit: int = 200) -> str:
 def harmless(text: str) -> str:
     """Return running text (a message, a path) that cannot steer a terminal; lines and tabs stay."""
     return "".join(_printable(character, {"\n": "\n", "\t": "\t"}) for character in text)
-
-
-def for_markdown(text: str) -> str:
-    """Return text as a Markdown code span that no character inside can break out of.
-
-    The span is HTML (`<code>`). Whatever Markdown, a table row, an autolink or HTML could read as
-    markup is written as a character reference; what could not be seen is spelled out.
-    """
-    return "<code>" + _MARKUP.sub(lambda found: f"&#{ord(found[0])};", one_line(text, limit=2000)) + "</code>"
 
 
 def probability(value: float) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from layerwise.report.findings import findings
+from layerwise.analysis.overview import Overview
 from layerwise.report.markdown import write_report
+from layerwise.report.prompt_findings import findings
 from layerwise.store.recording import record
 from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import read_study
@@ -27,7 +28,7 @@ def run(gemma, smollm, tmp_path_factory):
 
 
 def test_one_model_arrives_at_berlin_after_a_detour_over_germany_and_one_does_not(run):
-    said = {(f.model, f.plain.split("”")[0].split("“")[1]): f.plain for f in findings(run)}
+    said = {(f.model, f.plain.split("”")[0].split("“")[1]): f.plain for f in findings(Overview(run).own)}
     question, statement = "Question: What is the capital of Germany? Answer:", "The capital of Germany is"
     assert "␣Germany leads at layers 13–16, ␣Berlin settles at 17 of 18" in said["gemma-3-270m", question]
     assert "␣Berlin never leads; the output is ↵" in said["smollm2-135m", question]

@@ -1,11 +1,10 @@
-import html
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.text import for_markdown, harmless, one_line, visible
+from layerwise.text import harmless, one_line, visible
 
 NASTY = {
     "escape sequence": "\x1b[31mred\x1b[0m",
@@ -23,9 +22,9 @@ NASTY = {
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
-@pytest.mark.parametrize("show", [visible, one_line, harmless, for_markdown])
+@pytest.mark.parametrize("show", [visible, one_line, harmless])
 def test_nothing_that_steers_a_terminal_survives(show, text):
-    shown = html.unescape(show(text))
+    shown = show(text)
     assert not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"} for c in shown)
     assert "\u00a0" not in shown
     assert "\\u{" in shown or "␍" in shown
@@ -60,19 +59,6 @@ def test_harmless_is_printable_and_changes_nothing_twice(text):
 @given(st.text())
 def test_visible_is_one_printable_line(text):
     assert visible(text).isprintable()
-
-
-@pytest.mark.parametrize("text", ["<script>alert(1)</script>", "a|b", "`x`", "**b** _i_", "[a](b)", "</code>", "&lt;"])
-def test_markdown_span_holds_no_markup(text):
-    inside = for_markdown(text).removeprefix("<code>").removesuffix("</code>")
-    assert not set(inside) & set("<>|`*_[]\\\n")
-    assert all(piece.split(";")[0].isdigit() for piece in inside.split("&#")[1:])
-
-
-@given(st.text())
-def test_markdown_span_reads_back_as_one_visible_line(text):
-    inside = for_markdown(text).removeprefix("<code>").removesuffix("</code>")
-    assert html.unescape(inside) == one_line(text, limit=2000)
 
 
 def test_one_line_keeps_spaces_and_shows_line_ends():

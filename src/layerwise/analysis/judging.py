@@ -7,7 +7,7 @@ from layerwise.analysis.cases import Cases
 from layerwise.analysis.estimators import ESTIMATORS, NotEstimableError
 from layerwise.measures.claims import Region, Verdict, verdict
 from layerwise.measures.statistics import Estimate, estimate
-from layerwise.studies.claims import Claim
+from layerwise.studies.claim_files import Claim
 from layerwise.text import one_line
 
 SEED = 0

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from layerwise.analysis.cases import Cases
-from layerwise.analysis.summary import Cell
+from layerwise.analysis.set_summary import Cell
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def spreads(cells: Iterable[Cell]) -> list[Spread]:
     """Return best and worst wording wherever the one's interval lies wholly above the other's, widest apart first.
 
     Each interval is of one wording by itself. That two do not overlap is a rule for what is worth saying, and no
-    test: paired tests of wordings are among `summary.comparisons`.
+    test: paired tests of wordings are among `set_summary.comparisons`.
     """
     found = []
     for wordings in compared(cells):

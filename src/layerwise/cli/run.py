@@ -39,9 +39,9 @@ def run(
         say_note(f"Hint: {hint}")
     earlier = _shards(folder) if resume else {}
     with _interruption_told(study, folder), progress_bar(quiet) as progress:
-        from layerwise.report.findings import findings
+        from layerwise.analysis.overview import Overview
         from layerwise.report.markdown import write_report
-        from layerwise.report.overview import Overview
+        from layerwise.report.prompt_findings import findings
         from layerwise.store.recording import record
         from layerwise.store.shown_names import shown_run
         from layerwise.tracing.model import load
@@ -64,7 +64,7 @@ def run(
     if earlier and _was_complete(stored, earlier):
         say_note(f"Nothing was missing in {folder}; the report was written again.")
     if report:
-        for line in findings(overview.own) if overview.own else ():
+        for line in findings(overview.own):
             print(line.plain)
         for judgement in overview.judgements:
             print(judgement.plain)

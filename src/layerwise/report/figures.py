@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from layerwise import charts
-from layerwise.report.material import Case, Material
+from layerwise.analysis.own_questions import Case, OwnQuestions
 from layerwise.text import one_line
 
 _DEPTH, _LAYER = "depth (layer / number of layers)", "layer (blocks done)"
@@ -22,9 +22,9 @@ def leading_tokens(case: Case) -> charts.AnyChart:
     return charts.leading_tokens(frame, one_line(case.model), _subtitle(case))
 
 
-def answer_by_depth(material: Material, question: str) -> charts.AnyChart:
+def answer_by_depth(own: OwnQuestions, question: str) -> charts.AnyChart:
     """Return the answer's probability by depth, one line per model."""
-    cases = [material.case(model, question) for model in material.models]
+    cases = [own.case(model, question) for model in own.models]
     frame = pd.concat(
         pd.DataFrame({"depth": c.layers["depth"], "p": c.layers["answer_prob"], "model": one_line(c.model)})
         for c in cases

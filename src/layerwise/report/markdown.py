@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
-from layerwise.report.overview import Overview
-from layerwise.report.prompts import write_prompt_report
-from layerwise.report.study import write_study_report
+from layerwise.report.prompt_report import write_prompt_report
+from layerwise.report.study_report import write_study_report
 from layerwise.store.run import Run
 from layerwise.store.shown_names import shown_run
 
@@ -27,10 +27,12 @@ def write_report(run: Run, folder: Path, *, overview: Overview | None = None) ->
     """
     if not run.manifest["shards"]:
         raise StoreError(f"{run.path} holds no results yet. Complete it: `layerwise run … --out {run.path} --resume`.")
+    overview = overview or Overview(shown_run(run))
     try:
         if run.manifest["sets"]:
-            return write_study_report(overview or Overview(shown_run(run)), folder)
-        return write_prompt_report(shown_run(run), folder)
+            return write_study_report(overview, folder)
+        study = overview.run.study
+        return write_prompt_report(overview.own, folder, title=study["title"], description=study["description"])
     except OSError as error:
         raise StoreError(
             f"The report could not be written to {folder}: {error.strerror or error}. The run's numbers are stored: "

@@ -6,7 +6,8 @@ import jinja2
 import pandas as pd
 
 from layerwise.measures.statistics import Estimate
-from layerwise.text import counted, for_markdown, harmless, probability, visible
+from layerwise.report.escaping import code_span, in_table, plain, prose
+from layerwise.text import counted, probability, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -24,10 +25,11 @@ def environment() -> jinja2.Environment:
         autoescape=False,
     )
     made.filters |= {
-        "token": lambda text: for_markdown(visible(text)),
-        "code": for_markdown,
-        "prose": prose,
+        "token": lambda text: code_span(visible(text)),
+        "code": code_span,
         "plain": plain,
+        "prose": prose,
+        "in_table": in_table,
         "layer_of": layer_of,
         "p": probability,
         "e": lambda value: f"{value:.1e}",
@@ -68,16 +70,6 @@ def depth(found: Estimate | None) -> str:
         return "never"
     value, low, high = ("never" if each > 1 else f"{each:.2f}" for each in (found.value, found.low, found.high))
     return f"{value} [{low}, {high}]".replace(" ", _NO_BREAK)
-
-
-def plain(text: str) -> str:
-    """Return a name or a sentence on one line, of which nothing is markup."""
-    return for_markdown(text).removeprefix("<code>").removesuffix("</code>")
-
-
-def prose(text: str) -> str:
-    """Return a study's own words: its Markdown may stay, HTML and control characters may not."""
-    return harmless(text).replace("<", "&lt;")
 
 
 def layer_of(layer: int | None, n_layers: int) -> str:

@@ -1,10 +1,11 @@
 """What the question sets of a run show, in sentences made from its numbers."""
 
-from layerwise.analysis.summary import Cell
+from layerwise.analysis.overview import Overview
+from layerwise.analysis.set_summary import Cell
 from layerwise.analysis.wordings import compared
-from layerwise.report.overview import Overview
+from layerwise.report.escaping import code_span
 from layerwise.report.rendering import counted, depth, percent
-from layerwise.text import for_markdown, visible
+from layerwise.text import visible
 
 MANY_ITEMS = 10
 """With fewer known items, a sentence says how few instead of where they settle; with fewer unknown questions, none
@@ -33,7 +34,7 @@ def _about(overview: Overview, model: str) -> list[str]:
         said += [_about_known(real), *_about_wordings(overview, model), _about_settling(real)]
     said += _about_other_leaders(overview, model)
     if invented := [cell for cell in cells if not _is_real(cell.set)]:
-        shares = " and ".join(f"{percent(cell.known)} ({for_markdown(cell.direction)})" for cell in invented)
+        shares = " and ".join(f"{percent(cell.known)} ({code_span(cell.direction)})" for cell in invented)
         said.append(f"“knows” {shares} of invented facts: the rate at which the criterion errs.")
     return said
 
@@ -56,8 +57,8 @@ def _about_wordings(overview: Overview, model: str) -> list[str]:
     if not apart:
         return []
     named = [
-        f"{_name(each.best)} ({percent(each.best.known)} in {for_markdown(str(each.best.wording))}, "
-        f"{percent(each.worst.known)} in {for_markdown(str(each.worst.wording))})"
+        f"{_name(each.best)} ({percent(each.best.known)} in {code_span(str(each.best.wording))}, "
+        f"{percent(each.worst.known)} in {code_span(str(each.worst.wording))})"
         for each in apart[:NAMED]
     ]
     most = "most in " if len(apart) > 1 else "in "
@@ -94,8 +95,8 @@ def _about_other_leaders(overview: Overview, model: str) -> list[str]:
         return []
     found.sort(key=lambda each: -each.count / each.unknown)
     named = [
-        f"{for_markdown(visible(each.token))} in {each.count} of {each.unknown} "
-        f"({' '.join(for_markdown(name) for name in (each.set, each.direction, each.wording) if name)})"
+        f"{code_span(visible(each.token))} in {each.count} of {each.unknown} "
+        f"({' '.join(code_span(name) for name in (each.set, each.direction, each.wording) if name)})"
         for each in found[:NAMED]
     ]
     more = f"; so it is in {len(found)} wordings, see “Each wording”" if len(found) > NAMED else ""
@@ -115,4 +116,4 @@ def _known_share(cell: Cell) -> float:
 
 
 def _name(cell: Cell) -> str:
-    return " ".join(for_markdown(name) for name in (cell.set, cell.direction) if name)
+    return " ".join(code_span(name) for name in (cell.set, cell.direction) if name)

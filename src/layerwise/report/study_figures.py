@@ -5,9 +5,9 @@ import math
 import pandas as pd
 
 from layerwise import charts
+from layerwise.analysis.overview import Overview
 from layerwise.charts import AnyChart
 from layerwise.measures.statistics import Estimate
-from layerwise.report.overview import Overview
 from layerwise.text import one_line
 
 _COLUMNS = 3

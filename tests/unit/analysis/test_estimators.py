@@ -7,7 +7,7 @@ import pytest
 
 from layerwise.analysis.estimators import ESTIMATORS, UNITS, NotEstimableError, definition
 from layerwise.measures.calibration import folds
-from layerwise.studies.claims import Estimator
+from layerwise.studies.claim_files import Estimator
 
 ITEMS = ["i00", "i01", "i02", "i03", "i04", "i05"]
 

@@ -9,7 +9,7 @@ from layerwise.analysis.cases import Cases
 from layerwise.analysis.judging import SEED, judge
 from layerwise.measures.claims import Region
 from layerwise.measures.statistics import estimate
-from layerwise.studies.claims import Claim
+from layerwise.studies.claim_files import Claim
 
 
 def claim(**changes):

@@ -1,6 +1,6 @@
 """Wordings compared by what is known in them, and by what leads where nothing is, on cases made by hand."""
 
-from layerwise.analysis.summary import cells
+from layerwise.analysis.set_summary import cells
 from layerwise.analysis.wordings import compared, leading_instead, spreads
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from layerwise.report import overview
+from layerwise.analysis import overview
 
 CLAIM = """
 [[claims]]

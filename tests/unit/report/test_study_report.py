@@ -14,23 +14,22 @@ import pytest
 from markdown_it import MarkdownIt
 
 import layerwise as lw
-from layerwise.analysis import summary
+from layerwise.analysis import set_summary
 from layerwise.analysis.cases import cases_of
 from layerwise.analysis.judging import judge
+from layerwise.analysis.overview import Overview
 from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
 from layerwise.measures.statistics import Estimate
-from layerwise.report import study as study_report
-from layerwise.report import study_figures
+from layerwise.report import study_figures, study_report
 from layerwise.report.markdown import write_report
-from layerwise.report.overview import Overview
 from layerwise.report.rendering import depth, interval, percent
 from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
 from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
-from layerwise.studies.claims import Claim
+from layerwise.studies.claim_files import Claim
 from layerwise.studies.study import plan_study
-from layerwise.text import counted, visible
+from layerwise.text import counted, one_line, visible
 from layerwise.types import shown_name
 
 PLACES = ["Germany", "France", "Italy", "the city", "the river", "New York", "the castle", "Rome", "Paris", "a king"]
@@ -125,20 +124,29 @@ def report(run, tmp_path_factory):
     return write_report(run, tmp_path_factory.mktemp("report"))
 
 
+READER = MarkdownIt("commonmark", {"html": True}).enable("table")
+
+
+def seen(inline):
+    """Return the text of a line or a cell as a reader sees it."""
+    return "".join(part.content for part in inline.children if part.type in ("text", "code_inline"))
+
+
 def tables(text):
     """Return the tables of a Markdown text: each a list of rows by column, as a reader sees them."""
-    found, head = [], None
-    for line in text.splitlines():
-        if not line.startswith("|"):
-            head = None
-            continue
-        cells = [html.unescape(re.sub(r"</?code>", "", cell)).strip() for cell in line[1:-1].split("|")]
-        if head is None:
-            head = cells
-            found.append([])
-        elif not set(line) <= set("|-:"):
-            assert len(cells) == len(head), line
-            found[-1].append(dict(zip(head, cells, strict=True)))
+    for lines in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        widths = [len(re.findall(r"(?<!\\)\|", line)) for line in lines.splitlines()]
+        assert set(widths) == {widths[0]}, "as many cells as the head"
+    found, rows = [], []
+    for token in READER.parse(text):
+        if token.type == "table_open":
+            rows = []
+        elif token.type == "tr_open":
+            rows.append([])
+        elif token.type == "inline" and token.level > 3:
+            rows[-1].append(seen(token))
+        elif token.type == "table_close":
+            found.append([dict(zip(rows[0], row, strict=True)) for row in rows[1:]])
     return found
 
 
@@ -175,22 +183,13 @@ def test_the_test_run_has_known_answers(run):
     assert sum(len(cases.known) for cases in cases_of(run)) > 20
 
 
-def _set_and_direction(cell):
-    found = re.fullmatch(r"\[(.+)\]\(.+\) ?(.*)", cell)
-    assert found
-    return found.groups()
-
-
 def test_the_main_table_is_that_of_the_stored_run(run, report):
-    rows = {
-        (row["model"], *_set_and_direction(row["set, direction"])): row
-        for row in table(report.read_text(), "items known")
-    }
+    rows = {(row["model"], row["set, direction"]): row for row in table(report.read_text(), "items known")}
     found = {
-        (cell.model, cell.set, cell.direction): cell
+        (cell.model, f"{cell.set} {cell.direction}".strip()): cell
         for cases in cases_of(run)
         if cases.lens == "logit"
-        for cell in summary.cells(cases, by_wording=False)
+        for cell in set_summary.cells(cases, by_wording=False)
     }
     assert len(rows) == 6
     for key, cell in found.items():
@@ -228,13 +227,13 @@ def test_claims_stand_with_their_estimates_and_what_is_missing(run, report):
         told = depth(judged.estimate) if never else interval(judged.estimate)
         assert (row["model"], row["found"]) == (judged.model, told)
         assert not never or "never" in judged.plain
-        assert row["verdict"].startswith(f"**{judged.verdict}**")
-        assert row["verdict"].endswith(judged.missing or "**")
+        assert row["verdict"].startswith(judged.verdict)
+        assert row["verdict"].endswith(judged.missing or judged.verdict)
         assert row["items"] == (str(judged.estimate.n) if judged.estimate else "")
-    assert rows[0]["verdict"] == "**supported**"
+    assert rows[0]["verdict"] == "supported"
     assert "items, and at least 1000 are needed" in rows[2]["verdict"]
     assert rows[2]["claimed"] == "0.80 .. 0.85 ± 1 layer"
-    assert rows[6]["verdict"].startswith("**cannot be judged**")
+    assert rows[6]["verdict"].startswith("cannot be judged")
     assert rows[6]["verdict"].endswith("at least 500 are needed")
 
 
@@ -242,7 +241,7 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
     text = report.read_text()
     logit = [cases for cases in cases_of(run) if cases.lens == "logit"]
     rows = [row for each in tables(text) for row in each if "first − second" in row]
-    found = summary.comparisons(logit)
+    found = set_summary.comparisons(logit)
     assert {each.what for each in found} >= {"directions", "wordings"}
     said = {
         (
@@ -261,7 +260,7 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
     }  # fmt: skip
     assert f"all {len(found)} tests" in text
     by_model = {cases.model: cases for cases in logit}
-    gaps = [gap for cases in cases_of(run) for gap in summary.calibration_gaps(cases, by_model[cases.model])]
+    gaps = [gap for cases in cases_of(run) for gap in set_summary.calibration_gaps(cases, by_model[cases.model])]
     assert {(row["set"], row["lens"], row["model"], row["gap"]) for row in table(text, "gap")} == {
         (gap.set, gap.lens, gap.model, interval(gap.gap)) for gap in gaps
     }
@@ -269,7 +268,7 @@ def test_comparisons_and_gaps_are_those_of_the_stored_run(run, report):
 
 def test_wrong_answers_are_those_of_the_stored_run(run, report):
     rows = {(row["model"], row["set"]): row for row in table(report.read_text(), "wrong answer leads")}
-    found = [each for cases in cases_of(run) if cases.lens == "logit" for each in summary.wrong_answers(cases)]
+    found = [each for cases in cases_of(run) if cases.lens == "logit" for each in set_summary.wrong_answers(cases)]
     assert len(rows) == len(found) == 4
     for each in found:
         row = rows[each.model, each.set]
@@ -313,11 +312,11 @@ def test_a_page_shows_all_accepted_forms_and_the_token_that_decides():
     tokens = [{"id": 1, "text": " "}, {"id": 2, "text": "4"}]
     row = {"answers": [{"text": f" {n}", "tokens": tokens, "deciding_index": 1} for n in range(4, 10)]}
     assert study_report._forms(row) == {
-        "forms": " or ".join(f"<code>␣{n}</code>" for n in range(4, 8)) + " … (2 more)",
-        "decided_by": "<code>4</code> after <code>␣</code>",
+        "forms": " or ".join(f"`␣{n}`" for n in range(4, 8)) + " … (2 more)",
+        "decided_by": "`4` after `␣`",
     }
     single = {"answers": [{"text": " Rome", "tokens": [{"id": 1, "text": " Rome"}], "deciding_index": 0}]}
-    assert study_report._forms(single) == {"forms": "<code>␣Rome</code>", "decided_by": ""}
+    assert study_report._forms(single) == {"forms": "`␣Rome`", "decided_by": ""}
 
 
 def test_each_wording_says_what_leads_instead_of_the_answer(run, report):
@@ -362,12 +361,12 @@ def test_a_claim_about_an_inner_layer_names_the_layers(run):
 
 def cell(name, share, wording=None, model="m"):
     known = Estimate(share, max(0, share - 0.1), min(1, share + 0.1), 27, 0.95, 0)
-    return summary.Cell(model, name, "d", wording, 27, known, None, {"settled_top1": None}, 1 - share)
+    return set_summary.Cell(model, name, "d", wording, 27, known, None, {"settled_top1": None}, 1 - share)
 
 
 def test_a_single_set_is_not_said_to_be_known_best_of_several():
-    assert "knows the answers about <code>a</code> <code>d</code> (56" in _about_known([cell("a", 0.56)])
-    assert "knows most about <code>b</code>" in _about_known([cell("a", 0.1), cell("b", 0.5)])
+    assert "knows the answers about `a` `d` (56" in _about_known([cell("a", 0.56)])
+    assert "knows most about `b`" in _about_known([cell("a", 0.1), cell("b", 0.5)])
     assert "as much about each of the 2" in _about_known([cell("a", 0.5), cell("b", 0.5)])
 
 
@@ -375,7 +374,7 @@ def test_best_and_worst_wording_are_named_where_they_are_far_apart():
     cells = [cell("a", 0.56, "record"), cell("a", 0.0, "question"), cell("b", 0.5, "x"), cell("b", 0.45, "y")]
     told: Any = SimpleNamespace(by_wording=cells, spreads=spreads(cells))
     [sentence] = _about_wordings(told, "m")
-    plain = html.unescape(re.sub(r"</?code>", "", sentence)).replace("\u00a0", " ")
+    plain = seen(READER.parseInline(sentence)[0]).replace("\u00a0", " ")
     assert plain == (
         "knows far more in one wording than in another, in 1 of 2 combinations of set and direction with several "
         "wordings (intervals of the best and the worst do not overlap): in a d (56 % [46, 66] in record, "
@@ -391,7 +390,7 @@ def test_a_token_that_leads_in_most_unknown_questions_is_told():
     }
     told: Any = SimpleNamespace(leading_instead=found)
     [sentence] = _about_other_leaders(told, "m")
-    plain = html.unescape(re.sub(r"</?code>", "", sentence))
+    plain = seen(READER.parseInline(sentence)[0])
     assert plain == "says mostly one and the same other token where it does not know the answer: ↵ in 20 of 27 (a d x)."
 
 
@@ -424,7 +423,7 @@ def test_questions_of_the_studys_own_have_a_report_of_their_own(run, report):
     assert "Two and" not in own
     assert list((report.parent / "own-questions" / "figures").glob("*.png"))
     text = report.read_text()
-    assert text.count("<code>The capital of Germany is</code>: ") == 2, "a sentence per model"
+    assert text.count("`The capital of Germany is`: ") == 2, "a sentence per model"
     page = report.with_suffix(".html").read_text()
     assert 'href="#page-own-questions-report"' in page
     assert 'id="page-own-questions-report"' in page
@@ -545,6 +544,40 @@ def test_hostile_text_stays_text_in_markdown(hostile):
     assert [line for line in lines if line.startswith("# ")] == lines[:1]
 
 
+def pages_of(report):
+    """Return every page of a report of sets and questions of the study's own, parsed."""
+    files = [report, *report.parent.glob("questions/*.md"), report.parent / "own-questions" / "report.md"]
+    return {file.relative_to(report.parent).as_posix(): READER.parse(file.read_text()) for file in files}
+
+
+def test_hostile_text_is_read_as_it_was_written(hostile):
+    read = {name: [seen(token) for token in page if token.type == "inline"] for name, page in pages_of(hostile).items()}
+    main, questions, own = read["report.md"], read["questions/h-x-b.md"], read["own-questions/report.md"]
+    assert main[0] == one_line(HOSTILE + "\nsecond line", 2000)
+    assert main.count(one_line(HOSTILE + "\n# head", 2000)) == 4, "two claims, each with its verdict and its estimator"
+    assert main.count(one_line(HOSTILE, 2000)) >= 3, "what the claims' null says, and a direction"
+    assert [one_line(f"{PROMPT} {n} is", 2000) in questions for n in range(3)] == [True] * 3
+    assert questions.count(visible(" <b>*x*</b>")) == 3
+    assert one_line(PROMPT, 2000) in own
+
+
+def test_no_element_is_there_but_those_that_the_report_makes(hostile):
+    html_of_reports = r"</?code>|<details( open)?><summary>[\w ,]+</summary>\s*|</details>\s*"
+    for page in pages_of(hostile).values():
+        inline = [(token.level, part) for token in page if token.type == "inline" for part in token.children or []]
+        markup = [token.content for token in (*page, *(part for _, part in inline)) if token.type.startswith("html")]
+        assert [each for each in markup if not re.fullmatch(html_of_reports, each)] == []
+        links = {part.attrs["href"] for _, part in inline if part.type == "link_open"}
+        assert links <= {"questions/h-x-b.md", "own-questions/report.md"}
+        assert all(str(part.attrs["src"]).startswith("figures/") for _, part in inline if part.type == "image")
+        assert {part.type for level, part in inline if level > 3} <= {
+            *("text", "code_inline", "html_inline", "link_open", "link_close", "strong_open", "strong_close")
+        }
+        kinds = {token.type for token in page}
+        assert not kinds & {"fence", "code_block", "hr", "ordered_list_open"}
+        assert sum(token.type == "heading_open" and token.tag == "h1" for token in page) == 1
+
+
 def test_hostile_text_stays_text_in_html(hostile):
     page = hostile.with_suffix(".html").read_text()
     text, _, script = page.partition('<script type="module">')
@@ -609,7 +642,7 @@ def test_a_run_with_a_failed_model_says_so_and_shows_the_other(load_family, tmp_
     run = record(small(tmp_path, [model.info.name, "broken"]), tmp_path / "run", load=load)
     text = write_report(run, tmp_path / "report").read_text()
     [note] = [line for line in text.splitlines() if line.startswith("> **Incomplete.**")]
-    assert "<code>broken</code>" in note
+    assert "`broken`" in note
     assert "its <b>file</b> | is gone" in html.unescape(note)
     assert "<b>" not in note
     assert {row["model"] for row in table(text, "items known")} == {shown_name(model.info.name)}

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
-from layerwise.report.overview import Overview
 from layerwise.store.query import query
 from layerwise.store.run import Run, open_run, write_manifest
 

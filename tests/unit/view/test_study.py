@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from layerwise.analysis import curves, summary
+from layerwise.analysis import curves, set_summary
 from layerwise.analysis.cases import cases_of
+from layerwise.analysis.overview import Overview
 from layerwise.cli.app import run_app
 from layerwise.errors import ModelError
-from layerwise.report.overview import Overview
 from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study
@@ -19,7 +19,7 @@ from layerwise.tracing.measures import MEASURES
 from layerwise.types import shown_name
 from layerwise.view.document import document_json, unpacked, view_document
 from layerwise.view.study import details
-from layerwise.view.study.asked import MILESTONES
+from layerwise.view.study.asked_questions import MILESTONES
 from layerwise.view.study.document import study_of
 
 PLACES = ["Germany", "France", "Italy", "the city", "Rome", "Paris"]
@@ -120,7 +120,7 @@ def test_cells_are_the_summary_s(run, study):
         for by_wording in (False, True)
         for cases in cases_of(run)
         if cases.lens == "logit"
-        for cell in summary.cells(cases, by_wording=by_wording)
+        for cell in set_summary.cells(cases, by_wording=by_wording)
     ]
     assert len(study["cells"]) == len(found) == 2 * (2 + 3)
     for cell in found:

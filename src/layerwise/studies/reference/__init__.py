@@ -5,10 +5,10 @@ come from and what is odd about them), `agreement` says what counts as the same,
 tables, `insights` has the published claims that did not hold.
 """
 
-from layerwise.studies.reference.comparing import compare
 from layerwise.studies.reference.findings import Finding, ModelComparison, Verdict, to_frame
 from layerwise.studies.reference.insights import Insight, published_insights
 from layerwise.studies.reference.published import published_models
+from layerwise.studies.reference.replication import compare
 
 __all__ = [
     "Finding",

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from layerwise.studies.reference import published as pub
+from layerwise.studies.reference.figure_judge import number
 from layerwise.studies.reference.findings import Finding
-from layerwise.studies.reference.judging import number
 from layerwise.studies.reference.measured import Layer, Listed, Measured
 
 TO_CITY = "Germany's capital is"

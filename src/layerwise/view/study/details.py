@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from layerwise.report.material import stored_answers
+from layerwise.analysis.own_questions import stored_answers
 from layerwise.tracing.trace import CHECK_FIGURES, Checks
 from layerwise.view.document import SHOWN_CURVES, described, packed
-from layerwise.view.study.asked import MEASURES, Asked
+from layerwise.view.study.asked_questions import MEASURES, Asked
 from layerwise.view.trust import trust
 
 if TYPE_CHECKING:

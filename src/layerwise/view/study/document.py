@@ -5,13 +5,13 @@ from typing import Any
 
 from layerwise.analysis.estimators import ESTIMATORS
 from layerwise.analysis.judging import Judgement
-from layerwise.analysis.summary import Cell
+from layerwise.analysis.overview import Overview
+from layerwise.analysis.set_summary import Cell
 from layerwise.measures.statistics import Estimate
-from layerwise.report.overview import Overview
 from layerwise.store.run import Run
 from layerwise.store.shown_names import shown_run
-from layerwise.view.study.asked import Asked, asked_of, question_columns
-from layerwise.view.study.curves import curves_of
+from layerwise.view.study.asked_questions import Asked, asked_of, question_columns
+from layerwise.view.study.depth_curves import curves_of
 from layerwise.view.study.details import details_of
 
 _BECAUSE = {

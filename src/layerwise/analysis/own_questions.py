@@ -1,19 +1,23 @@
-"""A stored run, arranged by model and question for reports. Nothing here loads a model."""
+"""The questions of a study's own, each read by itself: its row of the stored run, and its layers."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from layerwise.analysis.checked import largest_errors
 from layerwise.errors import StoreError
 from layerwise.questions.answers import Answer
 from layerwise.store.run import Run
+from layerwise.store.tables import by_layer, without_curves
 from layerwise.text import visible
 from layerwise.tracing.summary import answer_label, decides_first
-from layerwise.tracing.trace import CHECK_FIGURES
 from layerwise.types import ModelInfo, Token, TokenProb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,38 +75,54 @@ class Case:
         return None if pd.isna(value) else int(value)
 
 
-class Material:
-    """Everything that a report says, by model and question."""
+class OwnQuestions:
+    """What a run's models made of the questions of the study's own, by model and question."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, lens: str):
         self.run = run
-        self._questions = run.questions()
-        self._layers = run.layers()
+        self.lens = lens
+        """The lens that findings are told from."""
+
+    @cached_property
+    def _table(self) -> "pa.Table":
+        from pyarrow.compute import field
+
+        return self.run.table().filter(field("set") == "")
+
+    @cached_property
+    def _rows(self) -> pd.DataFrame:
+        return without_curves(self._table)
+
+    @cached_property
+    def _layers(self) -> pd.DataFrame:
+        return by_layer(self._table)
 
     @property
-    def models(self) -> dict[str, ModelInfo]:
-        """In the study's order, those of which every question was read through every lens."""
-        known, asked = self.run.models, len(self.run.study["questions"]) * len(self.lenses)
-        read = self._questions["model"].value_counts()
-        return {name: known[name] for name in self.run.study["models"] if name in known and read.get(name) == asked}
+    def questions(self) -> list[dict[str, Any]]:
+        """As the study has them."""
+        return self.run.study["questions"]
 
     @property
     def lenses(self) -> list[str]:
         return self.run.study["lenses"]
 
     @cached_property
-    def lens(self) -> str:
-        """The lens that findings are told from: the logit lens where the study has it."""
-        return "logit" if "logit" in self.lenses else self.lenses[0]
+    def models(self) -> dict[str, ModelInfo]:
+        """In the study's order, those of which every question was read through every lens."""
+        if not self.questions:
+            return {}
+        known, asked = self.run.models, len(self.questions) * len(self.lenses)
+        read = self._rows["model"].value_counts()
+        return {name: known[name] for name in self.run.study["models"] if name in known and read.get(name) == asked}
 
     def asked(self, role: str) -> list[dict[str, Any]]:
         """Return the study's questions of a role, in its order."""
-        return [question for question in self.run.study["questions"] if question["role"] == role]
+        return [question for question in self.questions if question["role"] == role]
 
     def case(self, model: str, question: str, lens: str | None = None) -> Case:
         """Return what a model made of a question. Raises StoreError where no shard has it."""
         lens = lens or self.lens
-        rows, layers = self._questions, self._layers
+        rows, layers = self._rows, self._layers
         wanted = "model == @model and lens == @lens and question == @question"
         found, mine = rows.query(wanted), layers.query(wanted)
         if found.empty:
@@ -113,10 +133,10 @@ class Material:
         row = {key: _plain(value) for key, value in found.iloc[0].items()}
         return Case(row, mine.reset_index(drop=True))
 
-    def checks(self, model: str) -> dict[str, Any]:
-        """Return a model's largest errors over all its prompts."""
-        mine = self._questions[self._questions["model"] == model]
-        return {name: mine[name].max() for name in CHECK_FIGURES} | {"prompts": len(set(mine["covered_by"]))}
+    @cached_property
+    def checks(self) -> pd.DataFrame:
+        """Per model, the largest error that any check of these questions found."""
+        return largest_errors(self._rows)
 
 
 def stored_answers(stored: Iterable[dict[str, Any]]) -> tuple[Answer, ...]:

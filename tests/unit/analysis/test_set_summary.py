@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from layerwise.analysis.judging import SEED
-from layerwise.analysis.summary import calibration_gaps, cells, comparisons, wrong_answers
+from layerwise.analysis.set_summary import calibration_gaps, cells, comparisons, wrong_answers
 from layerwise.measures.statistics import estimate, holm
 
 

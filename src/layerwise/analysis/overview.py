@@ -1,48 +1,30 @@
-"""Everything that the report of a run's question sets says, computed once."""
+"""A stored run as reports and views tell it: what its models made of it, each part computed once, when asked for."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from layerwise.analysis import curves, summary, wordings
+from layerwise.analysis import curves, set_summary, wordings
 from layerwise.analysis.cases import Cases, cases_of
+from layerwise.analysis.checked import largest_errors
 from layerwise.analysis.judging import Judgement, judge
+from layerwise.analysis.own_questions import OwnQuestions
 from layerwise.errors import StoreError
 from layerwise.store.run import Run
-from layerwise.studies.claims import Claim
+from layerwise.studies.claim_files import Claim
 from layerwise.text import first_fault
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from layerwise.tracing.trace import CHECK_FIGURES
 
 _Row = TypeVar("_Row")
-
-OWN_TITLE = "Questions of the study's own"
-
-
-class OwnQuestions(Run):
-    """A run of questions and sets, as if the questions of the study's own were all of it."""
-
-    @classmethod
-    def of(cls, run: Run) -> "OwnQuestions":
-        study = run.study | {"title": OWN_TITLE, "description": ""}
-        return cls(run.path, run.manifest | {"study": study, "sets": {}, "claims": []})
-
-    def table(self, columns: list[str] | None = None) -> "pa.Table":
-        from pyarrow.compute import field
-
-        asked = super().table([*columns, "set"] if columns and "set" not in columns else columns)
-        own = asked.filter(field("set") == "")
-        return own.select(columns) if columns else own
 
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """The numbers of a run's question sets, by what a reader asks about them."""
+    """A run's numbers by what a reader asks: estimates of its question sets, and the study's own questions."""
 
     run: Run
 
@@ -90,17 +72,17 @@ class Overview:
         ]
 
     @cached_property
-    def cells(self) -> list[summary.Cell]:
+    def cells(self) -> list[set_summary.Cell]:
         """By set and direction, the models of each side by side."""
         return _side_by_side(
-            [cell for cases in self.main for cell in summary.cells(cases, by_wording=False)],
+            [cell for cases in self.main for cell in set_summary.cells(cases, by_wording=False)],
             lambda cell: (cell.set, cell.direction),
         )
 
     @cached_property
-    def by_wording(self) -> list[summary.Cell]:
+    def by_wording(self) -> list[set_summary.Cell]:
         return _side_by_side(
-            [cell for cases in self.main for cell in summary.cells(cases, by_wording=True)],
+            [cell for cases in self.main for cell in set_summary.cells(cases, by_wording=True)],
             lambda cell: (cell.set, cell.direction, cell.wording),
         )
 
@@ -116,27 +98,27 @@ class Overview:
         return {(each.model, each.set, each.direction, each.wording): each for each in found}
 
     @cached_property
-    def comparisons(self) -> list[summary.Comparison]:
-        return summary.comparisons(self.main)
+    def comparisons(self) -> list[set_summary.Comparison]:
+        return set_summary.comparisons(self.main)
 
     @cached_property
-    def wrong_answers(self) -> list[summary.WrongAnswer]:
-        rows = [row for cases in self.main for row in summary.wrong_answers(cases)]
+    def wrong_answers(self) -> list[set_summary.WrongAnswer]:
+        rows = [row for cases in self.main for row in set_summary.wrong_answers(cases)]
         return _side_by_side(rows, lambda row: row.set)
 
     @cached_property
-    def random_cells(self) -> list[summary.Cell]:
-        return [cell for cases in self.random for cell in summary.cells(cases, by_wording=False)]
+    def random_cells(self) -> list[set_summary.Cell]:
+        return [cell for cases in self.random for cell in set_summary.cells(cases, by_wording=False)]
 
     @cached_property
-    def gaps(self) -> list[summary.Gap]:
+    def gaps(self) -> list[set_summary.Gap]:
         """Against the model's output, which is the last layer of the logit lens; none without that lens."""
         outputs = {cases.model: cases for cases in self.main if cases.lens == "logit"}
         gaps = [
             gap
             for cases in self.cases
             if cases.model in outputs
-            for gap in summary.calibration_gaps(cases, outputs[cases.model])
+            for gap in set_summary.calibration_gaps(cases, outputs[cases.model])
         ]
         return _side_by_side(gaps, lambda gap: (gap.set, gap.lens))
 
@@ -154,9 +136,9 @@ class Overview:
         return list(dict.fromkeys(cell.set for cell in self.cells))
 
     @cached_property
-    def own(self) -> OwnQuestions | None:
-        """The questions of the study's own; None without any."""
-        return OwnQuestions.of(self.run) if self.run.study["questions"] else None
+    def own(self) -> OwnQuestions:
+        """The questions of the study's own, of which no estimate is made."""
+        return OwnQuestions(self.run, self.lens)
 
     @cached_property
     def refused(self) -> pd.DataFrame:
@@ -167,10 +149,7 @@ class Overview:
     @cached_property
     def checks(self) -> pd.DataFrame:
         """Per model, the largest error that any check found, and on how many prompts the checks ran."""
-        errors = ["identity_error", "identity_limit", "states_error", "device_error", "drift_variation"]
-        table = self.run.table(["model", "covered_by", *errors]).to_pandas()
-        found = table.groupby("model", sort=False)[errors].max()
-        return found.assign(prompts=table.groupby("model", sort=False)["covered_by"].nunique())
+        return largest_errors(self.run.table(["model", "covered_by", *CHECK_FIGURES]).to_pandas())
 
     def lens_disagreement(self, model: str) -> float | None:
         """Return the median over questions and layers of KL(logit lens ‖ raw lens) in bits; None without raw lens."""

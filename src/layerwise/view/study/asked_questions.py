@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from layerwise.analysis.overview import Overview
 from layerwise.measures.milestones import Milestones
-from layerwise.report.overview import Overview
 from layerwise.tracing.trace import CHECK_FIGURES
 from layerwise.types import ModelInfo
 from layerwise.view.document import SHOWN_CURVES

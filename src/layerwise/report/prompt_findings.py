@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.analysis.own_questions import Case, OwnQuestions
 from layerwise.measures.milestones import stretches
-from layerwise.report.material import Case, Material
-from layerwise.store.run import Run
-from layerwise.text import for_markdown, one_line, probability, visible
+from layerwise.report.escaping import code_span
+from layerwise.text import one_line, probability, visible
 
 Show = Callable[[str], str]
 """Makes a token's text ready for where the sentence will stand."""
@@ -24,13 +24,12 @@ class Finding:
     markdown: str
 
 
-def findings(run: Run) -> list[Finding]:
+def findings(own: OwnQuestions) -> list[Finding]:
     """Return what each model made of each main question, in the study's order."""
-    material = Material(run)
     return [
-        _finding(material.case(model, question["id"]), "" if material.lens == "logit" else f" ({material.lens} lens)")
-        for model in material.models
-        for question in material.asked("main")
+        _finding(own.case(model, question["id"]), "" if own.lens == "logit" else f" ({own.lens} lens)")
+        for model in own.models
+        for question in own.asked("main")
     ]
 
 
@@ -39,8 +38,8 @@ def _finding(case: Case, lens: str) -> Finding:
     return Finding(
         case.model,
         f"{one_line(case.model)}, “{one_line(prompt)}”{lens}: {sentence(case, visible)}",
-        f"**{for_markdown(case.model)}**, {for_markdown(prompt)}{lens}: "
-        + sentence(case, lambda text: for_markdown(visible(text))),
+        f"**{code_span(case.model)}**, {code_span(prompt)}{lens}: "
+        + sentence(case, lambda text: code_span(visible(text))),
     )
 
 

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.analysis.estimators import UNITS, definition
+from layerwise.analysis.overview import Overview
+from layerwise.analysis.own_questions import stored_answers
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.files import write_text_whole
-from layerwise.report.findings import Finding, findings
-from layerwise.report.material import stored_answers
-from layerwise.report.overview import OWN_TITLE, Overview
-from layerwise.report.prompts import write_prompt_report
-from layerwise.report.rendering import environment, plain, prose
+from layerwise.report.escaping import code_span, plain, prose
+from layerwise.report.prompt_findings import Finding, findings
+from layerwise.report.prompt_report import write_prompt_report
+from layerwise.report.rendering import environment
 from layerwise.report.statements import statements
 from layerwise.report.study_figures import study_charts
 from layerwise.report.web import web_page
-from layerwise.text import for_markdown, one_line, visible
+from layerwise.text import one_line, visible
 from layerwise.tracing.summary import answer_label
+
+OWN_TITLE = "Questions of the study's own"
 
 OWN = "own-questions"
 """The folder with the report of the study's own questions."""
@@ -43,9 +46,10 @@ def write_study_report(overview: Overview, folder: Path) -> Path:
     for path, (_, text) in pages.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         write_text_whole(folder / path, text)
-    own = findings(overview.own) if overview.own else []
-    if overview.own and own:
-        text = write_prompt_report(overview.own, folder / OWN).read_text(encoding="utf-8")
+    own = findings(overview.own)
+    if own:
+        told = write_prompt_report(overview.own, folder / OWN, title=OWN_TITLE, description="")
+        text = told.read_text(encoding="utf-8")
         pages[f"{OWN}/report.md"] = (OWN_TITLE, text)
     report = folder / "report.md"
     text = _report(overview, drawn, paths, own)
@@ -119,4 +123,4 @@ def _forms(row: dict[str, Any]) -> dict[str, str]:
 
 
 def _token(text: str) -> str:
-    return for_markdown(visible(text))
+    return code_span(visible(text))

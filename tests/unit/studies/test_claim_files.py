@@ -5,7 +5,7 @@ import json
 import pytest
 
 from layerwise.errors import QuestionError, StudyError
-from layerwise.studies.claims import read_claims
+from layerwise.studies.claim_files import read_claims
 from layerwise.studies.study import plan_study, read_study
 
 GOOD = """

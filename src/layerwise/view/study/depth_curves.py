@@ -5,7 +5,7 @@ from typing import Any
 
 from layerwise.analysis.cases import Cases
 from layerwise.analysis.curves import by_depth
-from layerwise.report.overview import Overview
+from layerwise.analysis.overview import Overview
 
 MEASURES = ("answer_prob", "entropy_bits", "kl_from_final_bits", "kl_to_final_bits")
 """The deciding token's probability first, which the report draws too."""

@@ -5,28 +5,26 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from layerwise.analysis.own_questions import Case, OwnQuestions
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
 from layerwise.report import figures
-from layerwise.report.findings import findings
+from layerwise.report.escaping import prose
 from layerwise.report.limits import limits
-from layerwise.report.material import Case, Material
-from layerwise.report.rendering import environment, prose
-from layerwise.store.run import Run
+from layerwise.report.prompt_findings import findings
+from layerwise.report.rendering import environment
 from layerwise.text import one_line
 
 
-def write_prompt_report(run: Run, folder: Path) -> Path:
+def write_prompt_report(own: OwnQuestions, folder: Path, *, title: str, description: str) -> Path:
     """Write report.md and figures/ into a folder; return the report's path."""
-    material = Material(run)
-    if not material.models:
-        raise StoreError(
-            f"{run.path} holds no whole model yet. Complete it: `layerwise run … --out {run.path} --resume`."
-        )
-    drawn = _draw(material, folder / "figures")
+    if not own.models:
+        path = own.run.path
+        raise StoreError(f"{path} holds no whole model yet. Complete it: `layerwise run … --out {path} --resume`.")
+    drawn = _draw(own, folder / "figures")
     report = folder / "report.md"
-    write_text_whole(report, _render(material, drawn))
+    write_text_whole(report, _render(own, drawn, title, description))
     return report
 
 
@@ -35,7 +33,7 @@ def slug(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
 
 
-def _draw(material: Material, folder: Path) -> dict[tuple[str, ...], str]:
+def _draw(own: OwnQuestions, folder: Path) -> dict[tuple[str, ...], str]:
     """Write every figure; return the path from the report to each PNG, by what it shows."""
     drawn: dict[tuple[str, ...], str] = {}
     taken: set[str] = set()
@@ -48,42 +46,42 @@ def _draw(material: Material, folder: Path) -> dict[tuple[str, ...], str]:
         write_png_and_svg(chart, folder / name)
         drawn[shown] = f"figures/{name}.png"
 
-    for question in material.asked("main"):
+    for question in own.asked("main"):
         if question["answers"]:
-            draw(("depth", question["id"]), figures.answer_by_depth(material, question["id"]))
-        for model in material.models:
-            case = material.case(model, question["id"])
+            draw(("depth", question["id"]), figures.answer_by_depth(own, question["id"]))
+        for model in own.models:
+            case = own.case(model, question["id"])
             draw((model, question["id"], "tokens"), figures.leading_tokens(case))
             draw((model, question["id"], "bits"), figures.entropy_and_kl(case))
             if case.answers:
-                draw((model, question["id"], "rank"), figures.answer_rank(case, _raw(material, case)))
+                draw((model, question["id"], "rank"), figures.answer_rank(case, _raw(own, case)))
     return drawn
 
 
-def _raw(material: Material, case: Case) -> Case | None:
+def _raw(own: OwnQuestions, case: Case) -> Case | None:
     """Return the same case through the raw lens, if the study has it beside another."""
-    if "raw" not in material.lenses or case.row["lens"] == "raw":
+    if "raw" not in own.lenses or case.row["lens"] == "raw":
         return None
-    return material.case(case.model, case.question, "raw")
+    return own.case(case.model, case.question, "raw")
 
 
-def _render(material: Material, drawn: dict[tuple[str, ...], str]) -> str:
+def _render(own: OwnQuestions, drawn: dict[tuple[str, ...], str], title: str, description: str) -> str:
     rendering = environment()
     token: Callable[[str], str] = rendering.filters["token"]
     return rendering.get_template("report.md.j2").render(
-        study=material.run.study,
-        title=prose(one_line(material.run.study["title"])),
-        description=prose(material.run.study["description"].strip()),
-        manifest=material.run.manifest,
-        models=material.models,
-        checks={model: material.checks(model) for model in material.models},
-        findings=findings(material.run),
-        limits=limits(material),
+        study=own.run.study,
+        title=prose(one_line(title)),
+        description=prose(description.strip()),
+        manifest=own.run.manifest,
+        models=own.models,
+        checks=own.checks.loc,
+        findings=findings(own),
+        limits=limits(own),
         token=token,
-        main=material.asked("main"),
-        probes=material.asked("probe"),
-        case=material.case,
-        raw=lambda case: _raw(material, case),
+        main=own.asked("main"),
+        probes=own.asked("probe"),
+        case=own.case,
+        raw=lambda case: _raw(own, case),
         figure=lambda *parts: drawn[parts],
-        complete=material.run.complete,
+        complete=own.run.complete,
     )

@@ -5,12 +5,12 @@ import re
 import pytest
 
 import layerwise as lw
+from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
-from layerwise.report.findings import findings, sentence
 from layerwise.report.limits import limits
 from layerwise.report.markdown import write_report
-from layerwise.report.material import Material
-from layerwise.report.prompts import slug
+from layerwise.report.prompt_findings import findings, sentence
+from layerwise.report.prompt_report import slug
 from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.text import probability, visible
@@ -78,23 +78,23 @@ def test_every_table_row_has_as_many_cells_as_its_head(report):
         if not line.startswith("|"):
             width = None
             continue
-        cells = line.count("|")
+        cells = len(re.findall(r"(?<!\\)\|", line))
         width = width or cells
         assert cells == width, line
 
 
 def test_the_numbers_in_the_report_are_the_stored_ones(run, report):
-    case = Material(run).case(run.study["models"][0], "plain")
+    case = Overview(run).own.case(run.study["models"][0], "plain")
     last = case.layers.iloc[-1]
     text = report.read_text()
     assert f"| {probability(last['answer_prob'])} | {int(last['answer_rank']):,} |" in text
-    cases = [Material(run).case(run.study["models"][0], question["id"]) for question in run.study["questions"]]
+    cases = [Overview(run).own.case(run.study["models"][0], question["id"]) for question in run.study["questions"]]
     assert f"{max(each.row['identity_error'] for each in cases):.1e}" in text
 
 
 def _case(run, ranks, leaders, probs):
     """Return a stored case with its curves replaced."""
-    case = Material(run).case(run.study["models"][0], "plain")
+    case = Overview(run).own.case(run.study["models"][0], "plain")
     n = case.n_layers
     assert len(ranks) == n + 1
     layers = case.layers.copy()
@@ -127,7 +127,7 @@ def test_a_sentence_about_a_lead_that_was_lost_says_so(run):
 
 
 def test_findings_cover_each_model_and_main_question(run):
-    said = findings(run)
+    said = findings(Overview(run).own)
     assert len(said) == 2 * 2
     assert all("\n" not in finding.plain for finding in said)
 
@@ -142,7 +142,7 @@ def test_a_question_that_no_shard_has_is_named(run):
     questions = [run.study["questions"][0] | {"id": "renamed"}, *run.study["questions"][1:]]
     changed = type(run)(run.path, run.manifest | {"study": run.study | {"questions": questions}})
     with pytest.raises(StoreError, match="asks the question 'renamed', but no shard has it"):
-        findings(changed)
+        findings(Overview(changed).own)
 
 
 def test_a_report_that_cannot_be_written_is_an_error(run, tmp_path):
@@ -188,7 +188,7 @@ def test_inner_confidence_is_not_counted_of_controls(load_family, family_folder,
     def counted_of(models):
         study = plan_study({"name": "toy", "title": "Toy", "models": models, "questions": [question]}, "test")
         run = record(study, tmp_path / str(len(models)) / str(control in models), load=loaded.__getitem__)
-        [said] = [limit for limit in limits(Material(run)) if "Inner confidence" in limit]
+        [said] = [limit for limit in limits(Overview(run).own) if "Inner confidence" in limit]
         return re.findall(r"of (\d+ cases?)( \(controls with random weights left out\))? some", said)
 
     assert counted_of([*loaded]) == [("1 case", " (controls with random weights left out)")]
@@ -205,21 +205,21 @@ def test_an_answer_that_is_decided_later_is_told_as_such(load_family, tmp_path):
         "alternatives": [" Berlin Paris"],
     }
     run, text = _report_of(load_family, tmp_path, [question])
-    assert "␣Germany after ␣Berlin" in findings(run)[0].plain
-    assert "<code>␣Germany</code> after <code>␣Berlin</code>" in text
-    assert Material(run).case(run.study["models"][0], "q").answer_ids == set()
+    assert "␣Germany after ␣Berlin" in findings(Overview(run).own)[0].plain
+    assert "`␣Germany` after `␣Berlin`" in text
+    assert Overview(run).own.case(run.study["models"][0], "q").answer_ids == set()
 
 
 def test_a_set_of_answers_is_named_whole(load_family, tmp_path):
     question = {"id": "q", "prompt": "The capital of Germany is", "answers": [" Paris", " Berlin"]}
     run, _ = _report_of(load_family, tmp_path, [question])
-    assert "␣Paris or ␣Berlin" in findings(run)[0].plain
-    assert len(Material(run).case(run.study["models"][0], "q").answer_ids) == 2
+    assert "␣Paris or ␣Berlin" in findings(Overview(run).own)[0].plain
+    assert len(Overview(run).own.case(run.study["models"][0], "q").answer_ids) == 2
 
 
 def test_a_study_without_answers_has_a_report(load_family, tmp_path):
     run, text = _report_of(load_family, tmp_path, [{"id": "q", "prompt": "The capital of Germany is"}])
-    assert "the output is" in findings(run)[0].plain
+    assert "the output is" in findings(Overview(run).own)[0].plain
     assert "Inner confidence" not in text
 
 
@@ -234,7 +234,7 @@ def test_names_with_dots_get_figures_of_their_own(load_family, tmp_path):
 def test_a_report_of_the_raw_lens_alone_says_so(load_family, tmp_path):
     question = {"id": "q", "prompt": "The capital of Germany is", "answers": [" Berlin"]}
     run, _ = _report_of(load_family, tmp_path, [question], lenses=["raw"])
-    assert "(raw lens)" in findings(run)[0].plain
+    assert "(raw lens)" in findings(Overview(run).own)[0].plain
 
 
 def test_html_in_a_studys_own_words_is_not_markup(load_family, tmp_path):
