@@ -13,23 +13,44 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerwise.errors import LayerwiseError
+    from layerwise.readout.lenses import Lens
+    from layerwise.sites import Site
+    from layerwise.store.run import Run, open_run
     from layerwise.tracing.model import Model, load
     from layerwise.tracing.request import Request
     from layerwise.tracing.trace import Trace
     from layerwise.types import ModelInfo, Token, TokenProb
     from layerwise.view.shown import show
 
-__all__ = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load", "show"]
+__all__ = [
+    "LayerwiseError",
+    "Lens",
+    "Model",
+    "ModelInfo",
+    "Request",
+    "Run",
+    "Site",
+    "Token",
+    "TokenProb",
+    "Trace",
+    "load",
+    "open_run",
+    "show",
+]
 
 _HOMES = {
     "LayerwiseError": "layerwise.errors",
+    "Lens": "layerwise.readout.lenses",
     "Model": "layerwise.tracing.model",
     "ModelInfo": "layerwise.types",
     "Request": "layerwise.tracing.request",
+    "Run": "layerwise.store.run",
+    "Site": "layerwise.sites",
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
     "load": "layerwise.tracing.model",
+    "open_run": "layerwise.store.run",
     "show": "layerwise.view.shown",
 }
 

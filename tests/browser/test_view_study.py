@@ -63,6 +63,7 @@ def study_document(items=5, *, text=" Berlin"):
         "title": "What toys know",
         "description": "Two models, two sets.",
         "lens": "logit",
+        "ends_at_output": True,
         "models": list(MODELS),
         "warnings": [],
         "notes": [],

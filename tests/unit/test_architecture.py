@@ -8,7 +8,7 @@ import pytest
 
 import layerwise
 
-LEAVES = {"types", "sites", "errors", "text", "files", "charts", "compiled", "display", "policy"}
+LEAVES = {"types", "lens_spec", "sites", "errors", "text", "files", "charts", "compiled", "display", "policy"}
 """Files that every room may import, and that import one another only."""
 
 ROOMS = [

@@ -5,7 +5,10 @@ import pytest
 
 import layerwise
 
-PUBLIC = ["LayerwiseError", "Model", "ModelInfo", "Request", "Token", "TokenProb", "Trace", "load", "show"]
+PUBLIC = [
+    *("LayerwiseError", "Lens", "Model", "ModelInfo", "Request", "Run", "Site", "Token", "TokenProb", "Trace"),
+    *("load", "open_run", "show"),
+]
 
 
 def test_public_names_are_exactly_these():

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.analysis.cases import Cases
+from layerwise.lens_spec import LOGIT, RAW
 from layerwise.measures.calibration import HeldOutInner
 from layerwise.measures.statistics import PerItem, Statistic, per_item
 
@@ -67,9 +68,9 @@ def direction_difference(by_lens: Mapping[str, Cases], directions: tuple[str, ..
 
 def norm_matters(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> Sample:
     """Median over layers of KL(logit lens ‖ raw lens), in bits."""
-    if "raw" not in by_lens:
+    if RAW.name not in by_lens:
         raise NotEstimableError("the run has no raw lens")
-    cases = by_lens["raw"]
+    cases = by_lens[RAW.name]
     return Sample(per_item(np.median(cases.curves["kl_from_logit_lens_bits"], axis=1), cases.items), "median")
 
 
@@ -119,9 +120,9 @@ def definition(name: str) -> str:
 
 
 def _logit(by_lens: Mapping[str, Cases]) -> Cases:
-    if "logit" not in by_lens:
+    if LOGIT.name not in by_lens:
         raise NotEstimableError("the run has no logit lens")
-    return by_lens["logit"]
+    return by_lens[LOGIT.name]
 
 
 def _inner(cases: Cases) -> HeldOutInner:

@@ -14,6 +14,7 @@ from layerwise.analysis.checked import largest_errors
 from layerwise.analysis.judging import Judgement, judge
 from layerwise.analysis.own_questions import OwnQuestions
 from layerwise.errors import StoreError
+from layerwise.lens_spec import LOGIT, RAW, main_lens
 from layerwise.store.run import Run
 from layerwise.studies.claim_files import Claim
 from layerwise.text import first_fault
@@ -36,7 +37,7 @@ class Overview:
     def lens(self) -> str:
         """Through which the models are told of: the logit lens where the study has it."""
         lenses = self.run.study["lenses"]
-        return "logit" if "logit" in lenses else lenses[0]
+        return main_lens(lenses)
 
     @cached_property
     def main(self) -> list[Cases]:
@@ -113,7 +114,7 @@ class Overview:
     @cached_property
     def gaps(self) -> list[set_summary.Gap]:
         """Against the model's output, which is the last layer of the logit lens; none without that lens."""
-        outputs = {cases.model: cases for cases in self.main if cases.lens == "logit"}
+        outputs = {cases.model: cases for cases in self.main if cases.lens == LOGIT.name}
         gaps = [
             gap
             for cases in self.cases
@@ -153,7 +154,7 @@ class Overview:
 
     def lens_disagreement(self, model: str) -> float | None:
         """Return the median over questions and layers of KL(logit lens ‖ raw lens) in bits; None without raw lens."""
-        raw = [cases for cases in self.cases if cases.model == model and cases.lens == "raw"]
+        raw = [cases for cases in self.cases if cases.model == model and cases.lens == RAW.name]
         return float(pd.Series(raw[0].curves["kl_from_logit_lens_bits"].ravel()).median()) if raw else None
 
 

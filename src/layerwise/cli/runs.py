@@ -8,6 +8,7 @@ import typer
 
 from layerwise.cli.console import Debug, results_console, say_note, write_document
 from layerwise.errors import StoreError
+from layerwise.lens_spec import LOGIT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -210,7 +211,7 @@ def _is_number(kind: "pa.DataType") -> bool:
 @app.command("compare")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="A run of two models, or two runs of one model each.")],
-    lens: Annotated[str, typer.Option(help="Which of the runs' lenses.")] = "logit",
+    lens: Annotated[str, typer.Option(help="Which of the runs' lenses.")] = LOGIT.name,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the comparison as JSON.")] = None,
     debug: Debug = False,
 ) -> None:

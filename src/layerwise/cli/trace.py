@@ -21,6 +21,7 @@ from layerwise.cli.console import (
 )
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
+from layerwise.lens_spec import LOGIT, SPECS
 from layerwise.models.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -72,7 +73,10 @@ def trace(
     track: Annotated[list[str] | None, typer.Option(help="A token to follow at every layer.")] = None,
     lens: Annotated[
         list[str] | None,
-        typer.Option(help="logit (final norm and head; the default) or raw (head alone); repeat to set side by side."),
+        typer.Option(
+            help=f"{' or '.join(f'{spec.name} ({spec.reads})' for spec in SPECS.values())}; the first is the default; "
+            "repeat to set side by side."
+        ),
     ] = None,
     positions: Annotated[str, typer.Option(help="last, all, or indices and slices: 0,3:5,-1.")] = "last",
     top_k: Annotated[int, typer.Option(min=1, help="How many of the likeliest tokens to show.")] = 5,
@@ -105,7 +109,6 @@ def trace(
 
     Example: layerwise trace --model smollm2-135m --ids 504,3575,282,4521,314 --answer-ids 11452
     """
-    from layerwise.readout.lens_spec import LOGIT
     from layerwise.tracing.model import load
     from layerwise.tracing.request import Request
 

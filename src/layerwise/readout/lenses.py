@@ -5,8 +5,8 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.lens_spec import LOGIT, RAW, LensSpec, spec_of
 from layerwise.models.output_head import OutputHead
-from layerwise.readout.lens_spec import LOGIT, RAW, LensSpec, spec_of
 
 States = Float[Tensor, "group layer d_model"]
 

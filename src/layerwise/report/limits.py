@@ -2,6 +2,7 @@
 
 from layerwise.analysis.cases import is_random
 from layerwise.analysis.own_questions import Case, OwnQuestions
+from layerwise.lens_spec import LOGIT, RAW
 from layerwise.report.escaping import code_span
 from layerwise.report.rendering import counted
 from layerwise.text import probability
@@ -69,11 +70,11 @@ def _inner_peak(own: OwnQuestions) -> list[str]:
 def _norm(own: OwnQuestions) -> list[str]:
     """Say how far raw and logit lens are apart."""
     main = [question["id"] for question in own.asked("main")]
-    if not {"raw", "logit"} <= set(own.lenses) or not main:
+    if not {RAW.name, LOGIT.name} <= set(own.lenses) or not main:
         return []
     said = []
     for model in own.models:
-        apart = [own.case(model, question, "raw").layers["kl_from_logit_lens_bits"].median() for question in main]
+        apart = [own.case(model, question, RAW.name).layers["kl_from_logit_lens_bits"].median() for question in main]
         said.append(f"{code_span(model)} {', '.join(f'{bits:,.1f}' for bits in apart)}")
     return [
         "**With and without the final norm.** Median over layers of KL(logit lens ‖ raw lens) in bits, per main "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.analysis.own_questions import Case, OwnQuestions
+from layerwise.lens_spec import ends_at_output
 from layerwise.measures.milestones import stretches
 from layerwise.report.escaping import code_span
 from layerwise.text import one_line, probability, visible
@@ -27,7 +28,7 @@ class Finding:
 def findings(own: OwnQuestions) -> list[Finding]:
     """Return what each model made of each main question, in the study's order."""
     return [
-        _finding(own.case(model, question["id"]), "" if own.lens == "logit" else f" ({own.lens} lens)")
+        _finding(own.case(model, question["id"]), "" if ends_at_output(own.lens) else f" ({own.lens} lens)")
         for model in own.models
         for question in own.asked("main")
     ]
@@ -58,7 +59,7 @@ def sentence(case: Case, show: Show) -> str:
         )
     before = _leader_before(case, settled)
     detour = f"{show(before[0])} leads at layers {before[1]}–{before[2]}, " if before else ""
-    peak, last = int(np.argmax(probs)), "the output" if case.row["lens"] == "logit" else f"layer {n}"
+    peak, last = int(np.argmax(probs)), "the output" if ends_at_output(case.row["lens"]) else f"layer {n}"
     against = (
         f"p peaks at layer {peak} with {probability(probs[peak])}, and {last} has {probability(probs[-1])}"
         if peak < n

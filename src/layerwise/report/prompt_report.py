@@ -9,6 +9,7 @@ from layerwise.analysis.own_questions import Case, OwnQuestions
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.errors import StoreError
 from layerwise.files import write_text_whole
+from layerwise.lens_spec import RAW
 from layerwise.report import figures
 from layerwise.report.escaping import prose
 from layerwise.report.limits import limits
@@ -60,9 +61,9 @@ def _draw(own: OwnQuestions, folder: Path) -> dict[tuple[str, ...], str]:
 
 def _raw(own: OwnQuestions, case: Case) -> Case | None:
     """Return the same case through the raw lens, if the study has it beside another."""
-    if "raw" not in own.lenses or case.row["lens"] == "raw":
+    if RAW.name not in own.lenses or case.row["lens"] == RAW.name:
         return None
-    return own.case(case.model, case.question, "raw")
+    return own.case(case.model, case.question, RAW.name)
 
 
 def _render(own: OwnQuestions, drawn: dict[tuple[str, ...], str], title: str, description: str) -> str:

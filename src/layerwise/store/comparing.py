@@ -10,6 +10,7 @@ from statistics import mean, median
 from typing import Any
 
 from layerwise.errors import StoreError
+from layerwise.lens_spec import LOGIT
 from layerwise.measures.divergence import least_kl_bits
 from layerwise.store.run import Run
 
@@ -64,7 +65,7 @@ def sides(runs: list[Run]) -> tuple[Side, Side]:
     return found[0], found[1]
 
 
-def compare(first: Side, second: Side, lens: str = "logit") -> list[LayerComparison]:
+def compare(first: Side, second: Side, lens: str = LOGIT.name) -> list[LayerComparison]:
     """Return the comparison at every layer, of the last position of the questions that both sides answered.
 
     Raises:

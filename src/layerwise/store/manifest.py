@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from layerwise.errors import StoreError
-from layerwise.readout.lens_spec import LOGIT
+from layerwise.lens_spec import LOGIT
 from layerwise.text import first_fault
 from layerwise.types import ModelInfo
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from layerwise.errors import LayerwiseError, PromptError, StoreError
 from layerwise.files import held_alone
+from layerwise.lens_spec import LensSpec
 from layerwise.questions.question import Question
 from layerwise.questions.sets import QuestionSet
-from layerwise.readout.lens_spec import LensSpec
 from layerwise.readout.lenses import resolve_lens
 from layerwise.store.run import (
     SCHEMA_VERSION,

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from layerwise.errors import ModelError, StudyError
+from layerwise.lens_spec import LOGIT, SPECS
 from layerwise.models.names import resolve
 from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
-from layerwise.readout.lens_spec import LOGIT, SPECS
 from layerwise.studies.claim_files import Claim, read_claims
 from layerwise.studies.toml import checked, read_toml
 from layerwise.tracing.request import Request

@@ -12,11 +12,11 @@ import torch
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import ModelError, PromptError, PromptWarning
+from layerwise.lens_spec import LOGIT
 from layerwise.models.changes import Snapshot
 from layerwise.models.loading import LoadedModel, load_model, take_apart_again
 from layerwise.models.residency import Resident
 from layerwise.readout.kernel import warm_up
-from layerwise.readout.lens_spec import LOGIT
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site
 from layerwise.tracing.checks import Checker, differs_from_float32

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Sequence
 
+from layerwise.lens_spec import ends_at_output
 from layerwise.questions.answers import Answer
-from layerwise.readout.lens_spec import ends_at_output
 from layerwise.text import probability, visible
 from layerwise.tracing.trace import Trace
 

@@ -9,8 +9,8 @@ from importlib.metadata import version
 import numpy as np
 
 from layerwise import compiled
+from layerwise.lens_spec import LOGIT
 from layerwise.models.loading import LoadedModel
-from layerwise.readout.lens_spec import LOGIT
 from layerwise.readout.lenses import Lens, resolve_lens
 from layerwise.readout.statistics import read_logits
 from layerwise.readout.wanted import Wanted

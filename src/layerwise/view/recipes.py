@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from layerwise.readout.lens_spec import LOGIT
+from layerwise.lens_spec import LOGIT
 from layerwise.tracing.prompt import DATED
 from layerwise.tracing.request import Answered, Message, Request
 from layerwise.tracing.trace import Trace

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.lens_spec import ends_at_output
 from layerwise.text import one_line, visible
 from layerwise.tracing.summary import spelling_hint
 from layerwise.tracing.trace import Checks, Trace
@@ -21,7 +22,7 @@ def trust(checks: Checks | None, model: ModelInfo, lens: str) -> dict[str, Any]:
     checked; the sentences say what, and by how much.
     """
     sentences = [*_of_checks(checks, model), *_of_lens(lens)]
-    good = checks is not None and _agrees(checks, model) and model.dtype == "float32" and lens == "logit"
+    good = checks is not None and _agrees(checks, model) and model.dtype == "float32" and ends_at_output(lens)
     return {"level": "good" if good else "stated", "sentences": sentences}
 
 
@@ -58,7 +59,7 @@ def _of_checks(checks: Checks | None, model: ModelInfo) -> list[str]:
 
 
 def _of_lens(lens: str) -> list[str]:
-    if lens == "logit":
+    if ends_at_output(lens):
         return []
     return [f"This is the {lens} lens: its last layer is not the model's output."]
 

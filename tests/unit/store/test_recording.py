@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import StoreError
-from layerwise.readout.lens_spec import LOGIT, RAW, LensSpec
+from layerwise.lens_spec import LOGIT, RAW, LensSpec
 from layerwise.readout.lenses import RawLens, resolve_lens
 from layerwise.store.recording import record
 from layerwise.store.run import SCHEMA_VERSION, open_run, shard_file

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from layerwise.lens_spec import LOGIT
 from layerwise.studies.reference.agreement import Tolerance, log_odds, up_to
 
 Row = dict[str, Any]
@@ -135,10 +136,10 @@ class Measured:
 
         The run's own answer is used only where it is `word`.
         """
-        question = next((row for row in self._asked(prompt) if row["lens"] == "logit"), None)
+        question = next((row for row in self._asked(prompt) if row["lens"] == LOGIT.name), None)
         if question is None:
             return {}
-        read = [row for row in self._layers if row["question"] == question["question"] and row["lens"] == "logit"]
+        read = [row for row in self._layers if row["question"] == question["question"] and row["lens"] == LOGIT.name]
         answer = question["answer"]
         is_word = isinstance(answer, str) and answer.strip() == word.strip()
         return {

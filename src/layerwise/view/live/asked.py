@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise.errors import LayerwiseError
-from layerwise.readout.lens_spec import LOGIT
+from layerwise.lens_spec import LOGIT
 
 PROMPT_LIMIT = 20_000
 """Characters of a prompt. How many tokens there may be is the model's to say."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from layerwise.readout.lens_spec import SPECS
+from layerwise.lens_spec import SPECS
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
 from layerwise.view.live.asked import PROMPT_LIMIT, Asked, AskedError

@@ -7,6 +7,7 @@ from layerwise.analysis.estimators import ESTIMATORS
 from layerwise.analysis.judging import Judgement
 from layerwise.analysis.overview import Overview
 from layerwise.analysis.set_summary import Cell
+from layerwise.lens_spec import ends_at_output
 from layerwise.measures.statistics import Estimate
 from layerwise.store.run import Run
 from layerwise.store.shown_names import shown_run
@@ -39,6 +40,7 @@ def study_of(run: Run) -> dict[str, Any]:
         "title": run.study["title"],
         "description": run.study["description"].strip(),
         "lens": overview.lens,
+        "ends_at_output": ends_at_output(overview.lens),
         "models": [each.model for each in asked],
         "warnings": _warnings(overview, asked),
         "notes": left_out,
@@ -103,6 +105,6 @@ def _warnings(overview: Overview, asked: list[Asked]) -> list[str]:
             f"{some} could not be asked and {'is' if count == 1 else 'are'} left out; "
             f"{first['question']} of {first['model']}, for instance: {first['refused']}"
         )
-    if overview.lens != "logit":
+    if not ends_at_output(overview.lens):
         said.append(f"Everything is read through the {overview.lens} lens, whose last layer is not the model's output.")
     return said

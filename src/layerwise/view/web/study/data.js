@@ -151,9 +151,8 @@ export class StudyData {
       answer: this.answer(row, found, slice),
       wrong: null,
       milestones: Object.fromEntries(this.milestones.map(({ key }) => [key, this.value(row, key)])),
-      // Only the logit lens's last layer is the model's own output.
       output:
-        this.raw.lens === "logit"
+        this.raw.ends_at_output
           ? last.map((i) => ({ id: top.data[i], text: this.text(at, top.data[i]), prob: Math.exp(logprobs.data[i]) }))
           : [],
       checks: detail.checks ?? null,
