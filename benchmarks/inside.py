@@ -15,7 +15,7 @@ from layerwise.models import compiled_product, product
 from layerwise.models.weights.stored import StoredTensor
 from layerwise.readout import compiled_statistics, statistics
 from layerwise.readout.kernel import read_out
-from layerwise.readout.wanted import Readout, Wanted
+from layerwise.readout.readout import Readout, ReadoutPlan
 
 
 def hf_model(model: lw.Model) -> Any:
@@ -59,12 +59,12 @@ PRODUCTS: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
 """Ways to multiply rows [row, d_model] with weights [token, d_model] into logits [row, token]."""
 
 
-def _statistics(read: Callable[[Tensor, Wanted], Readout]) -> Callable[[Tensor], Readout]:
+def _statistics(read: Callable[[Tensor, ReadoutPlan], Readout]) -> Callable[[Tensor], Readout]:
     """Return a reading of logits [row, token]: five likeliest tokens, one target, all divergences."""
 
     def run(logits: Tensor) -> Readout:
         target = torch.tensor([[7]])
-        return read(logits[None], Wanted(5, target, target, (1.0,), tuple(range(len(logits)))))
+        return read(logits[None], ReadoutPlan(5, target, target, (1.0,), tuple(range(len(logits)))))
 
     return run
 

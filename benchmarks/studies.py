@@ -1,9 +1,9 @@
 """Studies: throughput beside a loop over TransformerLens's `logit_lens`, the time of a whole run, its memory.
 
 layerwise scores whole answers, aliases and a wrong answer at every layer, with all measures and
-identity checks. One loop reads the likeliest tokens and the entropy behind each prompt and knows
+identity checks. One loop reads the likeliest tokens and the entropy after each prompt and knows
 nothing of answers; the other runs what whole answers need: each prompt with each answer's tokens
-behind it, read at all of these. Questions come in runs of consecutive ones, as shards have them.
+after it, read at all of these. Questions come in runs of consecutive ones, as shards have them.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def _spread(questions: Sequence[Question], count: int) -> list[Question]:
 
 
 def _tails(trace: lw.Trace) -> list[tuple[int, ...]]:
-    """Return the answers' tokens that have to be run behind the prompt, none of them the beginning of another."""
+    """Return the answers' tokens that have to be run after the prompt, none of them the beginning of another."""
     scored = [*(trace.answer.answers if trace.answer else ()), *(trace.wrong.answers if trace.wrong else ())]
     tails = {answer.ids[:-1] for answer in scored} or {()}
     return [t for t in tails if not any(other != t and other[: len(t)] == t for other in tails)]

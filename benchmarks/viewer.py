@@ -41,7 +41,7 @@ new Promise((drawn) => {
   const look = () => {
     const canvas = document.querySelector(".lw-grid canvas");
     if (!canvas || !canvas.width) return requestAnimationFrame(look);
-    // The next frame has it painted; the task behind that frame runs once it is done.
+    // The next frame has it painted; the task after that frame runs once it is done.
     requestAnimationFrame(() => {
       const after = new MessageChannel();
       after.port1.onmessage = () => drawn(performance.now());
@@ -63,7 +63,7 @@ async (count) => {
     let began = performance.now();
     grid.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, bubbles: true }));
     let spent = performance.now() - began;
-    // What the frame costs: from its first callback to the task behind it. Waiting for the screen is nobody's cost.
+    // What the frame costs: from its first callback to the task after it. Waiting for the screen is nobody's cost.
     spent += await new Promise((done) => {
       requestAnimationFrame((start) => {
         began = performance.now();

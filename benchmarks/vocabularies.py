@@ -80,7 +80,7 @@ class Vocabulary:
     merges: Sequence[str] | None = None
     scores: Sequence[float] | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
-    """Further keys behind ``tokenizer.ggml.``: true or false, numbers, or texts."""
+    """Further keys after ``tokenizer.ggml.``: true or false, numbers, or texts."""
 
     def write(self, path: Path, architecture: str = "llama", name: str = "tiny") -> Path:
         """Write it as a GGUF file without tensors, with what llama.cpp wants to see before it reads a vocabulary."""

@@ -34,7 +34,7 @@ def tables() -> str:
     from layerwise.tracing.measures import AnswerCurves, LayerMeasures
 
     places = "At every layer and position:"
-    answer = "Of an answer, at every layer behind the prompt:"
+    answer = "Of an answer, at every layer after the prompt:"
     return f"{places}\n\n{_table(LayerMeasures)}\n\n{answer}\n\n{_table(AnswerCurves)}"
 
 
@@ -59,7 +59,7 @@ def with_tables(page: str) -> str:
     """Return a page with the tables between its marks. Raises ValueError if they are not there, once each."""
     parts = re.split(f"({re.escape(BEGIN)}|{re.escape(END)})", page)
     if parts[1::2] != [BEGIN, END]:
-        raise ValueError(f"Expected {BEGIN!r} and behind it {END!r}, once each; found {parts[1::2]}. Put them back.")
+        raise ValueError(f"Expected {BEGIN!r} and after it {END!r}, once each; found {parts[1::2]}. Put them back.")
     parts[2] = f"\n\n{tables()}\n\n"
     return "".join(parts)
 

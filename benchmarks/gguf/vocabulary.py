@@ -56,5 +56,5 @@ def text(n_tokens: int) -> str:
 
 
 def token_ids(words: str) -> list[int]:
-    """Return the text's tokens, without any put before or behind."""
+    """Return the text's tokens, without any put before or after."""
     return tokenizer()(words)["input_ids"]

@@ -55,7 +55,7 @@ def tensors(architecture: str, layout: Layout, hf_model: Any) -> dict[str, torch
 
 
 def _known(names: gguf.TensorNameMap, part: str, architecture: str) -> str:
-    """Return a tensor's name in the file; one behind `=` is that already."""
+    """Return a tensor's name in the file; one after `=` is that already."""
     if part.startswith("="):
         return part[1:]
     if (name := names.get_name(part, try_suffixes=(".weight", ".bias"))) is None:

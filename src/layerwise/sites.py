@@ -20,13 +20,13 @@ _HOOKS = {
 }
 
 KINDS = tuple(_HOOKS)
-"""Of sites: the residual stream before, between and behind attention and MLP (``resid_pre``, ``resid_mid``,
+"""Of sites: the residual stream before, between and after attention and MLP (``resid_pre``, ``resid_mid``,
 ``resid_post``); what the two add to it (``attn_out``, ``mlp_out``); the heads' queries, keys and values, what they hand
 to the output projection (``q``, ``k``, ``v``, ``z``) and their attention weights (``pattern``); the MLP's neurons
-behind the activation function (``mlp_post``)."""
+after the activation function (``mlp_post``)."""
 
 STREAM = ("resid_pre", "resid_post")
-"""Kinds that are the residual stream at a layer: before a block, behind it."""
+"""Kinds that are the residual stream at a layer: before a block, after it."""
 
 PER_HEAD = ("q", "k", "v", "z", "pattern")
 """Kinds whose values have an axis of heads; of ``k`` and ``v`` those are the key-value heads."""
@@ -61,7 +61,7 @@ class Site:
             )
 
     def __str__(self) -> str:
-        """Return TransformerLens's name, the head in brackets behind it: ``blocks.3.attn.hook_z[5]``."""
+        """Return TransformerLens's name, the head in brackets after it: ``blocks.3.attn.hook_z[5]``."""
         return f"blocks.{self.block}.{_HOOKS[self.kind]}" + ("" if self.head is None else f"[{self.head}]")
 
     @property
@@ -71,7 +71,7 @@ class Site:
 
     @classmethod
     def at_layer(cls, layer: int) -> "Site":
-        """Return where the residual stream at a layer is: behind a block, or before the first."""
+        """Return where the residual stream at a layer is: after a block, or before the first."""
         return cls(layer - 1, "resid_post") if layer else cls(0, "resid_pre")
 
     @classmethod
@@ -86,6 +86,6 @@ class Site:
         if written is None or kind is None:
             raise PromptError(
                 f"{text!r} names no site. Expected blocks.N. and one of {', '.join(_HOOKS.values())}, "
-                "with a head in brackets behind it where there are heads: blocks.3.attn.hook_z[5]."
+                "with a head in brackets after it where there are heads: blocks.3.attn.hook_z[5]."
             )
         return cls(int(written[1]), kind, None if written[3] is None else int(written[3]))

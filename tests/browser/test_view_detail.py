@@ -11,7 +11,7 @@ from .view_pages import WORDS, changed, document, needs_chromium, tell, wait_for
 pytestmark = needs_chromium
 
 LAST = 4
-"""The place behind the prompt of `tell`."""
+"""The place after the prompt of `tell`."""
 
 
 @pytest.fixture(scope="module")

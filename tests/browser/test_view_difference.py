@@ -249,7 +249,7 @@ def test_a_difference_of_bounds_is_told_as_the_range_that_it_is(modules):
 
 
 def test_the_answers_are_compared_only_behind_both_prompts(modules, open_view):
-    """The second prompt goes on behind the first's end, where its answer was not read."""
+    """The second prompt goes on after the first's end, where its answer was not read."""
     first, second = tell(), tell(tokens=(11, 8, 9, 3, 10, 14), seed=3)
     assert difference(modules, first, tell(seed=3), "return d.promptPlace;") == 4
     assert difference(modules, first, second, "return [d.columns.length, d.promptPlace];") == [5, None]
@@ -345,7 +345,7 @@ def test_a_replaced_token_is_shown_as_both_and_said(open_view):
 
 def test_where_nothing_can_be_compared_the_first_stays_and_it_is_said(modules):
     def apart(whole):
-        whole["traces"][1]["tokens"].append([31, WORDS[31]])  # the prompt's last, behind which nothing was read
+        whole["traces"][1]["tokens"].append([31, WORDS[31]])  # the prompt's last, after which nothing was read
 
     both = changed(document(tell(with_answer=False), tell(tokens=(20, 21, 22, 23, 24, 25), with_answer=False)), apart)
     kind, problem = modules.call(

@@ -67,7 +67,7 @@ def test_the_focus_begins_at_the_output_and_is_said_in_words(open_view):
     page = open_view(document(story))
     prob = np.exp(story.logprobs[12, 4, 0])
     assert (
-        focused(page) == f"Layer 12 of 12, behind “is”, position 4: “Berlin” leads with {100 * prob:.0f} %; the answer."
+        focused(page) == f"Layer 12 of 12, after “is”, position 4: “Berlin” leads with {100 * prob:.0f} %; the answer."
     )
     grid = page.locator(GRID)
     assert grid.get_attribute("aria-rowcount") == "13"
@@ -103,7 +103,7 @@ def test_hover_shows_the_top_list_with_bars(open_view):
     tip = page.locator(".lw-tip").first
     frames(page)
     assert tip.is_visible()
-    assert "Layer 10, behind ␣is (position 4)" in tip.text_content()
+    assert "Layer 10, after ␣is (position 4)" in tip.text_content()
     rows = tip.locator(".lw-tip-row:visible")
     order = np.argsort(-story.logprobs[10, 4])[:5]
     words = [story.document["texts"]["texts"][token].replace(" ", "␣").replace("\n", "↵") for token in order]
@@ -132,7 +132,7 @@ def test_a_click_moves_the_focus_and_the_address(open_view):
     story = tell()
     page = open_view(document(story))
     page.mouse.click(*cell_at(page, story, 3, 1))
-    assert focused(page).startswith("Layer 3 of 12, behind “capital”, position 1:")
+    assert focused(page).startswith("Layer 3 of 12, after “capital”, position 1:")
     assert state_of(page) == {"layer": 3, "place": 1}
 
 
@@ -235,7 +235,7 @@ def test_the_state_survives_a_reload(open_view):
 )
 def test_an_address_that_asks_for_nonsense_is_ignored(open_view, asked):
     page = open_view(document(tell()), state=asked)
-    assert focused(page).startswith("Layer 12 of 12, behind “is”, position 4:")
+    assert focused(page).startswith("Layer 12 of 12, after “is”, position 4:")
 
 
 def test_an_address_can_be_changed_while_the_page_is_open(open_view):

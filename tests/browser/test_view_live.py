@@ -25,7 +25,7 @@ HOSTILE = "\u202e</script><img src=x onerror=\"document.title='ran'\">\0"
 
 
 class Stepped:
-    """A model that waits behind each layer until a test lets it go on."""
+    """A model that waits after each layer until a test lets it go on."""
 
     def __init__(self, model):
         self.model, self.info = model, model.info

@@ -58,7 +58,7 @@ def tell(
     seed: int = 0,
     generated: int = 0,
 ) -> Story:
-    """Return a trace in which token 0, the answer, leads behind the prompt from layer `answer_from` on.
+    """Return a trace in which token 0, the answer, leads after the prompt from layer `answer_from` on.
 
     In the layers of `unsettled` it does not, and with None it never leads. Before it, " the" leads.
     """

@@ -22,7 +22,7 @@ class Case:
     norm: str = "model.norm"
     """The final norm, found by hand."""
     embedding: str | None = None
-    """Where transformers' hidden states begin behind the first block: what comes before it."""
+    """Where transformers' hidden states begin after the first block: what comes before it."""
     bos: bool = False
     sentencepiece: bool = False
 

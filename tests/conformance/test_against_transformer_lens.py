@@ -9,7 +9,7 @@ from transformer_lens.tools.analysis import logit_lens
 
 PECULIAR = [
     "gpt2",
-    "gpt-j",  # a bias behind the unembedding
+    "gpt-j",  # a bias after the unembedding
     "falcon",  # attention and MLP side by side
     "opt",
     "cohere",  # scaled logits

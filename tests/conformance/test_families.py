@@ -34,7 +34,7 @@ def test_every_state_is_transformers_own(name, whole, traced, own):
 
 
 def test_every_layer_is_read_as_the_model_reads_its_last(name, whole, traced, own):
-    """The model's own forward reads each layer: whatever lies behind the last block is in it."""
+    """The model's own forward reads each layer: whatever lies after the last block is in it."""
     states = own(name).states()
     expected = own(name).readout(states)
     head = whole(name)._loaded.output_head

@@ -91,7 +91,7 @@ def test_heads_sum_values_by_their_pattern(blocks, name):
 
 @torch.no_grad()
 def test_heads_through_the_output_projection_are_what_attention_adds(blocks, name, whole):
-    """Before a norm behind attention: there, and where the block scales, the sum with the stream says it."""
+    """Before a norm after attention: there, and where the block scales, the sum with the stream says it."""
     for block, seen in zip(whole(name)._loaded.parts.blocks, blocks, strict=True):
         if {"z", "attn_out"} <= seen.keys() and name not in ("gemma2", "gemma3", "olmo2"):
             attention = attention_of(block)

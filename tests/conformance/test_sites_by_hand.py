@@ -58,7 +58,7 @@ def scaled(block: Any, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ByHand:
-    """A family's modules: by kind the name, ``>`` before what enters it or behind what leaves it, and what to take."""
+    """A family's modules: by kind the name, ``>`` before what enters it or after what leaves it, and what to take."""
 
     config: str
     sites: dict[str, str | tuple[str, Take]]

@@ -14,8 +14,8 @@ from torch import nn
 from layerwise import compiled
 from layerwise.models.output_head import OutputHead, OutputTransform
 from layerwise.readout.kernel import read_out
+from layerwise.readout.readout import Readout, ReadoutPlan
 from layerwise.readout.statistics import exact_top_k, read_logits
-from layerwise.readout.wanted import Readout, Wanted
 
 # Against float64 on the same float32 logits. Measured over 3,000 cases in both engines: at most 2e-6.
 NEAR: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
@@ -46,7 +46,7 @@ class Case:
     def read(self, device: torch.device) -> Readout:
         # Made here, not by the strategy: the shapes are checked with the `random` module.
         ids, mass_ids = torch.tensor(self.targets), torch.tensor(self.mass_ids)
-        wanted = Wanted(self.top_k, ids, mass_ids, self.temperatures, self.base)
+        wanted = ReadoutPlan(self.top_k, ids, mass_ids, self.temperatures, self.base)
         return read_logits(torch.tensor(self.logits, device=device), wanted)
 
     def group(self, group: int) -> "Case":
@@ -187,7 +187,7 @@ def test_top_k_breaks_ties_across_blocks_by_lower_id(device, vocab, k, seed):
     expected = np.argsort(-values, axis=1, kind="stable")[:, :k].tolist()
     logits = torch.tensor(values, device=device)
     assert exact_top_k(logits, k)[1].tolist() == expected
-    assert read_logits(logits[None], Wanted.of_rows(3, k)).top_ids[0].tolist() == expected
+    assert read_logits(logits[None], ReadoutPlan.of_rows(3, k)).top_ids[0].tolist() == expected
 
 
 @given(case=cases())
@@ -310,7 +310,7 @@ def test_rows_touch_only_the_last(device, case):
 
 @given(case=cases(), bad=st.sampled_from([np.nan, np.inf]), seed=st.integers(0, 2**32 - 1))
 def test_what_is_no_number_makes_none_of_its_row_and_no_other(device, case, bad, seed):
-    """Not even where the bad logit is small, far behind, or beside larger ones: a plausible number would mislead."""
+    """Not even where the bad logit is small, far after, or beside larger ones: a plausible number would mislead."""
     rng = np.random.default_rng(seed)
     sound = case.read(device)
     n_groups, n_rows, vocab = case.logits.shape

@@ -27,7 +27,7 @@ def test_top_tokens_agree_at_every_layer_and_position(traces):
     ours = torch.tensor(before.top_logprobs)
     values, ids = theirs.values[:, 0], theirs.readout.top_ids[:, 0]
     # Both are float32; TransformerLens does not shift by the maximum. Measured: under 4e-4 where
-    # logits reach 1,500 (Gemma 3 behind BOS), 3e-5 elsewhere.
+    # logits reach 1,500 (Gemma 3 after BOS), 3e-5 elsewhere.
     assert torch.allclose(ours, values, atol=1e-3)
     clear = (values[..., 0] - values[..., 1]) > 1e-2
     assert clear.float().mean() > 0.8

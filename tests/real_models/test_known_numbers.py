@@ -51,7 +51,7 @@ def test_germany_comes_before_berlin_and_the_output_is_less_sure(gemma):
     assert trace.answer.prob[17] > 0.4 > trace.answer.prob[18]
     assert trace.milestones.settled_top1 == 17
     assert trace.top(16)[0].text == " Germany"
-    assert trace.answer.rank[16] == 3, "behind Germany and Frankfurt"
+    assert trace.answer.rank[16] == 3, "after Germany and Frankfurt"
 
 
 def test_models_are_what_they_are_said_to_be(gemma, smollm):

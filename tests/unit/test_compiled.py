@@ -160,11 +160,11 @@ READ_ONCE = """
 import hashlib, dataclasses, torch
 from layerwise.models import compiled_product
 from layerwise.readout import compiled_statistics
-from layerwise.readout.wanted import Wanted
+from layerwise.readout.readout import ReadoutPlan
 
 torch.set_num_threads(1)
 torch.manual_seed(0)
-wanted = Wanted(5, torch.tensor([[1]]), torch.tensor([[2, 3]]), (1.0, 0.5), tuple(range(9)))
+wanted = ReadoutPlan(5, torch.tensor([[1]]), torch.tensor([[2, 3]]), (1.0, 0.5), tuple(range(9)))
 readout = compiled_statistics.read_logits(5 * torch.randn(1, 9, 700), wanted)
 rows, weight, out = torch.randn(5, 90), torch.randn(70, 90), torch.empty(2, 5, 70)
 compiled_product.multiply(rows, weight, out[0])

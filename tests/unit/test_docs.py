@@ -72,7 +72,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> list[Command]:
-    """Return the commands of a block: its lines in ``bash``, those behind ``$`` in ``console`` with what follows."""
+    """Return the commands of a block: its lines in ``bash``, those after ``$`` in ``console`` with what follows."""
     lines = block.text.replace("\\\n", " ").splitlines()
     if block.kind == "bash":
         stripped = [re.sub(r"\s+#.*$", "", line).strip() for line in lines]

@@ -78,7 +78,7 @@ def test_a_failing_last_rename_brings_the_old_folder_back(tmp_path, monkeypatch)
 
 
 def interrupting(function):
-    """Return `function` with a real interrupt behind its first call that succeeds."""
+    """Return `function` with a real interrupt after its first call that succeeds."""
     waiting = [signal.SIGINT]
 
     def called(*args, **options):

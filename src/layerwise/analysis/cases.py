@@ -71,7 +71,7 @@ class Cases:
     rows: "pd.DataFrame"
     """One per question: where it comes from, its milestones, whether the answer is known. Its `item` is SET/ITEM.
 
-    `answers` holds all accepted forms with their tokens, `leads` is the text of the likeliest token behind the
+    `answers` holds all accepted forms with their tokens, `leads` is the text of the likeliest token after the
     prompt at the output, and `begins` says whether an accepted form begins with it.
     """
     curves: dict[str, np.ndarray]

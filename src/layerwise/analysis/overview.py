@@ -159,6 +159,6 @@ class Overview:
 
 
 def _side_by_side(rows: list[_Row], key: Callable[[_Row], object]) -> list[_Row]:
-    """Return rows with those of one key behind each other; keys and rows in the order in which they came."""
+    """Return rows with those of one key after each other; keys and rows in the order in which they came."""
     order = {each: at for at, each in enumerate(dict.fromkeys(map(key, rows)))}
     return sorted(rows, key=lambda row: order[key(row)])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One model on one question through one lens, read behind the prompt's last token."""
+    """One model on one question through one lens, read after the prompt's last token."""
 
     row: dict[str, Any]
     """The case's row of the questions table."""
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def answer_ids(self) -> set[int]:
-        """Tokens that are the answer where they lead behind the prompt; none if it is decided later."""
+        """Tokens that are the answer where they lead after the prompt; none if it is decided later."""
         return {a.deciding_token.id for a in self.answers} if decides_first(self.answers) else set()
 
     @property

@@ -136,7 +136,7 @@ def _between_wordings(cases: Cases) -> Iterator[Comparison]:
 
 
 def _swapped(cases: Cases) -> Iterator[Comparison]:
-    """Compare an answer behind its own question with the same answer behind one of which it is a wrong answer.
+    """Compare an answer after its own question with the same answer after one of which it is a wrong answer.
 
     Both questions are of the same direction, wording and group. An answer that two items share is left out.
     """
@@ -209,7 +209,7 @@ def _wrong(cases: Cases, set_name: str) -> WrongAnswer:
 
 @dataclass(frozen=True)
 class Gap:
-    """How much surer an inner layer is of known answers than the output is."""
+    """How much more certain an inner layer is of known answers than the output is."""
 
     model: str
     lens: str

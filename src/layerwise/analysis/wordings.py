@@ -44,7 +44,7 @@ def _share(cell: Cell) -> float:
 
 @dataclass(frozen=True)
 class Instead:
-    """The token that most often leads at the output, behind the prompt, where the answer is not known."""
+    """The token that most often leads at the output, after the prompt, where the answer is not known."""
 
     model: str
     set: str

@@ -38,7 +38,7 @@ def failures_told(what: str, advice: str) -> Iterator[None]:
 def run_model(
     model: LoadedModel, ids: Int[Tensor, "sequence position"], *, use_cache: bool = False, cache: Any = None
 ) -> tuple[Float[Tensor, "sequence token"], Any]:
-    """Return the logits behind the last position, as the model's own forward gives them, and its cache if it has one.
+    """Return the logits after the last position, as the model's own forward gives them, and its cache if it has one.
 
     Raises:
         UnsupportedModelError: the forward returns no logits.

@@ -50,7 +50,7 @@ class ForwardPass:
 
 @dataclass(frozen=True)
 class Segment:
-    """Consecutive tokens that one pass has, or that several share, behind the same tokens."""
+    """Consecutive tokens that one pass has, or that several share, after the same tokens."""
 
     ids: tuple[int, ...]
     start: int

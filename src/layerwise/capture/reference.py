@@ -75,7 +75,7 @@ def own_forward(
 
 @torch.no_grad()
 def own_output_head(model: LoadedModel, normed: Float[Tensor, "row d_model"]) -> Float[Tensor, "row token"]:
-    """Return the logits, raised to float32, that the model's own forward makes of vectors behind its final norm.
+    """Return the logits, raised to float32, that the model's own forward makes of vectors after its final norm.
 
     Nothing of layerwise's readout is in them. The blocks are left out, so that no weights of theirs are read.
 

@@ -25,13 +25,13 @@ _TOKENS_AT_ONCE = 256
 """A block's activations for so many tokens take some tens of MB, and its products are as fast as they get."""
 
 _ATTENDED_AT_ONCE = 8192
-"""Keys and values of shared beginnings are repeated for every segment behind them: as many tokens as this."""
+"""Keys and values of shared beginnings are repeated for every segment after them: as many tokens as this."""
 
 _PASS = 16
 """What one more pass through the blocks costs, in tokens: reading the weights once more."""
 
 _LEAST_SAVED = 2 * _PASS
-"""Tokens that a shared beginning has to save: it takes a pass of its own, and divides what comes behind it."""
+"""Tokens that a shared beginning has to save: it takes a pass of its own, and divides what comes after it."""
 
 _FOR_FILLING_UP = 1 << 20
 """Bytes on disk for what groups are filled up with; beyond, a group is kept in memory."""
@@ -254,7 +254,7 @@ def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
 def _groups_at_layer_0(
     model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: RoomOnDisk | None
 ) -> list[_Group]:
-    """Return the groups that segments run in; each stands behind those that it goes on from."""
+    """Return the groups that segments run in; each stands after those that it goes on from."""
     parents = {segment.parent for segment in segments}
     groups: list[_Group] = []
     held: dict[int, tuple[Cache, int]] = {}

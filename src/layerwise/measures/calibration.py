@@ -1,4 +1,4 @@
-"""Whether inner layers are surer than the output, judged on questions that nothing was chosen on.
+"""Whether inner layers are more certain than the output, judged on questions that nothing was chosen on.
 
 A maximum over layers, or a fitted temperature, flatters the questions it was taken from. So questions
 are put into folds; for each fold the choice is made on all the others.

@@ -89,7 +89,7 @@ def places_in_cache(blocks: nn.ModuleList) -> list[set[int]]:
 
 
 def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, int]:
-    """Return those of some weights' names that would belong to blocks behind a model's last one, and which those are.
+    """Return those of some weights' names that would belong to blocks after a model's last one, and which those are.
 
     Args:
         hf_model: a transformers decoder.
@@ -104,7 +104,7 @@ def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, 
 
 
 def expects_ahead(hf_model: Any, name: str, index: int) -> bool:
-    """Return whether a weight belongs to a block behind a model's last one that predicts further tokens ahead.
+    """Return whether a weight belongs to a block after a model's last one that predicts further tokens ahead.
 
     DeepSeek-V3 and others keep such blocks there: as many as the configuration counts
     (``num_nextn_predict_layers``), and what transformers leaves out of the architecture on purpose.

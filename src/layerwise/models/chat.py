@@ -20,7 +20,7 @@ _SET_HERE = {"messages", "add_generation_prompt"}
 _NO_ARGUMENTS = {"raise_exception", *jinja2.Environment().globals}
 """What transformers and Jinja give every template."""
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG"
-"""What transformers puts behind a last message that goes on, to find its end in what the template writes."""
+"""What transformers puts after a last message that goes on, to find its end in what the template writes."""
 _DATE = "strftime_now"
 """By which a template writes the date of today."""
 
@@ -79,7 +79,7 @@ def _written(hf_tokenizer: Any, messages: Messages, arguments: Mapping[str, Any]
     if _MARK in text and not any(_MARK in message["content"] for message in messages):
         raise PromptError(
             "The model's chat template writes the last message more than once, so where the reply's beginning ends "
-            "cannot be said: transformers cuts the text off behind one of them and leaves its own mark "
+            "cannot be said: transformers cuts the text off after one of them and leaves its own mark "
             f"({_MARK}) in the others. Write the conversation out as a prompt, and trace it without --chat."
         )
     return text

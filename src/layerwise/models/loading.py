@@ -192,7 +192,7 @@ def load_model(
 
     Args:
         name: a bundled name, an alias, a hub id, a folder in the hub's layout, a GGUF file, any of
-            these behind ``random:`` for its architecture with random weights, or a transformers
+            these after ``random:`` for its architecture with random weights, or a transformers
             model that is in memory already (then give its `tokenizer` too).
         tokenizer: only with a model in memory.
         revision: branch, tag or commit on the hub.
@@ -459,7 +459,7 @@ def _warn(message: str) -> None:
 
 
 def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[str]) -> Collection[str]:
-    """Return the weights of blocks that predict further tokens ahead; stop at others behind the last block.
+    """Return the weights of blocks that predict further tokens ahead; stop at others after the last block.
 
     With blocks that the configuration leaves out, the model would be cut short without a word.
     """
@@ -517,7 +517,7 @@ def _refuse_what_is_no_decoder(
         reason = f"it was saved as {heads[0]}, which does not predict the next token"
     # BERT and its kin appear among the causal models too, because is_decoder can make them one.
     elif model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not config.get("is_decoder"):
-        reason = "it is encoder-only: each of its positions sees the tokens behind it, and none predicts the next"
+        reason = "it is encoder-only: each of its positions sees the tokens after it, and none predicts the next"
     if reason:
         raise UnsupportedModelError(
             f"{name} cannot be read layer by layer: {reason}. "

@@ -43,7 +43,7 @@ def resolve(name: str | Path, revision: str | None = None) -> Source:
 
     Tried in this order: a bundled model, an alias (both in any case), a folder or GGUF file on
     this machine, an ``organisation/name`` on the hub. A `Path` is only ever a folder or file.
-    Behind ``random:`` each of these stands for its architecture with random weights.
+    After ``random:`` each of these stands for its architecture with random weights.
 
     Raises:
         UnknownModelError: Nothing has this name; near matches are listed.

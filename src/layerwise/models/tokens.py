@@ -26,8 +26,8 @@ class Tokenizer:
     def encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
         """Return the ids of `text`; with `special`, also what the tokenizer puts before it (BOS).
 
-        What some tokenizers append by themselves (EOS) is left off: a prediction is read behind the
-        text's last token, and behind an EOS there is none of this text. One that `text` spells out stays.
+        What some tokenizers append by themselves (EOS) is left off: a prediction is read after the
+        text's last token, and after an EOS there is none of this text. One that `text` spells out stays.
 
         Raises:
             PromptError: `text` is no valid Unicode, or has a token that the model has no embedding for.
@@ -95,7 +95,7 @@ class Tokenizer:
     def text_of(self, token_id: int) -> str:
         r"""Return one token's text as it reads in the middle of a sentence.
 
-        Decoded behind a neutral token, because SentencePiece tokenizers drop the leading space of
+        Decoded after a neutral token, because SentencePiece tokenizers drop the leading space of
         whatever comes first. Bytes that are no whole UTF-8 character are written ``\xe2``.
         Ids beyond the tokenizer's vocabulary (padding rows of the unembedding) read ``<unused 42>``.
         """

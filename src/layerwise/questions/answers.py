@@ -11,7 +11,7 @@ from layerwise.types import Token
 
 @dataclass(frozen=True)
 class Answer:
-    """One acceptable answer to a prompt, as the tokenizer writes it behind that prompt."""
+    """One acceptable answer to a prompt, as the tokenizer writes it after that prompt."""
 
     text: str
     tokens: tuple[Token, ...]
@@ -36,7 +36,7 @@ def resolve_answer(
     *,
     special: bool = True,
 ) -> Answer:
-    """Return an answer's tokens behind a prompt, and which of them decides.
+    """Return an answer's tokens after a prompt, and which of them decides.
 
     Prompt and answer are tokenised together. The deciding token is the first that no declared
     alternative shares, having the same tokens before it; without alternatives, the first whose
@@ -75,7 +75,7 @@ def _answer_ids(
     answer = together[len(prompt_ids) :]
     if not answer:
         raise PromptError(
-            f"The answer {text!r} tokenises to nothing behind this prompt, so there is no token whose "
+            f"The answer {text!r} tokenises to nothing after this prompt, so there is no token whose "
             "probability could be read. Give the answer's text, usually with a leading space."
         )
     return answer

@@ -18,13 +18,13 @@ _MOST_HINTED = 3
 _SEVERAL_FORMS = re.compile(r"\S\s*;\s*\S|[^\W\d]{2,}\s*/\s*[^\W\d]{2,}")
 """Of the slashes those between words: km/h and 1/2 are one form."""
 _BEFORE_A_SPACE = ".,:;!?…)]}%”»"
-"""What a word behind it is parted from. Not a straight quotation mark, which may be an opening one."""
+"""What a word after it is parted from. Not a straight quotation mark, which may be an opening one."""
 _WITHOUT_SPACES = re.compile("CJK|HIRAGANA|KATAKANA|BOPOMOFO|YI|THAI|LAO|KHMER|MYANMAR|TIBETAN|JAVANESE|BALINESE")
 """Beginnings of the Unicode names of letters whose scripts put no space between words."""
 _OPENING = {"Ps", "Pi"}
 """Unicode's categories of opening brackets and quotation marks."""
 _JOINED_TO = re.compile(r"\n\Z|[#@¡¿]\Z|(?<!\d)(?<!\d\s)[$£€¥₹]\Z|\w[-/]\Z|(?<!\w)[^\W\d_]{1,2}['’]\Z")
-"""Ends of a prompt that the next word is written right behind: a new line, O’, l', $."""
+"""Ends of a prompt that the next word is written right after: a new line, O’, l', $."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def hints(questions: Sequence[Question]) -> list[str]:
         *_hint(
             questions,
             lambda question: question.prompt if question.prompt.rstrip().endswith(("?", "？")) else "",
-            "The prompt ends in a question mark. The answer is what comes right behind the prompt, and a model may go "
+            "The prompt ends in a question mark. The answer is what comes right after the prompt, and a model may go "
             "on with anything there: write a sentence to be finished, or 'Question: … Answer:'.",
         ),
         *_hint(
@@ -159,7 +159,7 @@ def _unseen_in(question: Question) -> str:
 def missing_spaces(questions: Sequence[Question]) -> list[str]:
     """Return a hint where a study's own answers lack the space in front that its prompt calls for.
 
-    Sets say for themselves whether there is one. Behind an opening bracket, a line break or half a number, and in
+    Sets say for themselves whether there is one. After an opening bracket, a line break or half a number, and in
     scripts without spaces, an answer may well begin without.
     """
     return _hint(
@@ -167,7 +167,7 @@ def missing_spaces(questions: Sequence[Question]) -> list[str]:
         lambda question: next(
             (form for form in question.answers + question.alternatives if _lacks_a_space(question.prompt, form)), ""
         ),
-        "The answer stands right behind the prompt, without a space, and models write a word with the one in front of "
+        "The answer stands right after the prompt, without a space, and models write a word with the one in front of "
         'it. Where it is a word of its own, begin it with a space, as in answers = [" Paris"]; the prompt ends '
         "without one.",
         lambda question, form: f"{question.prompt[-40:]}{form}",
@@ -190,7 +190,7 @@ def _needless_spaces(questions: Sequence[Question]) -> list[str]:
     return _hint(
         questions,
         lambda question: next((form for form in question.answers if _has_a_needless_space(question, form)), ""),
-        "A space is put between prompt and answer, where usually there is none: behind an opening bracket or quotation "
+        "A space is put between prompt and answer, where usually there is none: after an opening bracket or quotation "
         "mark, a new line or an apostrophe, and in scripts without spaces. Models hardly ever write such an "
         "answer. Say 'no' in a column 'space' (space = false in a TOML file).",
         lambda question, form: f"{question.prompt[-40:]}{form}",
@@ -203,7 +203,7 @@ def _has_a_needless_space(question: Question, form: str) -> bool:
         return False
     letters = [*filter(str.isalpha, prompt)][-1:] + [*filter(str.isalpha, form)][:1]
     return bool(
-        (unicodedata.category(prompt[-1]) in _OPENING and prompt[-1] not in "«‹")  # which French puts a space behind
+        (unicodedata.category(prompt[-1]) in _OPENING and prompt[-1] not in "«‹")  # which French puts a space after
         or _JOINED_TO.search(prompt)
         or (prompt.endswith('"') and prompt.count('"') % 2)
         or (len(letters) == 2 and all(_WITHOUT_SPACES.match(unicodedata.name(letter, "")) for letter in letters))

@@ -44,7 +44,7 @@ class Problems:
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
-        """Note a QuestionError, and go on behind the block."""
+        """Note a QuestionError, and go on after the block."""
         try:
             yield
         except QuestionError as error:
@@ -105,7 +105,7 @@ class SetFile(BaseModel):
     items: Annotated[str, Field(min_length=1)]
     """The table's file, in the same folder or below."""
     space: bool = True
-    """Whether one stands between prompt and answer. In Chinese, or behind an opening bracket, there is none."""
+    """Whether one stands between prompt and answer. In Chinese, or after an opening bracket, there is none."""
     directions: Annotated[dict[_Name, Direction], Field(min_length=1)]
 
     @field_validator("items")

@@ -90,7 +90,7 @@ def _remedy(text: str) -> str:
 def _edges(text: str) -> tuple[str, str]:
     """Return what is at the beginning and at the end of a text and should be seen: each with all white space there.
 
-    A tab behind a line feed indents what comes next, and a text of white space alone is meant so.
+    A tab after a line feed indents what comes next, and a text of white space alone is meant so.
     """
     end = _edge_of(text[::-1])[::-1]
     start = _edge_of(text[: len(text) - len(end)])

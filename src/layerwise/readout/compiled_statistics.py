@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from layerwise.compiled import REASSOCIATED, run_in_threads
-from layerwise.readout.wanted import BITS, Readout, Wanted
+from layerwise.readout.readout import BITS, Readout, ReadoutPlan
 
 _BLOCK = 64
 """Width of the blocks whose maxima tell where large logits are."""
@@ -39,7 +39,7 @@ _SMALLEST = np.float32(-87)
 """e to this is about the smallest normal float32; below, a probability counts as 0."""
 
 
-def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Readout:
+def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
     """Return what `layerwise.readout.statistics.read_logits` returns."""
     n_groups, n_rows, _ = logits.shape
     count, n_targets = n_groups * n_rows, wanted.targets.shape[1]

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from layerwise.models.device import free_memory
 from layerwise.models.output_head import OutputHead
+from layerwise.readout.readout import Readout, ReadoutPlan
 from layerwise.readout.statistics import read_logits
-from layerwise.readout.wanted import Readout, Wanted
 from layerwise.types import Progress
 
-Look = Callable[[slice, Float[Tensor, "some_groups row token"], Readout], None]
+OnLogits = Callable[[slice, Float[Tensor, "some_groups row token"], Readout], None]
 """Shown which groups, their logits and what was read of them. Logits are overwritten afterwards."""
 
 _ROWS = {"cpu": 128}
@@ -39,7 +39,7 @@ def read_out(
     mass_ids: Sequence[Sequence[int]] = (),
     temperatures: Sequence[float] = (),
     base: Sequence[int] = (),
-    look: Look | None = None,
+    observe: OnLogits | None = None,
     progress: Progress | None = None,
 ) -> Readout:
     """Return the statistics of every row's distribution over the whole vocabulary.
@@ -54,12 +54,12 @@ def read_out(
         mass_ids: distinct ids per group whose probabilities are summed.
         temperatures: further temperatures at which the log-sum-exp is wanted.
         base: per row, the row whose distribution it is compared with (`kl_from_base_bits`).
-        look: shown some groups' logits while they are there, for what no statistic keeps.
+        observe: shown some groups' logits while they are there, for what no statistic keeps.
         progress: told how many groups are done.
     """
     n_groups = len(states)
     n_rows = rows_of(states[:1]).shape[1]
-    wanted = Wanted(
+    wanted = ReadoutPlan(
         min(top_k, head.vocab_size),
         _filled(targets or [()] * n_groups, None),
         _filled(mass_ids or [()] * n_groups, -1),
@@ -75,8 +75,8 @@ def read_out(
         logits = head.logits(rows.flatten(0, 1), out=buffer[: len(rows) * n_rows])
         by_group = logits.view(len(rows), n_rows, -1)
         part = read_logits(by_group, wanted.of_groups(some))
-        if look:
-            look(some, by_group, part)
+        if observe:
+            observe(some, by_group, part)
         whole = whole or part.with_room_for(n_groups)
         whole.fill_in(some, part)
         if progress:

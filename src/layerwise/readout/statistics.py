@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerwise import compiled
-from layerwise.readout.wanted import BITS, Readout, Wanted
+from layerwise.readout.readout import BITS, Readout, ReadoutPlan
 
 _CACHES_PER_TILE = 4
 """Logits whose statistics PyTorch computes together on a CPU, in second-level caches."""
@@ -24,7 +24,7 @@ _BLOCK = 64
 """Width of the blocks whose maxima narrow down the top-k."""
 
 
-def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Readout:
+def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
     """Return the statistics of every row. The last row of a group is what its others are compared with.
 
     Args:
@@ -43,7 +43,7 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Rea
     return read_logits_in_tiles(logits, wanted)
 
 
-def read_logits_in_tiles(logits: Float[Tensor, "group row token"], wanted: Wanted) -> Readout:
+def read_logits_in_tiles(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
     """Return what `read_logits` returns, by PyTorch on any device, a few rows at a time."""
     scratch = _Scratch(logits)
     groups = [_read_group(rows, wanted.of_groups(slice(i, i + 1)), scratch) for i, rows in enumerate(logits)]
@@ -52,7 +52,7 @@ def read_logits_in_tiles(logits: Float[Tensor, "group row token"], wanted: Wante
 
 def log_sum_exp(logits: Float[Tensor, "row token"]) -> Float[Tensor, " row"]:
     """Return log Σ exp(z) per row, in float64 on the CPU."""
-    return read_logits(logits[None], Wanted.of_rows(len(logits), top_k=1)).lse[0, :, 0]
+    return read_logits(logits[None], ReadoutPlan.of_rows(len(logits), top_k=1)).lse[0, :, 0]
 
 
 def exact_top_k(
@@ -113,7 +113,7 @@ class _Scratch:
         return self._tile[4, : len(rows)]
 
 
-def _read_group(rows: Float[Tensor, "row token"], wanted: Wanted, scratch: _Scratch) -> Readout:
+def _read_group(rows: Float[Tensor, "row token"], wanted: ReadoutPlan, scratch: _Scratch) -> Readout:
     """Return the statistics of one group, in PyTorch."""
     targets, mass_ids = wanted.targets[0].to(rows.device), wanted.mass_ids[0]
     mass_ids = mass_ids[mass_ids >= 0].to(rows.device)

@@ -42,7 +42,7 @@ def code_span(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a name or a sentence on one line, of which nothing is markup, behind whatever begins the line."""
+    """Return a name or a sentence on one line, of which nothing is markup, after whatever begins the line."""
     return _escaped(one_line(text, limit=2000))
 
 

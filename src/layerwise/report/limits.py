@@ -54,14 +54,14 @@ def _from_prompt_to_prompt(model: str, cases: list[Case]) -> str:
 
 
 def _inner_peak(own: OwnQuestions) -> list[str]:
-    """Say in how many cases an inner layer is surer than the last, and why that proves little."""
+    """Say in how many cases an inner layer is more certain than the last, and why that proves little."""
     answered, note = _without_controls(own)
     cases = [case for _, cases in answered for case in cases]
     if not cases:
         return []
-    surer = sum(case.layers["answer_prob"].max() > case.layers["answer_prob"].iloc[-1] for case in cases)
+    higher = sum(case.layers["answer_prob"].max() > case.layers["answer_prob"].iloc[-1] for case in cases)
     return [
-        f"**Inner confidence.** In {surer} of {counted(len(cases), 'case')}{note} some inner layer gives the answer "
+        f"**Inner confidence.** In {higher} of {counted(len(cases), 'case')}{note} some inner layer gives the answer "
         "more probability than the last does. A maximum over layers is biased upward: it is shown, not tested. A test "
         "needs a layer that was chosen on other questions."
     ]

@@ -44,7 +44,7 @@ def study_charts(overview: Overview) -> dict[str, AnyChart]:
         gaps,
         y="set",
         x_title="inner minus final probability of the answer",
-        title="Is an inner layer surer than the output?",
+        title="Is an inner layer more certain than the output?",
         x_domain=_around_zero([found for *_, found in gaps if found]),
         zero_line=True,
     )

@@ -41,7 +41,7 @@ CURVES: dict[str, pa.DataType] = {
     **{f"answer_{name}": kind for name, kind in _types(_BY_KIND).items()},
     **{f"wrong_{name}": _types(ANSWER_CURVES)[name] for name in _WRONG_CURVES},
 }
-"""Numbers, one per layer, behind the prompt; null where there is no answer."""
+"""Numbers, one per layer, after the prompt; null where there is no answer."""
 
 LATER = frozenset(
     [

@@ -52,7 +52,7 @@ class AnswerReading:
         return np.stack([values(where, ids[-1]) for ids, where in self._deciding.items()])
 
     def behind_same(self, values: Callable[[Place, list[int]], np.ndarray]) -> np.ndarray:
-        """Return what is said of deciding tokens that stand behind the same tokens, together, [place, layer]."""
+        """Return what is said of deciding tokens that stand after the same tokens, together, [place, layer]."""
         together: dict[Place, list[int]] = {}
         for ids, where in self._deciding.items():
             together.setdefault(where, []).append(ids[-1])

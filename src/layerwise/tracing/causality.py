@@ -1,4 +1,4 @@
-"""The causality check: what stands behind a token must not change its states."""
+"""The causality check: what stands after a token must not change its states."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,7 @@ from layerwise.sites import Site
 _LENGTHS = (13, 11, 7, 5, 3, 1)
 """Tokens of a prompt that are taken: every class that looks ahead does so from its first tokens on.
 
-Some do so in blocks of 2, 4, 8, … tokens, as diffusion models do. With one more token behind a length that blocks
+Some do so in blocks of 2, 4, 8, … tokens, as diffusion models do. With one more token after a length that blocks
 divide, none of them sees it; no block divides a prime but one as long as that.
 """
 
@@ -26,7 +26,7 @@ _SWITCHES = ("use_bidirectional_attention", "bidirectional", "is_causal", "is_de
 
 
 class Lookahead:
-    """A prompt's first tokens, and the same with one more behind them, on their way up apart from one another."""
+    """A prompt's first tokens, and the same with one more after them, on their way up apart from one another."""
 
     def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
         """Stand at layer 0."""
@@ -54,7 +54,7 @@ class Lookahead:
 
 
 def expect_causal(model: LoadedModel, worst: float) -> None:
-    """Stop at a model whose positions see what comes behind them.
+    """Stop at a model whose positions see what comes after them.
 
     Raises:
         UnsupportedModelError: one more token changes the states before it by more than rounding does.
@@ -66,7 +66,7 @@ def expect_causal(model: LoadedModel, worst: float) -> None:
     said = [f"{name}={getattr(config, name)}" for name in _SWITCHES if getattr(config, name, None) not in (None, "")]
     settings = f" (its settings say {', '.join(said)})" if said else ""
     raise UnsupportedModelError(
-        f"{type(model.hf).__name__} is not causal: one more token behind a prompt changes the states before it (by "
+        f"{type(model.hf).__name__} is not causal: one more token after a prompt changes the states before it (by "
         f"{worst:.2g} of their length; {limit:.2g} is what rounding explains). Its positions see the tokens that come "
         "after them, as in models for embeddings and for filling in, or depend on the text's length, so none of them "
         f"predicts the next token{settings}. "

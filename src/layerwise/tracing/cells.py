@@ -1,4 +1,4 @@
-"""The cells of a trace's file, layer by layer: held against their form, and kept as arrays.
+"""The cells of a trace's file, layer by layer: compared with their form, and kept as arrays.
 
 Nearly all of a large file is cells. Each is read into a dozen Python objects, so a layer's are turned into arrays as
 soon as they are read, which leaves their memory to the next layer's.

@@ -25,7 +25,7 @@ class LayerRead:
     """The prompt's, then what was generated."""
     positions: tuple[int, ...]
     top: tuple[tuple[TokenProb, ...], ...]
-    """The likeliest tokens behind each position."""
+    """The likeliest tokens after each position."""
 
 
 OnLayer = Callable[[LayerRead], None]

@@ -13,8 +13,8 @@ from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
 from layerwise.models.loading import LoadedModel
 from layerwise.models.output_head import OutputHead
+from layerwise.readout.readout import Readout
 from layerwise.readout.statistics import log_sum_exp
-from layerwise.readout.wanted import Readout
 
 FLOAT32_LIMIT = 1e-3
 """Largest |Δ log-prob| let through in float32. Measured: 3e-5 on the bundled models."""
@@ -25,7 +25,7 @@ _STATES_LIMIT = {torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 @dataclass(frozen=True, eq=False)
 class IdentityCheck:
-    """The lens at layer n, and every state on the way, held against transformers' own forward."""
+    """The lens at layer n, and every state on the way, compared with transformers' own forward."""
 
     error: float
     limit: float

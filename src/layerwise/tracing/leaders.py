@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.readout.wanted import Readout
+from layerwise.readout.readout import Readout
 from layerwise.tracing.trace import Leaders
 
 
-class Follower:
+class LeaderTracker:
     """Keeps leaders' log-probabilities from logits that the readout is about to overwrite."""
 
     def __init__(self, others: Sequence[Sequence[int] | None], lenses: Sequence[slice]):
@@ -24,8 +24,8 @@ class Follower:
         self.by_lens: list[dict[int, Leaders]] = [{} for _ in lenses]
         """Per lens, by group."""
 
-    def look(self, groups: slice, logits: Float[Tensor, "group row token"], readout: Readout) -> None:
-        """Keep what is wanted of some groups (`layerwise.readout.kernel.Look`)."""
+    def see(self, groups: slice, logits: Float[Tensor, "group row token"], readout: Readout) -> None:
+        """Keep what is wanted of some groups (`layerwise.readout.kernel.OnLogits`)."""
         for at, group in enumerate(range(groups.start, groups.stop)):
             others = self._others[group]
             if others is None:

@@ -105,14 +105,14 @@ def _ties_of_best(read: "AnswerReading") -> np.ndarray:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AnswerCurves:
-    """The measures of an answer, or of a set of acceptable ones, behind the prompt. Arrays: [layer]."""
+    """The measures of an answer, or of a set of acceptable ones, after the prompt. Arrays: [layer]."""
 
     prob: FloatArray = field(
         metadata=_of_answer(
             "probability", "probability", SHARE, lambda read: read.behind_same(read.reading.prob).max(axis=0)
         )
     )
-    """Of the deciding token, teacher-forced up to it; of a set, of all deciding tokens behind the same tokens."""
+    """Of the deciding token, teacher-forced up to it; of a set, of all deciding tokens after the same tokens."""
     rank: IntArray = field(
         metadata=_of_answer("rank", "", RANK, lambda read: read.of_deciding(read.reading.rank).min(axis=0))
     )

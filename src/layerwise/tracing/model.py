@@ -107,14 +107,14 @@ class Model:
         progress: Progress | None = None,
         on_layer: OnLayer | None = None,
     ) -> Trace:
-        """Return the model's prediction behind `prompt` after every layer.
+        """Return the model's prediction after `prompt` after every layer.
 
         Args:
             prompt: any text; BOS is added if the model's tokenizer does so by itself. Or token ids, to which
                 nothing is added. Or a conversation: messages such as ``{"role": "user", "content": "Hello"}``, put
                 into the model's chat template; where the last one is the assistant's, it is the reply's beginning.
             answer: an answer to follow, usually with a leading space, or several acceptable ones. One that is a list of
-                token ids is taken as it is; behind ids that the tokenizer would not write so, it has to be.
+                token ids is taken as it is; after ids that the tokenizer would not write so, it has to be.
             alternatives: wrong answers of the same type; they settle which token decides.
             track: texts of single tokens to follow at every layer and position.
             lens: ``logit`` (final norm and output head), ``raw`` (output head alone), or a `Lens`.

@@ -30,7 +30,7 @@ def measured(model: LoadedModel) -> LoadedModel:
     """Return a model whose head has the output transform that the model's own forward applies.
 
     Settings give it a name in each architecture; an architecture of its own may call it anything,
-    and a soft-cap does not show at small logits. So chosen vectors are put behind the model's final
+    and a soft-cap does not show at small logits. So chosen vectors are put after the model's final
     norm and its own logits compared; the settings' transform holds if they agree, else the one that
     fits all of them.
 
@@ -51,7 +51,7 @@ def measured(model: LoadedModel) -> LoadedModel:
             return dataclasses.replace(model, output_head=dataclasses.replace(model.output_head, transform=transform))
     excess = _excess(model, model.output_head.transform, raw, own)
     raise UnsupportedModelError(
-        f"{type(model.hf).__name__} cannot be read layer by layer: behind its final norm it does something else than "
+        f"{type(model.hf).__name__} cannot be read layer by layer: after its final norm it does something else than "
         "unembed, scale and soft-cap. Chosen vectors there, with logits of up to "
         f"{_SIZES[-1]:.0f}, come out of its own forward up to {excess:.3g} times "
         "as far from the readout's as rounding explains, and every layer's numbers would be off."

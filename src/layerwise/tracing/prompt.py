@@ -58,7 +58,7 @@ def prompt_tokens(tokenizer: Tokenizer, request: Request) -> PromptTokens:
 def expect_text_goes_on(tokenizer: Tokenizer, prompt: PromptTokens, request: Request) -> None:
     """Stop where answers are texts, and the prompt's ids are others than the tokenizer writes its text with.
 
-    Which tokens an answer has depends on those before it. Behind such ids, which sampling often makes, no tokenizer
+    Which tokens an answer has depends on those before it. After such ids, which sampling often makes, no tokenizer
     writes anything.
     """
     texts = [each for each in (*request.answers, *request.alternatives, request.wrong) if isinstance(each, str)]
@@ -68,7 +68,7 @@ def expect_text_goes_on(tokenizer: Tokenizer, prompt: PromptTokens, request: Req
     if written != prompt.ids:
         at = next((i for i, pair in enumerate(zip(written, prompt.ids, strict=False)) if len({*pair}) > 1), 0)
         raise PromptError(
-            f"Which tokens the answer {one_line(repr(texts[0]), 60)} has behind these ids cannot be said: the "
+            f"Which tokens the answer {one_line(repr(texts[0]), 60)} has after these ids cannot be said: the "
             f"tokenizer writes their text {one_line(repr(prompt.text[-60:]), 90)} with other ids, from token {at} on, "
             "and an answer's tokens depend on those before it. Give answers and alternatives as token ids too."
         )

@@ -18,8 +18,8 @@ from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
-from layerwise.readout.wanted import Readout
-from layerwise.tracing.leaders import Follower
+from layerwise.readout.readout import Readout
+from layerwise.tracing.leaders import LeaderTracker
 from layerwise.tracing.prepared import Prepared
 from layerwise.tracing.trace import Leaders
 from layerwise.types import Progress
@@ -32,7 +32,7 @@ _NO_LENGTH = 1e-30
 
 @dataclass(frozen=True)
 class Place:
-    """A position behind which the next token is read: one of the kernel's groups."""
+    """A position after which the next token is read: one of the kernel's groups."""
 
     request: int
     position: int
@@ -149,7 +149,7 @@ class Readings:
 
     by_lens: list[Reading]
     output: Readout
-    """One row per group: the logit lens at layer n, which the identity check holds against the model."""
+    """One row per group: the logit lens at layer n, which the identity check compares with the model."""
     groups: dict[Place, int]
     targets: list[list[int]]
     temperatures: tuple[float, ...]
@@ -238,7 +238,7 @@ def read_requests(
     targets = [_targets(prepared[place.request], place) for place in captured.groups]
     special = model.tokenizer.special_ids
     rows_of_lenses = [slice(at * n_rows, (at + 1) * n_rows) for at in range(len(side_by_side))]
-    follower = Follower([_followed(prepared[place.request], place) for place in captured.groups], rows_of_lenses)
+    tracker = LeaderTracker([_followed(prepared[place.request], place) for place in captured.groups], rows_of_lenses)
     temperatures = tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))
     with torch.no_grad():
         readout = read_out(
@@ -250,7 +250,7 @@ def read_requests(
             mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.groups],
             temperatures=temperatures,
             base=[(len(side_by_side) - 1) * n_rows + row % n_rows for row in range(len(side_by_side) * n_rows)],
-            look=follower.look,
+            observe=tracker.see,
             progress=progress,
         )
     if not bool(readout.entropy_bits.isfinite().all() and readout.kl_from_final_bits.isfinite().all()):
@@ -261,7 +261,7 @@ def read_requests(
         )
     by_spec = {
         lens.spec: Reading(readout.rows(rows), captured.groups, targets, leaders)
-        for lens, rows, leaders in zip(side_by_side, rows_of_lenses, follower.by_lens, strict=True)
+        for lens, rows, leaders in zip(side_by_side, rows_of_lenses, tracker.by_lens, strict=True)
     }
     output = readout.rows(slice(-1, None))
     return Readings([by_spec[lens.spec] for lens in lenses], output, captured.groups, targets, temperatures)

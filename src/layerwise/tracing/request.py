@@ -34,7 +34,7 @@ Answered = str | Sequence[int]
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt and what to read behind it. Lists are kept as tuples, and messages as `Message`."""
+    """One prompt and what to read after it. Lists are kept as tuples, and messages as `Message`."""
 
     prompt: Prompt
     """A text; token ids, to which nothing is added; or the messages of a conversation. Where its last message is the

@@ -1,4 +1,4 @@
-"""What a trace's file holds (`layerwise.tracing.serial`): the form that everything in it is held against."""
+"""What a trace's file holds (`layerwise.tracing.serial`): the form that everything in it is compared with."""
 
 from typing import Annotated, NotRequired
 
@@ -72,7 +72,7 @@ def _fits_together(stored: StoredTrace) -> StoredTrace:
     leaders = stored.get("leaders")
     expect(stored["format"] == FORMAT, f"format is not {FORMAT!r}")
     expect(positions == sorted(set(positions)), "positions do not rise")
-    expect(positions[-1] <= last + len(stored["generated"]), "a position is behind the last token")
+    expect(positions[-1] <= last + len(stored["generated"]), "a position is after the last token")
     expect(last in positions, "the prompt's last token is not among the positions")
     expect(all(layer.positions == first.positions for layer in layers), "layers differ in their positions")
     expect(all(layer.measured == first.measured for layer in layers), "layers differ in their measures")

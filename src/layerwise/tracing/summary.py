@@ -22,7 +22,7 @@ def answer_label(answers: Sequence[Answer], show: Callable[[str], str] = visible
 
 
 def decides_first(answers: Sequence[Answer]) -> bool:
-    """Return whether every answer is decided by its first token, hence behind the prompt itself."""
+    """Return whether every answer is decided by its first token, hence after the prompt itself."""
     return all(answer.deciding_index == 0 for answer in answers)
 
 
@@ -38,7 +38,7 @@ def answer_sentence(trace: Trace) -> str | None:
 
 
 def _name(answers: Sequence[Answer]) -> str:
-    """Return what leads or does not, with the whole answer where that goes on behind its deciding token."""
+    """Return what leads or does not, with the whole answer where that goes on after its deciding token."""
     label = answer_label(answers)
     goes_on = len(answers) == 1 and answers[0].deciding_index < len(answers[0].tokens) - 1
     return f"{label} of {visible(answers[0].text)}" if goes_on else label

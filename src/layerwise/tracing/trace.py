@@ -53,7 +53,7 @@ CHECK_FIGURES = tuple(field.name for field in fields(Checks) if field.type is no
 
 @dataclass(frozen=True, eq=False)
 class AnswerTrace(AnswerCurves):
-    """An answer, or a set of acceptable ones, read at every layer behind the prompt; with its `AnswerCurves`."""
+    """An answer, or a set of acceptable ones, read at every layer after the prompt; with its `AnswerCurves`."""
 
     answers: tuple[Answer, ...]
     """The acceptable answers, the one asked for first."""
@@ -63,7 +63,7 @@ class AnswerTrace(AnswerCurves):
 
     @property
     def ids_behind_prompt(self) -> set[int]:
-        """Tokens that are an answer where they lead behind the prompt itself: those decided by their first."""
+        """Tokens that are an answer where they lead after the prompt itself: those decided by their first."""
         return {answer.deciding_token.id for answer in self.answers if answer.deciding_index == 0}
 
 
@@ -78,7 +78,7 @@ class TokenTrace:
 
 @dataclass(frozen=True, eq=False)
 class Leaders:
-    """The tokens that lead at any layer behind one position, and the answer's deciding tokens."""
+    """The tokens that lead at any layer after one position, and the answer's deciding tokens."""
 
     ids: tuple[int, ...]
     """In the order in which they first lead."""
@@ -118,11 +118,11 @@ class Trace(LayerMeasures):
     leaders: tuple[Leaders, ...] | None
     """One per position; None where they were not asked for."""
     output: tuple[TokenProb, ...]
-    """The model's own likeliest next tokens behind the prompt."""
+    """The model's own likeliest next tokens after the prompt."""
     temperatures: tuple[tuple[float, tuple[TokenProb, ...]], ...]
     """The output at other temperatures, where asked for."""
     lse: FloatArray
-    """[layer, temperature] Natural log of the sum of exp(logits / temperature), at those temperatures, behind the
+    """[layer, temperature] Natural log of the sum of exp(logits / temperature), at those temperatures, after the
     prompt."""
     checks: Checks
     versions: dict[str, str]

@@ -12,8 +12,8 @@ from layerwise import compiled
 from layerwise.lens_spec import LOGIT
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.lenses import Lens, resolve_lens
+from layerwise.readout.readout import ReadoutPlan
 from layerwise.readout.statistics import read_logits
-from layerwise.readout.wanted import Wanted
 from layerwise.tracing.answer import join_answers
 from layerwise.tracing.causality import Lookahead, expect_causal
 from layerwise.tracing.checks import Checker, still_hold
@@ -32,7 +32,7 @@ _version = functools.cache(version)
 
 @dataclass(frozen=True)
 class _Output:
-    """The model's own prediction behind a prompt."""
+    """The model's own prediction after a prompt."""
 
     source: str
     top: tuple[TokenProb, ...]
@@ -56,7 +56,7 @@ def trace_requests(
 
     Args:
         model: the model to read.
-        requests: prompts, and what to read behind them.
+        requests: prompts, and what to read after them.
         lenses: lenses or their names; all read the same captured states.
         checker: remembers which checks this model has passed.
         check_length_groups: run the identity check once per length group instead of once per model.
@@ -101,7 +101,7 @@ def trace_requests(
 def _own_output(model: LoadedModel, index: int, item: Prepared, check: IdentityCheck, readings: Readings) -> _Output:
     """Return the model's prediction: from its own forward if this prompt ran it, else from layer n."""
     if check.is_of(item.forward_pass):
-        wanted = Wanted.of_rows(1, min(item.request.top_k, len(check.own_logits)), readings.temperatures)
+        wanted = ReadoutPlan.of_rows(1, min(item.request.top_k, len(check.own_logits)), readings.temperatures)
         source, readout, group = "own forward", read_logits(check.own_logits[None, None], wanted), 0
     else:
         source, readout, group = "layer n", readings.output, readings.groups[Place(index, item.last)]

@@ -79,7 +79,7 @@ class _File:
 def _read_in_order(
     name: str, files: Mapping[str, str], importing: tuple[str, ...], read: dict[str, _File], entry: str
 ) -> None:
-    """Add a file to those that were read, behind all that it imports."""
+    """Add a file to those that were read, after all that it imports."""
     if name in read:
         return
     if name in importing:

@@ -20,7 +20,7 @@ def recipes(trace: Trace) -> dict[str, str | None]:
 
     Every text is quoted so that it stays a text; what could steer a terminal while it is pasted is spelled out.
     `cli` is None where a command cannot say it: of a model in memory, of a wrong answer that was read along, of
-    temperatures, of answers as text behind others as token ids, and of texts with a NUL, which no argument of a command
+    temperatures, of answers as text after others as token ids, and of texts with a NUL, which no argument of a command
     can hold. Both are None where the trace does not say what was asked for. A conversation that holds the date of its
     day is asked again with its token ids.
     """
@@ -103,9 +103,9 @@ def _answered(option: str, answer: Answered) -> tuple[str, str]:
 def _prompted(
     prompt: str | list[int] | list[dict[str, str]], options: list[tuple[str, Any]]
 ) -> tuple[str, list[tuple[str, Any]], str]:
-    """Return what stands before the command, its options, and what stands behind them, so that it has this prompt."""
+    """Return what stands before the command, its options, and what stands after them, so that it has this prompt."""
     if isinstance(prompt, str):
-        # Behind -- it may begin with a dash; one that is a dash alone means standard input, so it comes from there.
+        # After -- it may begin with a dash; one that is a dash alone means standard input, so it comes from there.
         return ("printf %s - | ", options, " -- -") if prompt == "-" else ("", options, f" -- {quoted(prompt)}")
     if isinstance(prompt[0], int):
         return "", [*options, ("ids", ",".join(map(str, prompt)))], ""

@@ -16,7 +16,7 @@ _CELL = "text-align:left;vertical-align:top;padding:1px 8px"
 
 
 def still_html(document: Json) -> str:
-    """Return a table for each trace, of what was read behind its prompt, and the study's claims and knowledge."""
+    """Return a table for each trace, of what was read after its prompt, and the study's claims and knowledge."""
     parts = [_trace(trace) for trace in document["traces"]]
     if document["study"]:
         parts.append(_study(document["study"]))
@@ -51,7 +51,7 @@ def _trace(trace: Json) -> str:
 def _answer_said(answer: Json | None) -> list[str]:
     if answer is None:
         return []
-    where = " behind the tokens before it" if answer["deciding"]["index"] else ""
+    where = " after the tokens before it" if answer["deciding"]["index"] else ""
     asked = " or ".join(visible(text) for text in answer["texts"])
     return [f"Answer: {asked}, decided by {visible(answer['deciding']['text'])}{where}."]
 

@@ -204,7 +204,7 @@ def test_the_subject_is_swapped_between_questions_of_one_wording(cases):
     found = comparisons([cases(rows, answer_logprob=at_output(own), wrong_logprob=at_output(wrong))])
     [swap] = [each for each in found if each.what == "swapped subject"]
     assert (swap.first, swap.second, swap.test.n) == ("own subject", "another's", 3)
-    # " B" behind b and behind a; " C" behind c and behind b; " A" behind a and behind e.
+    # " B" after b and after a; " C" after c and after b; " A" after a and after e.
     differences = [0.8 - 0.1, 0.7 - 0.2, 0.9 - 0.4]
     assert ends(swap.test.median_difference) == pytest.approx(interval_by_scipy(differences, np.median))
 

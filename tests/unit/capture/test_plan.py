@@ -91,7 +91,7 @@ def test_a_header_is_computed_once_and_prompts_behind_it():
 
 
 def test_beginnings_within_a_beginning_are_shared_too():
-    """A header, behind it two prompts, behind each of those its answers."""
+    """A header, after it two prompts, after each of those its answers."""
     first, second = tuple(range(30)), tuple(range(50, 80))
     many = sequences(*(HEADER + prompt + (900 + k,) for prompt in (first, second) for k in range(4)))
     segments = split_into_segments(many, None, 64)

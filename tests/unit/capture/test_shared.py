@@ -12,7 +12,7 @@ HEADER = tuple(range(20, 44))
 
 
 def tree_of_sequences() -> list[ForwardPass]:
-    """A header, prompts of several lengths behind it, and behind one of them several answers."""
+    """A header, prompts of several lengths after it, and after one of them several answers."""
     prompts = [HEADER + tail for tail in ((50,), (51, 52), (53, 54), (55, 56, 57), (58, 59, 60, 61))]
     answers = [prompts[-1] + tail for tail in ((70,), (71, 72), (73, 74))]
     many = prompts + answers + [(9, 8, 7)]

@@ -157,7 +157,7 @@ def test_validate_takes_a_study_and_hints_at_its_own_answers(layerwise, folder):
     )
     code, out, err = layerwise("questions", "validate", "study.toml")
     assert (code, out.splitlines()[0]) == (0, "study.toml: 3 items, 3 questions")
-    assert err.startswith("Hint: The answer stands right behind the prompt, without a space")
+    assert err.startswith("Hint: The answer stands right after the prompt, without a space")
     assert err.endswith("  germany: The capital of Germany isBerlin\n")
 
 

@@ -72,7 +72,7 @@ def test_an_own_answer_without_its_space_is_hinted_at(layerwise, family_folder, 
     (tmp_path / "study.toml").write_text(f'name = "s"\ntitle = "S"\nmodels = ["{family_folder("qwen3")}"]\n{own}')
     code, _, said = layerwise("run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "run"), "--quiet")
     assert code == 0
-    assert said.startswith("Hint: The answer stands right behind the prompt, without a space")
+    assert said.startswith("Hint: The answer stands right after the prompt, without a space")
     assert said.endswith("  q: The capital of Germany isBerlin\n")
 
 

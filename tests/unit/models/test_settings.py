@@ -56,7 +56,7 @@ def gpt2() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("make", "depth", "behind"),
+    ("make", "depth", "after"),
     [
         (llama, "num_hidden_layers", r"model\.layers\.2\.input_layernorm\.weight"),
         (gpt2, "n_layer", r"transformer\.h\.2\.attn"),

@@ -89,7 +89,7 @@ def test_a_template_that_refuses_is_quoted(toy_tokenizer, template):
 
 @pytest.fixture
 def appending(toy_tokenizer):
-    """Adds BOS before and EOS behind every text, as with add_eos_token."""
+    """Adds BOS before and EOS after every text, as with add_eos_token."""
     hf = toy_tokenizer(sentencepiece=True, bos=True)
     hf.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<bos> $A <eos>", special_tokens=[(name, hf.convert_tokens_to_ids(name)) for name in ("<bos>", "<eos>")]

@@ -298,7 +298,7 @@ def currencies_cldr():
 
 
 def currencies_geonames():
-    """It has bare names, sometimes with a second name behind."""
+    """It has bare names, sometimes with a second name after."""
     for row, code in rows("currencies"):
         name = geonames()[code]["currencyname"]
         own = {form.split()[-1] for form in folded(row["currency"])}

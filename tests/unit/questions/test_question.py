@@ -42,7 +42,7 @@ def test_a_separator_that_belongs_to_an_answer_is_none(answer):
 )
 def test_an_answer_without_the_space_that_its_prompt_calls_for_is_hinted_at(prompt, answer):
     message = said(prompt, answer)
-    assert message.startswith("The answer stands right behind the prompt, without a space")
+    assert message.startswith("The answer stands right after the prompt, without a space")
     assert message.endswith(f"\n  q: {prompt[-40:]}{answer}")
     assert said(prompt, f" {answer}") == ""
 

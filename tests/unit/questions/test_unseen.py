@@ -56,7 +56,7 @@ def test_what_is_not_seen_is_told_with_the_text_that_was_probably_meant(text, sa
         "The flag \U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: a joiner in a word
         "\u0647\u200d",  # and at the end of an abbreviation
-        "\u0d28\u0d4d\u200d",  # Malayalam: behind a virama
+        "\u0d28\u0d4d\u200d",  # Malayalam: after a virama
         "\u0915\u094d\u200d\u0937",
         "\u0958\u093e",  # a letter that has two characters in the form NFC
         "\u05e9\u05b8\u05c1\u05dc\u05d5\u05b9\u05dd",  # Hebrew points in the order in which they are typed

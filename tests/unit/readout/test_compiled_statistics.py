@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from layerwise.readout.wanted import Readout, Wanted
+from layerwise.readout.readout import Readout, ReadoutPlan
 
 pytest.importorskip("numba", reason="numba is not installed here")
 
@@ -19,9 +19,9 @@ def logits() -> torch.Tensor:
 
 
 @pytest.fixture
-def wanted() -> Wanted:
+def wanted() -> ReadoutPlan:
     targets = torch.randint(700, (6, 2), generator=torch.Generator().manual_seed(1))
-    return Wanted(7, targets, torch.tensor([[3, 4, -1]] * 6), (1.0, 0.3), (4, 3, 2, 1, 0))
+    return ReadoutPlan(7, targets, torch.tensor([[3, 4, -1]] * 6), (1.0, 0.3), (4, 3, 2, 1, 0))
 
 
 def assert_equal(got: Readout, expected: Readout) -> None:

@@ -11,7 +11,7 @@ from layerwise import compiled
 from layerwise.models.output_head import OutputHead, OutputTransform
 from layerwise.readout import kernel, statistics
 from layerwise.readout.kernel import read_out
-from layerwise.readout.wanted import Readout
+from layerwise.readout.readout import Readout
 
 EXACT = ("top_ids", "target_ranks", "target_ties")
 

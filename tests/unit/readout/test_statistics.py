@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from layerwise.readout.readout import Readout, ReadoutPlan
 from layerwise.readout.statistics import exact_top_k, log_sum_exp, read_logits
-from layerwise.readout.wanted import Readout, Wanted
 
 INF, NAN = math.inf, math.nan
 LEAST, MOST = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
@@ -15,8 +15,8 @@ LEAST, MOST = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
 def read(rows, device: torch.device, top_k: int = 1, **changes) -> Readout:
     """Read one group of rows."""
     logits = torch.as_tensor(rows, dtype=torch.float32, device=device)[None]
-    wanted = Wanted.of_rows(logits.shape[1], min(top_k, logits.shape[2]))
-    return read_logits(logits, Wanted(**{f.name: getattr(wanted, f.name) for f in fields(Wanted)} | changes))
+    wanted = ReadoutPlan.of_rows(logits.shape[1], min(top_k, logits.shape[2]))
+    return read_logits(logits, ReadoutPlan(**{f.name: getattr(wanted, f.name) for f in fields(ReadoutPlan)} | changes))
 
 
 @pytest.mark.parametrize("vocab", [1, 2, 63, 64, 65, 127, 128, 511, 512, 513, 1003])
@@ -76,7 +76,7 @@ def test_tokens_that_both_rule_out_count_for_nothing(device):
 @pytest.mark.parametrize("bad", [NAN, INF])
 @pytest.mark.parametrize("place", [0, 5, 63, 64, 200, 511, 512, 599])
 def test_what_is_no_number_stays_none_wherever_it_stands(bad, place, device):
-    """Also behind the logits that top-k looks at, and in a block whose other logits are small."""
+    """Also after the logits that top-k looks at, and in a block whose other logits are small."""
     rows = torch.zeros(3, 600)
     rows[:, 300] = 9
     rows[0, place] = bad
@@ -155,7 +155,7 @@ def test_logits_may_be_strided(device):
     """As a slice of a wider buffer is; what lies between the rows is not read."""
     wide = torch.full((2, 3, 200), NAN)
     wide[..., 10:110] = torch.randn(2, 3, 100, generator=torch.Generator().manual_seed(0))
-    wanted = Wanted(4, torch.tensor([[3], [99]]), torch.tensor([[1, 2], [5, -1]]), (1.0,), (2, 2, 0))
+    wanted = ReadoutPlan(4, torch.tensor([[3], [99]]), torch.tensor([[1, 2], [5, -1]]), (1.0,), (2, 2, 0))
     strided = read_logits(wide.to(device)[..., 10:110], wanted)
     packed = read_logits(wide[..., 10:110].contiguous().to(device), wanted)
     for field in fields(Readout):
@@ -165,14 +165,14 @@ def test_logits_may_be_strided(device):
 def test_reading_leaves_the_logits_as_they_were(device):
     rows = torch.randn(1, 3, 600, generator=torch.Generator().manual_seed(0)).to(device)
     before = rows.clone()
-    read_logits(rows, Wanted.of_rows(3, 5, (0.5,)))
+    read_logits(rows, ReadoutPlan.of_rows(3, 5, (0.5,)))
     assert torch.equal(rows, before)
 
 
 def test_log_probabilities_are_logits_less_the_log_sum_exp(device):
     rows = torch.randn(1, 2, 300, generator=torch.Generator().manual_seed(0)) + 1000
     got = read_logits(
-        rows.to(device), Wanted(300, torch.tensor([[7]]), torch.empty(1, 0, dtype=torch.long), (1.0, 2.0), (0, 1))
+        rows.to(device), ReadoutPlan(300, torch.tensor([[7]]), torch.empty(1, 0, dtype=torch.long), (1.0, 2.0), (0, 1))
     )
     expected = rows.double().log_softmax(-1)
     torch.testing.assert_close(
@@ -184,7 +184,7 @@ def test_log_probabilities_are_logits_less_the_log_sum_exp(device):
 def test_readouts_join_on_groups_and_are_cut_on_rows(device):
     logits = torch.randn(4, 3, 80, generator=torch.Generator().manual_seed(0)).to(device)
     ids = torch.arange(4)[:, None]
-    wanted = Wanted(5, ids, ids, (1.0,), (0, 1, 2))
+    wanted = ReadoutPlan(5, ids, ids, (1.0,), (0, 1, 2))
     whole = read_logits(logits, wanted)
     halves = [read_logits(logits[some], wanted.of_groups(some)) for some in (slice(0, 1), slice(1, 4))]
     joined, last = halves[0].with_room_for(4), whole.rows(slice(-1, None))

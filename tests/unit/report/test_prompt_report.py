@@ -197,7 +197,7 @@ def test_inner_confidence_is_not_counted_of_controls(load_family, family_folder,
 
 
 def test_an_answer_that_is_decided_later_is_told_as_such(load_family, tmp_path):
-    """Its probability is read one token on, so no leader behind the prompt is set beside it."""
+    """Its probability is read one token on, so no leader after the prompt is set beside it."""
     question = {
         "id": "q",
         "prompt": "The capital of Germany is",

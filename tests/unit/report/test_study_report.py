@@ -69,7 +69,7 @@ null = "No."
 
 
 def own_words(model, prompt):
-    """Return what a model itself says behind a prompt, where it can stand in a table and leads back to its token."""
+    """Return what a model itself says after a prompt, where it can stand in a table and leads back to its token."""
     text = model.trace(prompt).output[0].text
     fit = text == f" {text.strip()}" and "|" not in text and model.trace(prompt, answer=text).answer.known
     return text.strip() if fit else None
@@ -583,7 +583,7 @@ def test_hostile_text_stays_text_in_html(hostile):
     text, _, script = page.partition('<script type="module">')
     assert "<script" not in text.lower()
     assert script.lower().count("</script") == 1
-    assert "<!--" not in script, "behind which <script> would swallow the end of this one"
+    assert "<!--" not in script, "after which <script> would swallow the end of this one"
     assert not re.search(r"<img (?!src=\"data:)", text)
     assert not re.search(r"<[^>]*\bonerror", text)
     assert not re.search(r"<(?:b|strong)>(?:b|wrong)<", text)

@@ -124,7 +124,7 @@ def verdicts(comparison: ModelComparison, *sources: str) -> set[str]:
 
 
 def with_top(layers: pd.DataFrame, k: int, top: list[dict[str, Any]]) -> pd.DataFrame:
-    """The same lens, but for what one layer behind the seed prompt says."""
+    """The same lens, but for what one layer after the seed prompt says."""
     rows = zip(layers["question"], layers["layer"], layers["top"], strict=True)
     here = (f"q-{pub.SEED_PROMPT}", k)
     return layers.assign(top=[top if (question, layer) == here else old for question, layer, old in rows])
@@ -244,7 +244,7 @@ def test_seed_claims_are_known_wrong_and_shown_beside_the_run():
     )
     assert (depth.verdict, direction.verdict) == ("known wrong", "known wrong")
     assert depth.ours == "rank 1 first at layer 28 of 36 (78%), p > .95 first at layer 29 of 36 (81%)"
-    assert "Berlin .73226 behind “Germany has its capital at”" in str(direction.ours)
+    assert "Berlin .73226 after “Germany has its capital at”" in str(direction.ours)
 
 
 def test_layers_are_counted_in_blocks_done():
@@ -290,7 +290,7 @@ def test_prompts_that_the_run_did_not_ask_are_one_finding_per_file():
     for source in (pub.SEED_PROBES, pub.LATER_PROBES, pub.CANONICAL, pub.LATEST, pub.LATEST_SUMMARY):
         assert [each.source for each in absent].count(source) == 1
     probes = next(each for each in absent if each.source == pub.LATER_PROBES)
-    assert probes.figure == "outputs behind 14 other prompts"
+    assert probes.figure == "outputs after 14 other prompts"
     assert probes.published == "70 rows"
 
 

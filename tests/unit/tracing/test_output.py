@@ -75,7 +75,7 @@ def test_factors_without_a_name_are_measured(change, scale, cap, fresh_parts):
 def test_what_is_no_scale_and_no_soft_cap_is_refused(change, fresh_parts):
     hf_model, hf_tokenizer = fresh_parts("qwen3")
     behind_the_head(hf_model, change)
-    with pytest.raises(UnsupportedModelError, match="behind its final norm it does something else"):
+    with pytest.raises(UnsupportedModelError, match="after its final norm it does something else"):
         lw.load(hf_model, tokenizer=hf_tokenizer)
 
 

@@ -187,7 +187,7 @@ def test_layers_are_shown_early_as_they_are_in_the_trace(tiny, lens):
 def rounding(model, trace, layer, position) -> float:
     """Return how far two readouts of one state may differ that take other numbers of rows at once.
 
-    Then the sums behind the logits run in another order: a sum of n products h·w is off by at most n·ε·‖h‖·‖w‖, and
+    Then the sums after the logits run in another order: a sum of n products h·w is off by at most n·ε·‖h‖·‖w‖, and
     a log-probability by that of its logit and that of the normaliser, which is no larger.
     """
     head = model._loaded.hf.get_output_embeddings().weight

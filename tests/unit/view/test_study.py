@@ -49,7 +49,7 @@ OWN = [
 
 
 def own_words(model, prompt):
-    """Return what a model itself says behind a prompt, where that can be an answer in a table."""
+    """Return what a model itself says after a prompt, where that can be an answer in a table."""
     text = model.trace(prompt).output[0].text
     fit = text == f" {text.strip()}" and model.trace(prompt, answer=text).answer.known
     return text.strip() if fit else "Berlin"

@@ -23,14 +23,14 @@ class Anatomy:
     the kinds. The values, in the block's dtype:
 
     - ``resid_pre``, ``resid_mid``, ``resid_post``: [sequence, position, d_model], the stream before attention, between
-      it and the MLP, and behind the MLP.
-    - ``attn_out``, ``mlp_out``: [sequence, position, d_model], what is added to the stream: behind a norm of the part's
+      it and the MLP, and after the MLP.
+    - ``attn_out``, ``mlp_out``: [sequence, position, d_model], what is added to the stream: after a norm of the part's
       output (Gemma 2, OLMo 2) and with the block's scale (Granite). resid_pre + attn_out = resid_mid, and
       resid_mid + mlp_out = resid_post; where attention and MLP run side by side, resid_pre + both = resid_post.
     - ``q``, ``k``, ``v``: [sequence, position, head, d_head], what their projection gives, before norms of queries and
       keys and before rotary embedding, as in TransformerLens. A gate that comes with the queries (Qwen3-Next) is left
       out. ``k`` and ``v`` have the key-value heads.
-    - ``z``: [sequence, position, head, d_head], what the output projection takes: each head's sum of values, behind a
+    - ``z``: [sequence, position, head, d_head], what the output projection takes: each head's sum of values, after a
       gate (Qwen3-Next, AFMoE) or a norm (BitNet) if one comes before that projection.
     - ``pattern``: [sequence, head, query position, key position], attention weights. Needs `eager_attention`.
     - ``mlp_post``: [sequence, position, neuron], what the MLP's last projection takes.

@@ -15,7 +15,7 @@ _GROUPED = (
     *("GPTNeoXAttention", "GPTNeoXJapaneseAttention", "BloomAttention", "FalconAttention", "GPTBigCodeAttention"),
     "PersimmonAttention",
 )
-"""Where it gives the queries that share a key, with that and its value behind them, then the next such group."""
+"""Where it gives the queries that share a key, with that and its value after them, then the next such group."""
 _SHARED_OUT = {"CodeGenAttention": 4}
 """Where it is cut into equal shares, one for each processor that it was trained on (mp_num in CodeGen's code), with
 queries, values, keys in each."""
@@ -40,7 +40,7 @@ def places_of_heads(attention: nn.Module) -> Found:
     output, d_head = output_projection(attention), _d_head(attention)
     d_value = getattr(attention, "v_head_dim", None) or d_head
     if output is None or d_value is None:
-        reason = f"{type(attention).__name__} has no heads of one width with one projection behind them"
+        reason = f"{type(attention).__name__} has no heads of one width with one projection after them"
         return found | dict.fromkeys("qkvz", reason)
     found["z"] = Place(output, enters=True, shaped=partial(_heads, d_head=d_value))
     if _is_latent(attention) or d_head is None:

@@ -20,7 +20,7 @@ _BEFORE_MLP = (
     *("channel_pre_norm", "ln_2", "norm_2", "final_layer_norm"),
 )
 _BEFORE_MLP_OR_BEHIND_ATTENTION = "post_attention_layernorm"
-"""Llama's name for the norm before the MLP. Where there is one of another name, or one behind the MLP, it norms what
+"""Llama's name for the norm before the MLP. Where there is one of another name, or one after the MLP, it norms what
 attention returns; but not where GLM 4's norm does that."""
 _BEHIND_ATTENTION = "post_self_attn_layernorm"
 _BEHIND_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
@@ -99,7 +99,7 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
 
 
 def _norms_attentions_output(block: nn.Module) -> bool:
-    """Return whether a block's post_attention_layernorm stands behind attention, as its name says."""
+    """Return whether a block's post_attention_layernorm stands after attention, as its name says."""
     norms = _norms(block)
     if _BEHIND_ATTENTION in norms:
         return False
@@ -149,7 +149,7 @@ def _mlp_post(block: nn.Module, mlp: nn.Module) -> Place | str:
 
 
 def _leaving(block: nn.Module, part: nn.Module, norm: nn.Module | None, last: nn.Module | None) -> Place | str:
-    """Return where a part's sum with the stream is one step away: behind its norm, its last projection, or itself."""
+    """Return where a part's sum with the stream is one step away: after its norm, its last projection, or itself."""
     module = norm if norm is not None else part
     # Bloom and MPT hand the stream to the part, which adds it; OPT has its MLP's layers in the block itself.
     if norm is None and (part is block or "residual" in inspect.signature(part.forward).parameters):

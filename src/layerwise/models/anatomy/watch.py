@@ -85,7 +85,7 @@ class Watch:
         before = pattern.shape[-1] - pattern.shape[-2]
         if not self._anatomy.is_known_causal and bool(pattern.triu(1 + before).any()):
             raise CheckError(
-                f"Attention in {self._who} has weight on later positions; expected none, as the prediction behind a "
+                f"Attention in {self._who} has weight on later positions; expected none, as the prediction after a "
                 "position is made of what stands before. Run the model's whole forward in eager_attention()."
             )
         self._anatomy.is_known_causal = True

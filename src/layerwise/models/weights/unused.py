@@ -61,7 +61,7 @@ def expect_all_used(
         parts: its parts.
         unused: what stands in the files and has no place in it.
         settings: the file that holds the settings, as it is shown.
-        ahead: parameters' names of blocks behind the last one that the settings count.
+        ahead: parameters' names of blocks after the last one that the settings count.
 
     Raises:
         CorruptFileError: one of them belongs to a block, a norm, a head, a scale or an embedding.

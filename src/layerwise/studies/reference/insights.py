@@ -36,11 +36,11 @@ CRYSTALLISES = Insight(
     ),
 )
 ASYMMETRY = Insight(
-    claim="directional asymmetry: city → country is surer than country → city",
+    claim="directional asymmetry: city → country is more certain than country → city",
     source=pub.SEED_PROBES,
-    said=f"“{TO_COUNTRY}” is surer of Germany than “{TO_CITY}” of Berlin",
+    said=f"“{TO_COUNTRY}” is more certain of Germany than “{TO_CITY}” of Berlin",
     why=(
-        "wording told as direction: the two prompts differ in both. Behind "
+        "wording told as direction: the two prompts differ in both. After "
         f"“{TO_CITY_LATER}” the same models give Berlin .73 (Qwen), .91 (Llama), .88 (Mistral) and .80 "
         "(Gemma), about what they give Germany the other way round"
     ),
@@ -82,7 +82,7 @@ def _directions(run: Measured) -> str | None:
     """Return the probability of the answer in each direction and wording that the run has, in words."""
     asked = ((TO_COUNTRY, " Germany"), (TO_CITY, " Berlin"), (TO_CITY_LATER, " Berlin"))
     said = [
-        f"{answer.strip()} {_share(output, answer)} behind “{prompt}”"
+        f"{answer.strip()} {_share(output, answer)} after “{prompt}”"
         for prompt, answer in asked
         if (output := run.output(prompt)) is not None
     ]

@@ -62,7 +62,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Layer:
-    """The lens at one layer behind the prompt's last token."""
+    """The lens at one layer after the prompt's last token."""
 
     listed: Listed
     entropy_bits: float
@@ -120,7 +120,7 @@ class Measured:
         return up_to(self._questions[0].get("dtype"), published_dtype)
 
     def output(self, prompt: str) -> Listed | None:
-        """Return the model's own output behind a prompt, or None if the run has none."""
+        """Return the model's own output after a prompt, or None if the run has none."""
         return next((found for row in self._asked(prompt) if (found := _listed(row["output"]))), None)
 
     def output_at(self, prompt: str, temperature: float) -> Listed | None:
@@ -132,7 +132,7 @@ class Measured:
         return None
 
     def lens(self, prompt: str, word: str) -> dict[int, Layer]:
-        """Return the logit lens behind a prompt's last token, by blocks done; empty if the run has none.
+        """Return the logit lens after a prompt's last token, by blocks done; empty if the run has none.
 
         The run's own answer is used only where it is `word`.
         """

@@ -38,7 +38,7 @@ def compare(questions: pd.DataFrame, layers: pd.DataFrame) -> list[ModelComparis
             `prompt`, `answer`, `output` (tokens), `temperatures` (each with its `top` tokens). With a
             column `dtype`, numbers are held to what that dtype can do; without it, to bfloat16 at most.
         layers: one row per model, lens, question and layer (blocks done): `top` (tokens),
-            `entropy_bits`, `kl_to_final_bits`, `answer_prob`, `answer_rank`, behind the prompt.
+            `entropy_bits`, `kl_to_final_bits`, `answer_prob`, `answer_rank`, after the prompt.
 
     Prompts are matched by their whole text, tokens by text (published without ids). Only the logit lens
     has published figures.
@@ -194,7 +194,7 @@ def _later_probes(run: Measured, name: str) -> Iterator[Finding]:
 
 
 def _by_prompt(run: Measured, name: str, source: str) -> Iterator[Finding]:
-    """Yield the outputs behind each published prompt; the prompts that the run lacks come as one finding."""
+    """Yield the outputs after each published prompt; the prompts that the run lacks come as one finding."""
     judge = _judge(run, name, source)
     lacking: dict[str, list[pub.Row]] = {}
     for prompt, rows in _grouped(pub.rows(source, name), "prompt").items():
@@ -203,13 +203,13 @@ def _by_prompt(run: Measured, name: str, source: str) -> Iterator[Finding]:
             lacking[prompt] = rows
             continue
         for row in rows:
-            yield judge.prob(f"output behind “{prompt}”", row["token"], row["prob"], output)
+            yield judge.prob(f"output after “{prompt}”", row["token"], row["prob"], output)
         last = run.lens(prompt, ANSWER).get(run.n_layers)
         if last and "output_entropy_bits" in rows[0]:  # a correct lens gives the output at the last layer
             entropy = rows[0]["output_entropy_bits"]
-            yield judge.entropy(f"of the output behind “{prompt}”", entropy, last.entropy_bits)
+            yield judge.entropy(f"of the output after “{prompt}”", entropy, last.entropy_bits)
     if lacking:
-        figure = f"outputs behind {len(lacking)} other prompt{'s' if len(lacking) > 1 else ''}"
+        figure = f"outputs after {len(lacking)} other prompt{'s' if len(lacking) > 1 else ''}"
         yield missing(source, " · ".join(lacking), [row for rows in lacking.values() for row in rows], figure=figure)
 
 

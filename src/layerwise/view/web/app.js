@@ -20,7 +20,7 @@ import { headline } from "./grid/words.js";
 /**
  * Draws a document (its JSON text or object) into `root`. A document that cannot be read becomes a message.
  *
- * `fragment`: the state is kept in the page's address. `live`: null, or how to reach the server behind the page.
+ * `fragment`: the state is kept in the page's address. `live`: null, or how to reach the server after the page.
  * Returns `show(json, patch)`, which draws another document and may change the state, and `destroy()`.
  */
 export function mount(root, json, { fragment = false, live = null } = {}) {

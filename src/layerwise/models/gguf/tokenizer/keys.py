@@ -7,7 +7,7 @@ _READ = (
     "unknown_token_id padding_token_id mask_token_id fim_pre_token_id fim_suf_token_id fim_mid_token_id "
     "fim_pad_token_id fim_rep_token_id fim_sep_token_id prefix_token_id suffix_token_id middle_token_id"
 )
-"""Behind ``tokenizer.ggml.``."""
+"""After ``tokenizer.ggml.``."""
 
 HARMLESS = {
     "tokenizer.ggml.eot_token_id": "where a turn ends: llama.cpp stops generating there",

@@ -1,4 +1,4 @@
-"""Special tokens: found in a text before anything else, and put before it and behind it."""
+"""Special tokens: found in a text before anything else, and put before it and after it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from layerwise.models.gguf.tokenizer.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Adding:
-    """What is put before and behind every text, as far as the file doesn't say otherwise."""
+    """What is put before and after every text, as far as the file doesn't say otherwise."""
 
     default_bos: int | None
     default_end: int | None
@@ -58,7 +58,7 @@ def mark_special_tokens(tokenizer: Any, vocabulary: Vocabulary, header: GgufHead
 
 
 def _takes_spaces(vocabulary: Vocabulary, header: GgufHeader) -> tuple[set[int], set[int]]:
-    """Return which tokens swallow white space before them, and which behind them: llama.cpp goes by names."""
+    """Return which tokens swallow white space before them, and which after them: llama.cpp goes by names."""
     ids = vocabulary.ids
     name = str(header.metadata.get("general.name", "")).lower()
     pre = str(header.metadata.get("tokenizer.ggml.pre", ""))

@@ -76,7 +76,7 @@ function alignEnds(pairs, firstEnd, secondEnd) {
 /**
  * [{first, second, same}]: places in the two traces' `positions` that are to be compared.
  *
- * Where nothing was read behind aligned tokens, the predictions behind the two prompts are compared, if both were
+ * Where nothing was read after aligned tokens, the predictions after the two prompts are compared, if both were
  * read.
  */
 export function alignPlaces(first, second) {

@@ -9,7 +9,7 @@ import { CommonIds } from "./vocabularies.js";
 export function differenceOf(first, second) {
   const columns = alignPlaces(first, second);
   if (columns.length) return new TraceDifference(first, second, columns);
-  throw new ViewError("These two traces cannot be compared: nothing was read behind tokens that they have in common.");
+  throw new ViewError("These two traces cannot be compared: nothing was read after tokens that they have in common.");
 }
 
 /**
@@ -56,7 +56,7 @@ export class TraceDifference {
     return layer / this.nLayers;
   }
 
-  /** The place behind both prompts; null where their ends are not compared. */
+  /** The place after both prompts; null where their ends are not compared. */
   get promptPlace() {
     const [first, second] = this.sides.map((side) => side.promptPlace);
     const place = this.columns.findIndex((column) => column.first === first && column.second === second);

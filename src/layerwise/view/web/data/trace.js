@@ -35,13 +35,13 @@ export class Trace {
     return layer / this.nLayers;
   }
 
-  /** The place behind the prompt's last token, where the answer was read; null where it was not kept. */
+  /** The place after the prompt's last token, where the answer was read; null where it was not kept. */
   get promptPlace() {
     const place = this.positions.indexOf(this.tokens.length - this.generated - 1);
     return place < 0 ? null : place;
   }
 
-  /** The one token that is the answer, where it is one behind the prompt itself; else null. */
+  /** The one token that is the answer, where it is one after the prompt itself; else null. */
   get answerToken() {
     if (!this.answer) return null;
     const { ids, deciding } = this.answer;
@@ -126,7 +126,7 @@ export class Trace {
     return value === undefined || Number.isNaN(value) ? null : { value, bound: false };
   }
 
-  /** Behind the prompt the answer's probability as it was read there; elsewhere that of its deciding tokens. */
+  /** after the prompt the answer's probability as it was read there; elsewhere that of its deciding tokens. */
   answerValue(layer, place) {
     if (!this.answer) return null;
     if (place === this.promptPlace) return { value: this.answer.prob[layer], bound: false };

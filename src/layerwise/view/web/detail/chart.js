@@ -1,4 +1,4 @@
-// The linked chart: probabilities of the pinned tokens over the layers, behind the focused token.
+// The linked chart: probabilities of the pinned tokens over the layers, after the focused token.
 
 import { curveFrame, curveValue, drawCurves } from "./curves.js";
 import { reachedMilestones } from "./milestones.js";
@@ -104,7 +104,7 @@ function chartDraw(chart, place, variants) {
   chart.plot.setAttribute("aria-valuemax", String(trace.nLayers));
   const position = trace.positions[place];
   chart.title.replaceChildren(
-    "Behind ",
+    "after ",
     tokenElement(trace.tokens[position].text),
     ` (position ${position}), layer by layer`,
   );

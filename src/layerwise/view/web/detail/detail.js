@@ -46,7 +46,7 @@ function detailTitle(title, trace, layer, place) {
   title.replaceChildren(
     element("span", { class: "lw-detail-layer", text: `Layer ${layer} of ${trace.nLayers}` }),
     element("span", { class: "lw-detail-depth", text: `depth ${trace.depth(layer).toFixed(2)}` }),
-    element("span", {}, "behind ", tokenElement(trace.tokens[position].text), ` (position ${position})`),
+    element("span", {}, "after ", tokenElement(trace.tokens[position].text), ` (position ${position})`),
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { variantKey } from "../shared/text.js";
 
-/** The pin of an answer that is more than one token behind the prompt: no vocabulary has this id. */
+/** The pin of an answer that is more than one token after the prompt: no vocabulary has this id. */
 export function answerPin() {
   return 2 ** 31 - 1;
 }

@@ -16,7 +16,7 @@ export function gridCsv(trace, state) {
   return rows.map((row) => row.map(csvField).join(",")).join("\r\n") + "\r\n";
 }
 
-/** A number as it is; text in quotes where it needs them, and behind an apostrophe where it would be a formula. */
+/** A number as it is; text in quotes where it needs them, and after an apostrophe where it would be a formula. */
 export function csvField(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
   if (typeof value === "number") return String(value);

@@ -43,7 +43,7 @@ function tipCell(context, layer, place, { head, lists, foot }) {
   const trace = context.trace();
   const position = trace.positions[place];
   head.replaceChildren(
-    `Layer ${layer}, behind `,
+    `Layer ${layer}, after `,
     element("bdi", { class: "lw-token", text: shortened(visible(trace.tokens[position].text.slice(0, 200)), 24) }),
     ` (position ${position})`,
   );

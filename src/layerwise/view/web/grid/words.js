@@ -14,7 +14,7 @@ export function cellWords(context, layer, place) {
       ? `${wordsSpoken(cell.text)} in the first, ${wordsSpoken(cell.otherText)} in the second`
       : `${wordsSpoken(cell.text)} leads with ${probability(cell.prob)}`;
   const parts = [
-    `Layer ${layer} of ${trace.nLayers}, behind ${wordsSpoken(trace.tokens[position].text)}, position ${position}: ${leads}`,
+    `Layer ${layer} of ${trace.nLayers}, after ${wordsSpoken(trace.tokens[position].text)}, position ${position}: ${leads}`,
     wordsAnswer(trace, cell),
     found ? `${title} ${valueWords(found, unit)}` : null,
   ];

@@ -1,6 +1,6 @@
 // Requests to the viewer's server, and its answers: one JSON value a line, as they come.
 
-/** Asks the server behind `base`, with the token: `read` for one JSON value, `ask` for a stream of messages. */
+/** Asks the server after `base`, with the token: `read` for one JSON value, `ask` for a stream of messages. */
 export function liveServer({ base, token }) {
   const authorization = { Authorization: `Bearer ${token}` };
 

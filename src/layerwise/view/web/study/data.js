@@ -11,7 +11,7 @@ export function studyData(raw) {
 }
 
 /**
- * One question as a trace of the format: one position, behind its prompt. Null where the study lacks its layers.
+ * One question as a trace of the format: one position, after its prompt. Null where the study lacks its layers.
  * Throws ViewError where they are damaged.
  */
 export function traceOfQuestion(study, row) {

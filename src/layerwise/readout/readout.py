@@ -64,7 +64,7 @@ class Readout:
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class ReadoutPlan:
     """What to read of each group's rows, beside the statistics that need no choice."""
 
     top_k: int
@@ -91,11 +91,11 @@ class Wanted:
             raise IndexError(f"Expected top_k from 1 to {vocab_size}; got {self.top_k}.")
 
     @staticmethod
-    def of_rows(count: int, top_k: int, temperatures: Sequence[float] = ()) -> "Wanted":
+    def of_rows(count: int, top_k: int, temperatures: Sequence[float] = ()) -> "ReadoutPlan":
         """Return what to read of one group of `count` rows, with no tokens to follow."""
         nothing = torch.empty(1, 0, dtype=torch.long)
-        return Wanted(top_k, nothing, nothing, (1.0, *temperatures), tuple(range(count)))
+        return ReadoutPlan(top_k, nothing, nothing, (1.0, *temperatures), tuple(range(count)))
 
-    def of_groups(self, groups: slice) -> "Wanted":
+    def of_groups(self, groups: slice) -> "ReadoutPlan":
         """Return what is wanted of some of the groups."""
-        return Wanted(self.top_k, self.targets[groups], self.mass_ids[groups], self.temperatures, self.base)
+        return ReadoutPlan(self.top_k, self.targets[groups], self.mass_ids[groups], self.temperatures, self.base)
