@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
+import layerwise as lw
 from layerwise.errors import PromptError
-from layerwise.readout.lenses import Lens, resolve_lens
+from layerwise.lens_spec import LensSpec
+from layerwise.readout.lenses import Lens, RawLens, resolve_lens
 
 
 @pytest.mark.parametrize("name", ["logit", "raw"])
@@ -28,3 +31,24 @@ def test_rows_are_float32_whatever_the_states_are(tiny):
     states = torch.randn(1, 1, 64).bfloat16()
     for name in ("logit", "raw"):
         assert resolve_lens(name).rows(states, tiny._loaded.output_head).dtype == torch.float32
+
+
+class Shrunk(RawLens):
+    """A lens of one's own."""
+
+    spec = LensSpec("shrunk", "states, made smaller", ends_at_output=False, sum="0" * 64)
+
+    def rows(self, states, output_head):
+        return states.float() * 0.01
+
+
+def test_a_lens_of_ones_own_is_read_beside_those_that_there_are(tiny, tmp_path):
+    prompt = "The capital of Germany is"
+    [[own, logit, raw]] = tiny.trace_all([lw.Request(prompt, answers=(" Berlin",))], lenses=[Shrunk(), "logit", "raw"])
+    assert [own.lens, logit.lens, raw.lens] == ["shrunk", "logit", "raw"]
+    assert (own.entropy_bits > raw.entropy_bits).all(), "smaller logits say less"
+    assert np.allclose(logit.entropy_bits, tiny.trace(prompt).entropy_bits, rtol=1e-5)
+    assert own.output == logit.output, "what the model says, whatever the lens"
+    own.save(tmp_path / "own.json")
+    assert lw.Trace.open(tmp_path / "own.json") == own
+    assert "shrunk lens" in lw.show(own).document["traces"][0]["trust"]["sentences"][-1]
