@@ -25,7 +25,7 @@ class NaiveLoop:
     def __init__(self, models: Models):
         self.model = models.shared
         self.hf = inside.hf_model(self.model)
-        self.norm, self.output_head = inside.final_norm(self.model), self.hf.get_output_embeddings()
+        self.norm, self.head = inside.final_norm(self.model), self.hf.get_output_embeddings()
 
     def on(self, work: Work) -> Task:
         return _one_by_one(self.model, work, self.read)
@@ -33,7 +33,7 @@ class NaiveLoop:
     def read(self, ids: Tensor, kept: slice) -> object:
         *hidden, last = self.hf(input_ids=ids, output_hidden_states=True).hidden_states
         normed = [*(self.norm(states[:, kept]) for states in hidden), last[:, kept]]  # the last one is normed already
-        return [_statistics(self.output_head(states)) for states in normed]
+        return [_statistics(self.head(states)) for states in normed]
 
 
 class TransformerLens:

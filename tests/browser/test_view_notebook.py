@@ -130,5 +130,5 @@ def test_jupyterlab_draws_the_grid(lab, browser):
     assert box
     assert box["width"] > 200
     assert box["height"] > 50
-    assert page.locator(".jp-OutputArea .lw-detail").get_by_text("after ␣is").is_visible()
+    expect(page.locator(".jp-OutputArea .lw-detail").get_by_text("after ␣is")).to_be_visible(timeout=180_000)
     page.close()

@@ -16,10 +16,10 @@ from layerwise.errors import UnsupportedModelError
 from layerwise.models.blocks import Parts
 from layerwise.models.loading import LoadedModel
 
-_COMPILED = "_compiled_call_impl"
+COMPILED = "_compiled_call_impl"
 """What PyTorch calls instead of `forward` in a module that was compiled in place (`block.compile()`)."""
 
-_CALLED = ("forward", _COMPILED)
+_CALLED = ("forward", COMPILED)
 
 _returned: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 """By list of blocks: how long a tuple they return that begins with the hidden state; None for the state itself."""
@@ -86,7 +86,7 @@ def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]
     before = [{name: block.__dict__[name] for name in _CALLED if name in block.__dict__} for block in blocks]
     try:
         for block in blocks:
-            block.__dict__.pop(_COMPILED, None)
+            block.__dict__.pop(COMPILED, None)
             block.forward = note
         yield
     finally:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from layerwise.capture.calls import output_state, record_block_calls, replaced_forwards
+from layerwise.capture.calls import COMPILED, output_state, record_block_calls, replaced_forwards
 from layerwise.capture.forward import run_model
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading import LoadedModel
@@ -57,6 +57,9 @@ def own_forward(
             after_block(index, block)
             others_run = False
 
+    if any(getattr(block, COMPILED, None) for block in model.parts.blocks):
+        # A block that was compiled in place has its hooks compiled too: the whole sweep, for each block anew.
+        after_block = torch.compiler.disable(after_block)
     watched = [*model.parts.blocks, model.parts.final_norm]
     hooks = [
         module.register_forward_pre_hook(functools.partial(note, layer), with_kwargs=True)

@@ -51,11 +51,12 @@ class _Group:
     """By the index of a pass that had to stay whole: its segment."""
 
     @property
-    def places(self) -> Int[Tensor, " place"]:
+    def places(self) -> Tensor:
         return self.kept[2]
 
-    def values(self) -> Float[Tensor, "place d_model"]:
-        """Return the states that are kept."""
+    @property
+    def values(self) -> Tensor:
+        """The states that are kept, [place, d_model]."""
         return self.hidden[self.kept[0], self.kept[1]]
 
 
@@ -179,7 +180,7 @@ class Sweep:
                     group.hidden[row, :length] = edit.apply(group.hidden[row, :length].clone())
         looking = self._looking(site)
         for group in self._groups if looking else ():
-            values = group.values()
+            values = group.values
             for observer in looking:
                 observer.see(site, group.places, values)
         for observer in looking:

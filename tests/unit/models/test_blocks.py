@@ -45,7 +45,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
         self.norm = nn.LayerNorm(4)
-        self.output_head: nn.Module | None = nn.Linear(4, 9)
+        self.head: nn.Module | None = nn.Linear(4, 9)
         text = SimpleNamespace(num_hidden_layers=depth)
         self.config = SimpleNamespace(get_text_config=lambda decoder: text)
         for name, part in parts.items():
@@ -55,7 +55,7 @@ class Decoder(nn.Module):
         return self if getattr(self, "own_backbone", False) else SimpleBackbone(self)
 
     def get_output_embeddings(self):
-        return self.output_head
+        return self.head
 
 
 class SimpleBackbone(nn.Module):
