@@ -54,12 +54,12 @@ def own_forward(
         nonlocal others_run
         if not others_run:
             others_run = True
-            after_block(index, block)
+            run_others(index, block)
             others_run = False
 
-    if any(getattr(block, COMPILED, None) for block in model.parts.blocks):
-        # A block that was compiled in place has its hooks compiled too: the whole sweep, for each block anew.
-        after_block = torch.compiler.disable(after_block)
+    # A block that was compiled in place has its hooks compiled too: the whole sweep, for each block anew.
+    compiled = any(getattr(block, COMPILED, None) for block in model.parts.blocks)
+    run_others: AfterBlock = torch.compiler.disable(after_block) if compiled else after_block  # pyright: ignore[reportAssignmentType] -- its stub says None
     watched = [*model.parts.blocks, model.parts.final_norm]
     hooks = [
         module.register_forward_pre_hook(functools.partial(note, layer), with_kwargs=True)
