@@ -65,9 +65,9 @@ def gpt2() -> Any:
     ],
     ids=["llama", "gpt2", "gpt2's backbone", "deepseek"],
 )
-def test_blocks_that_the_configuration_leaves_out_are_named(saved, load, make, depth, behind):
+def test_blocks_that_the_configuration_leaves_out_are_named(saved, load, make, depth, after):
     folder = saved(make(), architectures=None, **{depth: 2})
-    with pytest.raises(CorruptFileError, match=rf"config\.json asks for 2 blocks, .* hold more .{behind}"):
+    with pytest.raises(CorruptFileError, match=rf"config\.json asks for 2 blocks, .* hold more .{after}"):
         load(folder)
 
 
