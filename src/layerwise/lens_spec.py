@@ -1,6 +1,6 @@
 """What a lens is known by, apart from how it reads: what files, tables and pages say of it. Needs no PyTorch."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from layerwise.errors import PromptError
@@ -48,6 +48,6 @@ def ends_at_output(name: str) -> bool:
     return name in SPECS and SPECS[name].ends_at_output
 
 
-def main_lens(names: Sequence[str] | Collection[str]) -> str:
+def main_lens(names: Collection[str]) -> str:
     """Return which of a run's lenses tells the story: the logit lens, or else the first."""
     return LOGIT.name if LOGIT.name in names else next(iter(names))

@@ -1,6 +1,7 @@
 """What forward passes have at sites, as arrays under the sites' names."""
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -58,21 +59,22 @@ class _SiteValues:
     """Keeps what some sites have, of passes that run apart (an `Observer`)."""
 
     def __init__(self, sites: Sequence[Site], passes: Sequence[ForwardPass]) -> None:
-        self._sites, self._layers = sites, {site.layer for site in sites} - {None}
-        self._inside = {replace(site, head=None) for site in sites}
+        self._wanted: dict[Site, list[Site]] = defaultdict(list)
+        """By the site that is shown, what was asked for of it: some of its heads, or the stream under another name."""
+        for site in sites:
+            shown = replace(site, head=None) if site.layer is None else Site.at_layer(site.layer)
+            self._wanted[shown].append(site)
         self._pass_at = [index for index, places in enumerate(own_places(passes)) for _ in places]
         self.of_pass: list[dict[Site, np.ndarray]] = [{} for _ in passes]
 
     def looks_at(self, site: Site) -> bool:
-        return site in self._inside if site.layer is None else site.layer in self._layers
+        return site in self._wanted
 
     def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place ..."]) -> None:
         """Keep the values of one pass, raised to float32."""
-        array = values.float().cpu().numpy()
-        for wanted in self._sites:
-            same = wanted.layer == site.layer if site.layer is not None else replace(wanted, head=None) == site
-            if same:
-                self.of_pass[self._pass_at[int(places[0])]][wanted] = _shaped(wanted, array)
+        array, mine = values.float().cpu().numpy(), self.of_pass[self._pass_at[int(places[0])]]
+        for wanted in self._wanted[site]:
+            mine[wanted] = _shaped(wanted, array)
 
     def seen(self, site: Site) -> None:
         pass

@@ -117,6 +117,7 @@ class _Recorder:
 
     def __init__(self, planned: PlannedStudy, folder: Path, earlier: Run | None, on_progress: OnProgress) -> None:
         self._planned, self._folder, self._on_progress = planned, folder, on_progress
+        self._lenses = [resolve_lens(lens) for lens in planned.study.lenses]
         self._models: dict[str, Any] = dict(earlier.manifest["models"]) if earlier else {}
         self._failures: dict[str, str] = {}
         self._stored = earlier.whole_shards() if earlier else {}
@@ -155,7 +156,7 @@ class _Recorder:
     def _record_group(self, model: Model, group: _Group) -> list[str]:
         """Compute and store what is missing of a group; return the keys of its shards, now all stored."""
         planned, name = self._planned, model.info.name
-        lenses = [resolve_lens(lens) for lens in planned.study.lenses]
+        lenses = self._lenses
         keys = {lens.spec.name: group.key(planned, model.info, lens.spec) for lens in lenses}
         missing = [lens for lens, key in keys.items() if key not in self._stored]
         if missing:

@@ -1,7 +1,7 @@
 """Every measure of a trace, declared where it is taken: at each layer and position, and of an answer at each layer.
 
 A new one is a field more in one of these records (`layerwise.measures.measure` says what a field declares), with
-the default None, because stored traces and runs lack it. `python docs/glossary.py` then puts it into the glossary.
+the default None, because stored traces and runs lack it. `python docs/measures.py` then puts it into the glossary.
 """
 
 from collections.abc import Callable
