@@ -48,6 +48,7 @@ from layerwise.models.random_weights import draw_model, round_and_move
 from layerwise.models.residency import Residency, Resident
 from layerwise.models.rope import lengths_of_other_rope
 from layerwise.models.settings import what_failed
+from layerwise.models.spec import ModelSpec
 from layerwise.models.tokens import Tokenizer
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.unused import Unused, expect_all_used, expect_one_value
@@ -177,62 +178,54 @@ def _setting(config: Any, name: str) -> Any:
     return config.to_dict().get(config.attribute_map.get(name, name))
 
 
-def load_model(
-    name: str | Path | Any,
-    *,
-    tokenizer: Any = None,
-    revision: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    memory: str | int = "auto",
-    trust_remote_code: bool = False,
-    progress: Progress | None = None,
-) -> LoadedModel:
+def load_model(spec: ModelSpec, progress: Progress | None = None) -> LoadedModel:
     """Return a model that is ready to be read.
 
     Args:
-        name: a bundled name, an alias, a hub id, a folder in the hub's layout, a GGUF file, any of
-            these after ``random:`` for its architecture with random weights, or a transformers
-            model that is in memory already (then give its `tokenizer` too).
-        tokenizer: only with a model in memory.
-        revision: branch, tag or commit on the hub.
-        device: ``auto``, ``cpu``, ``cuda`` or ``mps``; a model in memory stays where it is.
-        dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``; a model in memory stays as it is.
-        memory: how much this process may take, as in ``4GB``; a larger model is streamed from disk.
-        trust_remote_code: run the code that comes with an architecture transformers doesn't know.
+        spec: which, and how.
         progress: called with (what, done, total) during downloads and preparation.
 
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
-    if not isinstance(name, str | Path):
-        return _from_memory(name, tokenizer, {"revision": revision, "device": device, "dtype": dtype, "memory": memory})
-    if tokenizer is not None:
-        raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
-    checkpoint = locate(resolve(name, revision), progress, trust_remote_code=trust_remote_code)
+    name, how = str(spec.name), (spec.device, spec.dtype, spec.memory)
+    checkpoint = locate(resolve(spec.name, spec.revision), progress, trust_remote_code=spec.trust_remote_code)
     facts = checkpoint.facts
-    _refuse_what_is_no_decoder(facts.config, str(name), trust_remote_code=trust_remote_code)
+    _refuse_what_is_no_decoder(facts.config, name, trust_remote_code=spec.trust_remote_code)
     if checkpoint.source.random:
-        return _draw(str(name), checkpoint, device, dtype, memory)
-    placement = place(facts.parameters, facts.dtype, device, dtype, memory)
+        return _draw(name, checkpoint, *how)
+    placement = place(facts.parameters, facts.dtype, *how)
     if placement.budget is not None:
-        _refuse_packed(checkpoint, str(name))
+        _refuse_packed(checkpoint, name)
     with quiet_transformers():
         hf_tokenizer = _read_tokenizer(checkpoint)
         give_back_memory()
         if placement.budget is not None:
-            return _stream(str(name), checkpoint, placement, hf_tokenizer)
+            return _stream(name, checkpoint, placement, hf_tokenizer)
         if checkpoint.gguf:
             hf_model = _read_gguf(checkpoint, placement, progress)
         elif checkpoint.facts.doubled or (checkpoint.folder / ADAPTER).is_file():
             hf_model = _read_by_name(checkpoint, placement, progress)
         else:
             hf_model = _read_weights(checkpoint, placement)
-        expect_finite(hf_model, str(name))
-        return _take_apart(str(name), hf_model, hf_tokenizer, checkpoint)
+        expect_finite(hf_model, name)
+        return _take_apart(name, hf_model, hf_tokenizer, checkpoint)
 
 
-def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> LoadedModel:
+def model_in_memory(
+    hf_model: Any,
+    hf_tokenizer: Any,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    memory: str | int = "auto",
+) -> LoadedModel:
+    """Return a transformers model that is in memory already, where and as it is.
+
+    Raises:
+        ModelError: it is no such model, its tokenizer is missing, or it was asked for otherwise than it is.
+    """
     if hf_tokenizer is None or not hasattr(hf_model, "get_output_embeddings"):
         raise ModelError(
             f"Expected a name, a path, or a transformers model together with tokenizer=; got "
@@ -243,6 +236,7 @@ def _from_memory(hf_model: Any, hf_tokenizer: Any, asked: dict[str, Any]) -> Loa
             f"Expected a transformers tokenizer as tokenizer=; got {hf_tokenizer!r}. Pass the object that "
             "AutoTokenizer.from_pretrained returns."
         )
+    asked = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
     found = {"revision": None, "memory": None, "device": hf_model.device.type, "dtype": dtype_name(hf_model.dtype)}
     if unmet := [f"{key}={wish!r}" for key, wish in asked.items() if wish not in ("auto", found[key])]:
         raise ModelError(

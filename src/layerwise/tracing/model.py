@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import ModelError, PromptError, PromptWarning
 from layerwise.lens_spec import LOGIT
 from layerwise.models.changes import Snapshot
-from layerwise.models.loading import LoadedModel, load_model, take_apart_again
+from layerwise.models.loading import LoadedModel, load_model, model_in_memory, take_apart_again
 from layerwise.models.residency import Resident
+from layerwise.models.spec import ModelSpec
 from layerwise.readout.kernel import warm_up
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site
@@ -298,17 +299,22 @@ def load(
     Raises:
         ModelError: one of its subclasses says what is wrong and what to do.
     """
+    if not isinstance(name, str | Path):
+        how = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
+        return _ready(lambda: model_in_memory(name, tokenizer, **how), progress)
+    if tokenizer is not None:
+        raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
+    return load_spec(ModelSpec(name, revision, device, dtype, memory, trust_remote_code), progress)
+
+
+def load_spec(spec: ModelSpec, progress: Progress | None = None) -> Model:
+    """Return the model that a spec describes: `load` for what was sent from elsewhere. Raises as `load` does."""
+    return _ready(lambda: load_model(spec, progress), progress)
+
+
+def _ready(take: Callable[[], LoadedModel], progress: Progress | None) -> Model:
     with without_gradients():
-        loaded = load_model(
-            name,
-            tokenizer=tokenizer,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            memory=memory,
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-        )
+        loaded = take()
         if progress:
             progress("preparing the readout", 0, None)
         with loaded.evaluating():

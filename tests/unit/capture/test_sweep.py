@@ -9,7 +9,7 @@ from layerwise.capture.calls import BlockCall, record_block_calls
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.loading import load_model
+from layerwise.models.loading import model_in_memory
 from layerwise.sites import Site
 from tests.sweeps import states_of
 
@@ -213,7 +213,7 @@ def test_every_layer_of_other_decoders_is_transformers_own(config, decoder):
 
 def test_the_blocks_form_is_found_out_once(fresh_parts, monkeypatch):
     hf_model, hf_tokenizer = fresh_parts("qwen3")
-    loaded, runs = load_model(hf_model, tokenizer=hf_tokenizer), []
+    loaded, runs = model_in_memory(hf_model, hf_tokenizer), []
     first = loaded.parts.blocks[0]
     forward = first.forward
     monkeypatch.setattr(first, "forward", lambda *args, **kwargs: (runs.append(1), forward(*args, **kwargs))[1])
