@@ -13,7 +13,7 @@ from benchmarks.clock import seconds_of
 from layerwise.capture.calls import record_block_calls
 from layerwise.models import compiled_product, product
 from layerwise.models.weights.stored import StoredTensor
-from layerwise.readout import compiled_statistics, statistics
+from layerwise.readout import compiled_statistics, row_statistics
 from layerwise.readout.kernel import read_out
 from layerwise.readout.readout import Readout, ReadoutPlan
 
@@ -70,7 +70,7 @@ def _statistics(read: Callable[[Tensor, ReadoutPlan], Readout]) -> Callable[[Ten
 
 
 STATISTICS: dict[str, Callable[[Tensor], Readout]] = {
-    "PyTorch": _statistics(statistics.read_logits_in_tiles),
+    "PyTorch": _statistics(row_statistics.read_logits_in_tiles),
     "compiled": _statistics(compiled_statistics.read_logits),
 }
 

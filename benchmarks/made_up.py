@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from layerwise.tracing.measures import MEASURES
+from layerwise.tracing.layer_measures import MEASURES
 from layerwise.view.document import Json, described, packed
 
 _VOCABULARY = 32_000

@@ -31,7 +31,7 @@ def definitions(record: type) -> dict[str, str]:
 
 def tables() -> str:
     """Return the tables as they should be."""
-    from layerwise.tracing.measures import AnswerCurves, LayerMeasures
+    from layerwise.tracing.layer_measures import AnswerCurves, LayerMeasures
 
     places = "At every layer and position:"
     answer = "Of an answer, at every layer after the prompt:"

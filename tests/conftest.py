@@ -11,7 +11,7 @@ jaxtyping.install_import_hook(
         "layerwise.capture",
         "layerwise.readout.kernel",  # not the compiled modules: numba takes functions as they are written
         "layerwise.readout.lenses",
-        "layerwise.readout.statistics",
+        "layerwise.readout.row_statistics",
         "layerwise.tracing",
         "layerwise.models.output_head",
         "layerwise.models.product",

@@ -21,7 +21,7 @@ from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.view.document import view_document
 from layerwise.view.page import page_html
-from layerwise.view.study.document import study_of
+from layerwise.view.study.study_part import study_of
 
 from .view_pages import needs_chromium
 

@@ -66,7 +66,7 @@ def test_the_wheel_holds_every_file_of_the_package(built):
         "questions/data/capitals.csv",
         "questions/data/capitals.toml",
         "report/templates/study.md.j2",
-        "studies/reference_data/README.md",
+        "reference/data/README.md",
         "models/capabilities.json",
         "view/web/",
     ],

@@ -15,7 +15,7 @@ from layerwise import compiled
 from layerwise.models.output_head import OutputHead, OutputTransform
 from layerwise.readout.kernel import read_out
 from layerwise.readout.readout import Readout, ReadoutPlan
-from layerwise.readout.statistics import exact_top_k, read_logits
+from layerwise.readout.row_statistics import exact_top_k, read_logits
 
 # Against float64 on the same float32 logits. Measured over 3,000 cases in both engines: at most 2e-6.
 NEAR: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}

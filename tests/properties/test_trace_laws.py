@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layerwise import Request, Trace
-from layerwise.tracing.measures import MEASURES as EVERY_MEASURE
+from layerwise.tracing.layer_measures import MEASURES as EVERY_MEASURE
 
 WORDS = ["The", "capital", "of", "Germany", "is", "Paris", "in", "a", "city", "and", "Rome", "2", "+"]
 prompts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join)

@@ -21,6 +21,7 @@ ROOMS = [
     "studies",
     "store",
     "analysis",
+    "reference",
     "report",
     "view",
     "cli",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layerwise.measures.calibration import HeldOutInner, folds, held_out_inner
-from layerwise.measures.statistics import PerItem, later_than_all, per_item
+from layerwise.measures.uncertainty import PerItem, later_than_all, per_item
 from layerwise.store.run import Run
 
 if TYPE_CHECKING:

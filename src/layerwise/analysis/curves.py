@@ -8,7 +8,7 @@ import numpy as np
 from layerwise.analysis.cases import Cases
 from layerwise.analysis.judging import SEED
 from layerwise.measures.calibration import folds, held_out_temperature, kl_at_temperatures
-from layerwise.measures.statistics import estimate, per_item
+from layerwise.measures.uncertainty import estimate, per_item
 
 
 @dataclass(frozen=True)

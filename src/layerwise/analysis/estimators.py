@@ -13,7 +13,7 @@ import numpy as np
 from layerwise.analysis.cases import Cases
 from layerwise.lens_spec import LOGIT, RAW
 from layerwise.measures.calibration import HeldOutInner
-from layerwise.measures.statistics import PerItem, Statistic, per_item
+from layerwise.measures.uncertainty import PerItem, Statistic, per_item
 
 LAST_LAYERS = 0.15
 """Of depth: "the last layers"."""

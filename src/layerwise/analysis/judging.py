@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from layerwise.analysis.cases import Cases
 from layerwise.analysis.estimators import ESTIMATORS, NotEstimableError
 from layerwise.measures.claims import Region, Verdict, verdict
-from layerwise.measures.statistics import Estimate, estimate
+from layerwise.measures.uncertainty import Estimate, estimate
 from layerwise.studies.claim_files import Claim
 from layerwise.text import one_line
 

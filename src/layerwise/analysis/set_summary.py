@@ -8,7 +8,7 @@ import numpy as np
 
 from layerwise.analysis.cases import Cases
 from layerwise.analysis.judging import SEED
-from layerwise.measures.statistics import (
+from layerwise.measures.uncertainty import (
     Estimate,
     PairedTest,
     PerItem,

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from layerwise.capture.reference import OwnForward, own_forward
+from layerwise.capture.own_forward import OwnForward, own_forward
 from layerwise.models.loading import LoadedModel
 from layerwise.models.residency import Resident
 from layerwise.models.waiting import noticing_others

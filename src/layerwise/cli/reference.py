@@ -10,7 +10,7 @@ from layerwise.cli.console import Debug, results_console
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from layerwise.studies.reference import Finding, ModelComparison
+    from layerwise.reference import Finding, ModelComparison
 
 app = typer.Typer(help="Published per-layer results to compare a run with.", no_args_is_help=True)
 
@@ -32,10 +32,10 @@ def compare(
 
     Example: layerwise reference compare runs/001_layers_and_logits
     """
+    from layerwise import reference
     from layerwise.errors import StoreError
     from layerwise.files import written_whole
     from layerwise.store.run import open_run
-    from layerwise.studies import reference
 
     stored = open_run(run)
     comparisons = reference.compare(stored.questions(), stored.layers())

@@ -156,7 +156,7 @@ def trace(
         if html != "-":
             say_note(f"View written to {html}; open it in a browser.")
     if json == "-":
-        from layerwise.tracing.serial import dumps
+        from layerwise.tracing.trace_file import dumps
 
         write_document(dumps(traces[0], ascii_only=True) + "\n", json)
     elif json is not None:

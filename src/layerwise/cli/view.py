@@ -94,7 +94,7 @@ def _document(what: list[Path]) -> "Json":
         )
     study = None
     if runs:
-        from layerwise.view.study.document import study_of
+        from layerwise.view.study.study_part import study_of
 
         study = study_of(open_run(runs[0]))
     return view_document([Trace.open(path) for path in what if not path.is_dir()], study=study)

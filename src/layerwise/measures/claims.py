@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from layerwise.errors import StudyError
-from layerwise.measures.statistics import Estimate
+from layerwise.measures.uncertainty import Estimate
 
 Verdict = Literal["supported", "not supported", "inconclusive", "cannot be judged"]
 

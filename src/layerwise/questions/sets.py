@@ -17,7 +17,7 @@ from layerwise.errors import QuestionError
 from layerwise.questions import arithmetic
 from layerwise.questions.forms import split_forms
 from layerwise.questions.question import Question, mixed, with_alternatives
-from layerwise.questions.reading import LONGEST_PROMPT, Direction, Problems, Row, SetFile, read_rows, read_set_file
+from layerwise.questions.set_files import LONGEST_PROMPT, Direction, Problems, Row, SetFile, read_rows, read_set_file
 from layerwise.text import one_line
 
 DATA = Path(__file__).parent / "data"

@@ -1,4 +1,4 @@
-"""The statistics of `layerwise.readout.statistics` on the CPU, compiled: each row in two passes.
+"""The statistics of `layerwise.readout.row_statistics` on the CPU, compiled: each row in two passes.
 
 The first finds block maxima, and with them the row's largest logits; the second takes the exponential
 once and every sum that it enters. Sums run over pieces in float32, and over the pieces in float64.
@@ -40,7 +40,7 @@ _SMALLEST = np.float32(-87)
 
 
 def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
-    """Return what `layerwise.readout.statistics.read_logits` returns."""
+    """Return what `layerwise.readout.row_statistics.read_logits` returns."""
     n_groups, n_rows, _ = logits.shape
     count, n_targets = n_groups * n_rows, wanted.targets.shape[1]
     top_ids = np.zeros((count, wanted.top_k), np.int64)

@@ -13,7 +13,7 @@ from torch import Tensor
 from layerwise.models.device import free_memory
 from layerwise.models.output_head import OutputHead
 from layerwise.readout.readout import Readout, ReadoutPlan
-from layerwise.readout.statistics import read_logits
+from layerwise.readout.row_statistics import read_logits
 from layerwise.types import Progress
 
 OnLogits = Callable[[slice, Float[Tensor, "some_groups row token"], Readout], None]

@@ -5,7 +5,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from layerwise.measures.statistics import Estimate
+from layerwise.measures.uncertainty import Estimate
 from layerwise.report.escaping import code_span, in_table, plain, prose
 from layerwise.text import counted, probability, visible
 

@@ -7,7 +7,7 @@ import pandas as pd
 from layerwise import charts
 from layerwise.analysis.overview import Overview
 from layerwise.charts import AnyChart
-from layerwise.measures.statistics import Estimate
+from layerwise.measures.uncertainty import Estimate
 from layerwise.text import one_line
 
 _COLUMNS = 3

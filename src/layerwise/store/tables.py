@@ -10,7 +10,7 @@ import pyarrow as pa
 from layerwise.measures.measure import Measure
 from layerwise.measures.milestones import Milestones
 from layerwise.questions.question import Question
-from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
 from layerwise.tracing.trace import AnswerTrace, Checks, Trace
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from layerwise.questions.answers import Answer
-from layerwise.tracing.measures import ANSWER_CURVES
-from layerwise.tracing.prepared import Prepared
-from layerwise.tracing.reading import Place, Reading
+from layerwise.tracing.layer_measures import ANSWER_CURVES
+from layerwise.tracing.places import Place, Reading
+from layerwise.tracing.request_tokens import Prepared
 from layerwise.tracing.trace import AnswerTrace
 
 

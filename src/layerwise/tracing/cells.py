@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict  # pydantic reads that of `typing` from Python 3.12 on
 
 from layerwise.measures.measure import Measure
-from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
 from layerwise.types import Token
 
 _ROUNDING = 1e-3

@@ -11,7 +11,7 @@ from layerwise.models.loading import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site
-from layerwise.tracing.prepared import Prepared
+from layerwise.tracing.request_tokens import Prepared
 from layerwise.types import Token, TokenProb
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from layerwise.tracing.measures import ANSWER_CURVES
+from layerwise.tracing.layer_measures import ANSWER_CURVES
 from layerwise.tracing.trace import Trace
 
 

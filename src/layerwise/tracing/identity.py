@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.capture.own_forward import OwnForward
 from layerwise.capture.plan import ForwardPass
-from layerwise.capture.reference import OwnForward
 from layerwise.errors import CheckError
 from layerwise.models.device import dtype_name
 from layerwise.models.loading import LoadedModel
 from layerwise.models.output_head import OutputHead
 from layerwise.readout.readout import Readout
-from layerwise.readout.statistics import log_sum_exp
+from layerwise.readout.row_statistics import log_sum_exp
 
 FLOAT32_LIMIT = 1e-3
 """Largest |Δ log-prob| let through in float32. Measured: 3e-5 on the bundled models."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.reference import own_output_head
+from layerwise.capture.own_forward import own_output_head
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading import LoadedModel
 from layerwise.models.output_head import OutputTransform

@@ -12,7 +12,7 @@ from layerwise.errors import PromptError
 from layerwise.measures.milestones import Milestones, find_milestones
 from layerwise.questions.answers import Answer
 from layerwise.text import one_line
-from layerwise.tracing.measures import AnswerCurves, FloatArray, IntArray, LayerMeasures
+from layerwise.tracing.layer_measures import AnswerCurves, FloatArray, IntArray, LayerMeasures
 from layerwise.tracing.request import Request
 from layerwise.types import ModelInfo, Token, TokenProb
 
@@ -205,19 +205,19 @@ class Trace(LayerMeasures):
 
     def save(self, path: str | Path) -> None:
         """Write this trace as JSON (the `layerwise trace --json` format), whole or not at all."""
-        from layerwise.tracing.serial import save
+        from layerwise.tracing.trace_file import save
 
         save(self, Path(path))
 
     @staticmethod
     def open(path: str | Path) -> "Trace":
         """Return the trace stored at `path`. Raises StoreError if it is not one."""
-        from layerwise.tracing.serial import read
+        from layerwise.tracing.trace_file import read
 
         return read(Path(path))
 
     def __eq__(self, other: object) -> bool:
-        from layerwise.tracing.serial import to_json
+        from layerwise.tracing.trace_file import to_json
 
         return isinstance(other, Trace) and to_json(self) == to_json(other)
 

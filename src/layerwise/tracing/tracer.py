@@ -13,16 +13,16 @@ from layerwise.lens_spec import LOGIT
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.lenses import Lens, resolve_lens
 from layerwise.readout.readout import ReadoutPlan
-from layerwise.readout.statistics import read_logits
+from layerwise.readout.row_statistics import read_logits
 from layerwise.tracing.answer import join_answers
 from layerwise.tracing.causality import Lookahead, expect_causal
 from layerwise.tracing.checks import Checker, still_hold
 from layerwise.tracing.early import EarlyReader, OnLayer
 from layerwise.tracing.identity import IdentityCheck
-from layerwise.tracing.measures import MEASURES
-from layerwise.tracing.prepared import Prepared, prepare
-from layerwise.tracing.reading import Geometry, Place, PlacesRead, Reading, Readings, capture_requests, read_requests
+from layerwise.tracing.layer_measures import MEASURES
+from layerwise.tracing.places import Geometry, Place, PlacesRead, Reading, Readings, capture_requests, read_requests
 from layerwise.tracing.request import Request
+from layerwise.tracing.request_tokens import Prepared, prepare
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from layerwise.measures.measure import SHARE
 from layerwise.text import one_line
-from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
 from layerwise.tracing.trace import AnswerTrace, TokenTrace, Trace
 from layerwise.types import shown_name
 from layerwise.view.recipes import recipes

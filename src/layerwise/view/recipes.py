@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from layerwise.lens_spec import LOGIT
-from layerwise.tracing.prompt import DATED
+from layerwise.tracing.prompt_tokens import DATED
 from layerwise.tracing.request import Answered, Message, Request
 from layerwise.tracing.trace import Trace
 

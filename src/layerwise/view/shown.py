@@ -55,6 +55,8 @@ def shown_trace(trace: Trace) -> Shown:
 
 def shown_run(run: Run) -> Shown:
     """Return how a stored run is shown."""
-    from layerwise.view.study.document import study_of  # late: estimators and data frames, which a trace does not need
+    from layerwise.view.study.study_part import (
+        study_of,  # late: estimators and data frames, which a trace does not need
+    )
 
     return Shown(view_document([], study=study_of(run)), repr(run))

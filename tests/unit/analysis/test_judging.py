@@ -8,7 +8,7 @@ import pytest
 from layerwise.analysis.cases import Cases
 from layerwise.analysis.judging import SEED, judge
 from layerwise.measures.claims import Region
-from layerwise.measures.statistics import estimate
+from layerwise.measures.uncertainty import estimate
 from layerwise.studies.claim_files import Claim
 
 

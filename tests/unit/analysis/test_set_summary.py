@@ -9,7 +9,7 @@ from scipy import stats
 
 from layerwise.analysis.judging import SEED
 from layerwise.analysis.set_summary import calibration_gaps, cells, comparisons, wrong_answers
-from layerwise.measures.statistics import estimate, holm
+from layerwise.measures.uncertainty import estimate, holm
 
 
 def interval_by_scipy(values, statistic):

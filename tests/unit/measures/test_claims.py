@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from layerwise.errors import StudyError
 from layerwise.measures.claims import Region, verdict
-from layerwise.measures.statistics import Estimate
+from layerwise.measures.uncertainty import Estimate
 
 INF = math.inf
 ENDS = st.floats(-1e6, 1e6)

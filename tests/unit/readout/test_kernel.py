@@ -9,7 +9,7 @@ from torch import nn
 
 from layerwise import compiled
 from layerwise.models.output_head import OutputHead, OutputTransform
-from layerwise.readout import kernel, statistics
+from layerwise.readout import kernel, row_statistics
 from layerwise.readout.kernel import read_out
 from layerwise.readout.readout import Readout
 
@@ -138,7 +138,7 @@ def test_results_do_not_depend_on_how_many_groups_are_multiplied_at_once(device,
         limit_logits(monkeypatch, groups, random_head, 5)
         assert_same(read_out(states, random_head, **options), at_once)
     limit_logits(monkeypatch, 0, random_head, 5)
-    monkeypatch.setattr(statistics, "_CACHES_PER_TILE", 0)  # one row of statistics at a time
+    monkeypatch.setattr(row_statistics, "_CACHES_PER_TILE", 0)  # one row of statistics at a time
     if compiled.available():
         monkeypatch.setattr("layerwise.readout.compiled_statistics._ROWS_TOGETHER", 1)
     assert_same(read_out(states, random_head, **options), at_once)

@@ -20,7 +20,7 @@ from layerwise.analysis.judging import judge
 from layerwise.analysis.overview import Overview
 from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
-from layerwise.measures.statistics import Estimate
+from layerwise.measures.uncertainty import Estimate
 from layerwise.report import study_figures, study_report
 from layerwise.report.markdown import write_report
 from layerwise.report.rendering import depth, interval, percent

@@ -9,7 +9,7 @@ from layerwise.studies.study import plan_study
 from layerwise.text import without_paths
 from layerwise.types import shown_name
 from layerwise.view.document import document_json, view_document
-from layerwise.view.study.document import study_of
+from layerwise.view.study.study_part import study_of
 
 
 @pytest.mark.parametrize(

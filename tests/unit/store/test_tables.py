@@ -12,7 +12,7 @@ from layerwise.store import query, tables
 from layerwise.store.recording import record
 from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import plan_study
-from layerwise.tracing.measures import MEASURES
+from layerwise.tracing.layer_measures import MEASURES
 from layerwise.tracing.trace import Trace
 
 TOKEN = "struct<id: int64, text: string>"

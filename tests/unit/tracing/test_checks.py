@@ -16,9 +16,9 @@ from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker
 from layerwise.tracing.float32 import Float32Check, check_device, float32_states
 from layerwise.tracing.model import Model
-from layerwise.tracing.prepared import prepare
-from layerwise.tracing.reading import capture_requests
+from layerwise.tracing.places import capture_requests
 from layerwise.tracing.request import Request
+from layerwise.tracing.request_tokens import prepare
 from tests.sweeps import states_of
 
 PROMPT = "The capital of Germany is"
@@ -102,7 +102,7 @@ def test_a_state_that_is_not_the_models_is_caught_and_its_layer_named(tiny, monk
             if index == 1:
                 self.states[:, 2] *= 1.001
 
-    monkeypatch.setattr("layerwise.tracing.reading.Sweep", Disturbed)
+    monkeypatch.setattr("layerwise.tracing.places.Sweep", Disturbed)
     with pytest.raises(CheckError, match=r"state at layer 2 of Qwen3ForCausalLM.*one chain"):
         Model(tiny._loaded).trace(PROMPT)
 

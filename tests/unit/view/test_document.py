@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from layerwise.tracing.measures import MEASURES
+from layerwise.tracing.layer_measures import MEASURES
 from layerwise.view.document import document_json, packed, unpacked, view_document
 
 PROMPT = "The capital of Germany is"

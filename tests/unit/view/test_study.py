@@ -15,12 +15,12 @@ from layerwise.errors import ModelError
 from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study
-from layerwise.tracing.measures import MEASURES
+from layerwise.tracing.layer_measures import MEASURES
 from layerwise.types import shown_name
 from layerwise.view.document import document_json, unpacked, view_document
 from layerwise.view.study import details
 from layerwise.view.study.asked_questions import MILESTONES
-from layerwise.view.study.document import study_of
+from layerwise.view.study.study_part import study_of
 
 PLACES = ["Germany", "France", "Italy", "the city", "Rome", "Paris"]
 WORDINGS = {"statement": "The capital of {} is a", "question": "Question: What is the capital of {}? Answer:"}

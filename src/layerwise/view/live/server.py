@@ -19,7 +19,7 @@ from layerwise.errors import LayerwiseError
 from layerwise.view.document import document_json
 from layerwise.view.live.asked import AskedError, read_asked, read_name
 from layerwise.view.live.guard import Guard
-from layerwise.view.live.page import Page
+from layerwise.view.live.live_page import Page
 from layerwise.view.live.session import Session
 from layerwise.view.live.work import BusyError, Job, Work, Worker
 

@@ -99,7 +99,7 @@ class Session:
 
     def open(self, name: str, listener: Listener) -> Json:
         """Return the document of a stored run, which stays with the results. No model is loaded."""
-        from layerwise.view.study.document import study_of
+        from layerwise.view.study.study_part import study_of
 
         if self._folder is None:
             raise AskedError("This server was started without a folder of runs. Start it with --folder FOLDER.")

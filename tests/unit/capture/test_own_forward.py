@@ -5,7 +5,7 @@ import torch
 import transformers
 
 import layerwise as lw
-from layerwise.capture.reference import generate_greedily, own_forward
+from layerwise.capture.own_forward import generate_greedily, own_forward
 from layerwise.errors import UnsupportedModelError
 
 

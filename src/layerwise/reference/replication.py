@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from layerwise.studies.reference import published as pub
-from layerwise.studies.reference.agreement import log_odds
-from layerwise.studies.reference.figure_judge import Judge, fault, known_wrong, missing, number
-from layerwise.studies.reference.findings import Finding, ModelComparison
-from layerwise.studies.reference.insights import insight_findings
-from layerwise.studies.reference.measured import Layer, Measured, models_of
+from layerwise.reference import published as pub
+from layerwise.reference.agreement import log_odds
+from layerwise.reference.figure_judge import Judge, fault, known_wrong, missing, number
+from layerwise.reference.findings import Finding, ModelComparison
+from layerwise.reference.insights import insight_findings
+from layerwise.reference.measured import Layer, Measured, models_of
 
 ANSWER = " Berlin"
 

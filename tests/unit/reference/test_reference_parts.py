@@ -6,8 +6,8 @@ from importlib import resources
 
 import pytest
 
-from layerwise.studies.reference import published as pub
-from layerwise.studies.reference.agreement import (
+from layerwise.reference import published as pub
+from layerwise.reference.agreement import (
     BFLOAT16,
     FLOAT16,
     FLOAT32,
@@ -18,7 +18,7 @@ from layerwise.studies.reference.agreement import (
     tightest,
     up_to,
 )
-from layerwise.studies.reference.measured import Listed
+from layerwise.reference.measured import Listed
 
 FILES = {  # rows, and the start of the file's SHA-256
     pub.SEED: (140, "0a5dfed10c4d2789"),
@@ -36,7 +36,7 @@ FILES = {  # rows, and the start of the file's SHA-256
 @pytest.mark.parametrize("file", FILES)
 def test_every_published_table_is_carried_byte_for_byte_and_parses(file: str):
     rows, digest = FILES[file]
-    data = (resources.files("layerwise.studies") / "reference_data" / file).read_bytes()
+    data = (resources.files("layerwise.reference") / "data" / file).read_bytes()
     assert hashlib.sha256(data).hexdigest().startswith(digest)
     assert len(pub.table(file)) == rows
     assert {row["model"] for row in pub.table(file)} <= set(pub.published_models())
@@ -44,7 +44,7 @@ def test_every_published_table_is_carried_byte_for_byte_and_parses(file: str):
 
 
 def test_no_published_table_is_left_unread():
-    folder = resources.files("layerwise.studies") / "reference_data"
+    folder = resources.files("layerwise.reference") / "data"
     assert {each.name for each in folder.iterdir()} == {*FILES, "README.md"}
 
 

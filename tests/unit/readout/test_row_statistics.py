@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from layerwise.readout.readout import Readout, ReadoutPlan
-from layerwise.readout.statistics import exact_top_k, log_sum_exp, read_logits
+from layerwise.readout.row_statistics import exact_top_k, log_sum_exp, read_logits
 
 INF, NAN = math.inf, math.nan
 LEAST, MOST = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max

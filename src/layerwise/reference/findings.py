@@ -17,7 +17,7 @@ class Finding:
     figure: str
     """What was published, for instance ``p(␣Berlin) at layer 24``; layers are blocks done."""
     source: str
-    """The file in ``reference_data`` that holds it."""
+    """The file in ``data`` that holds it."""
     published: str | float
     ours: str | float | None
     """None where the run does not have it. Token texts are as the tokenizer has them, white space and all."""

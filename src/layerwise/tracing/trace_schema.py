@@ -1,4 +1,4 @@
-"""What a trace's file holds (`layerwise.tracing.serial`): the form that everything in it is compared with."""
+"""What a trace's file holds (`layerwise.tracing.trace_file`): the form that everything in it is compared with."""
 
 from typing import Annotated, NotRequired
 

@@ -6,8 +6,8 @@ import pytest
 import layerwise as lw
 from layerwise import Trace
 from layerwise.errors import StoreError
-from layerwise.tracing.serial import to_json
 from layerwise.tracing.summary import answer_sentence, check_sentence, spelling_hint
+from layerwise.tracing.trace_file import to_json
 from layerwise.view.document import document_json, view_document
 
 

@@ -8,7 +8,7 @@ from layerwise.analysis.judging import Judgement
 from layerwise.analysis.overview import Overview
 from layerwise.analysis.set_summary import Cell
 from layerwise.lens_spec import ends_at_output
-from layerwise.measures.statistics import Estimate
+from layerwise.measures.uncertainty import Estimate
 from layerwise.store.run import Run
 from layerwise.store.shown_names import shown_run
 from layerwise.view.study.asked_questions import Asked, asked_of, question_columns

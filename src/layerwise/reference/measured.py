@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from layerwise.lens_spec import LOGIT
-from layerwise.studies.reference.agreement import Tolerance, log_odds, up_to
+from layerwise.reference.agreement import Tolerance, log_odds, up_to
 
 Row = dict[str, Any]
 

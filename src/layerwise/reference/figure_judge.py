@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from layerwise.studies.reference.agreement import (
+from layerwise.reference.agreement import (
     BFLOAT16,
     Tolerance,
     first_agrees,
@@ -13,8 +13,8 @@ from layerwise.studies.reference.agreement import (
     probs_agree,
     tightest,
 )
-from layerwise.studies.reference.findings import Finding
-from layerwise.studies.reference.measured import Layer, Listed
+from layerwise.reference.findings import Finding
+from layerwise.reference.measured import Layer, Listed
 from layerwise.text import visible
 
 _NOT_READ = "the run did not read this layer"

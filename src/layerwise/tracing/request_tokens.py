@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass, replace
 
+from layerwise.capture.own_forward import generate_greedily
 from layerwise.capture.plan import Edit, ForwardPass
-from layerwise.capture.reference import generate_greedily
 from layerwise.errors import PromptError
 from layerwise.models.loading import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
 from layerwise.text import visible
-from layerwise.tracing.prompt import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens
+from layerwise.tracing.prompt_tokens import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens
 from layerwise.tracing.request import Answered, Request
 from layerwise.types import Token
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from layerwise.errors import QuestionError
-from layerwise.questions.reading import Problems, Row, read_rows, read_set_file
+from layerwise.questions.set_files import Problems, Row, read_rows, read_set_file
 
 GOOD = """\
 name = "rivers"

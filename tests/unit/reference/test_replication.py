@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from layerwise.studies import reference
-from layerwise.studies.reference import Finding, ModelComparison, compare
-from layerwise.studies.reference import published as pub
+from layerwise import reference
+from layerwise.reference import Finding, ModelComparison, compare
+from layerwise.reference import published as pub
 
 QWEN = "Qwen3-8B"
 GEMMA = "gemma-2-9b"

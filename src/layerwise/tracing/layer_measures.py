@@ -26,7 +26,7 @@ from layerwise.measures.measure import (
 
 if TYPE_CHECKING:  # they need PyTorch, and a trace is opened without it
     from layerwise.tracing.answer import AnswerReading
-    from layerwise.tracing.reading import PlacesRead
+    from layerwise.tracing.places import PlacesRead
 
 FloatArray = np.ndarray
 IntArray = np.ndarray

@@ -32,7 +32,7 @@ Row = dict[str, Any]
 @lru_cache
 def table(file: str) -> tuple[Row, ...]:
     """Return one published table. Token texts are kept as they are: "NA" and " " are tokens."""
-    path = resources.files("layerwise.studies") / "reference_data" / file
+    path = resources.files("layerwise.reference") / "data" / file
     lines = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""))
     return tuple({column: _cell(column, text) for column, text in line.items()} for line in lines)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from layerwise.errors import CheckError
-from layerwise.measures.statistics import (
+from layerwise.measures.uncertainty import (
     Estimate,
     PairedTest,
     Statistic,

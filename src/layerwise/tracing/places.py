@@ -11,8 +11,8 @@ from torch import Tensor
 
 from layerwise.capture.drive import BlockRunner, drive
 from layerwise.capture.observers import Observer
+from layerwise.capture.own_forward import OwnForward
 from layerwise.capture.plan import ForwardPass
-from layerwise.capture.reference import OwnForward
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
 from layerwise.models.loading import LoadedModel
@@ -20,7 +20,7 @@ from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
 from layerwise.readout.readout import Readout
 from layerwise.tracing.leaders import LeaderTracker
-from layerwise.tracing.prepared import Prepared
+from layerwise.tracing.request_tokens import Prepared
 from layerwise.tracing.trace import Leaders
 from layerwise.types import Progress
 

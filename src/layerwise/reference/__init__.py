@@ -1,14 +1,14 @@
 """A run's tables beside published figures: what reproduces, and which published figure is known to be wrong.
 
-The story is in `comparing`; `published` holds the figures (see ``reference_data/README.md`` for where they
+The comparison is made in `replication`; `published` holds the figures (see ``data/README.md`` for where they
 come from and what is odd about them), `agreement` says what counts as the same, `measured` reads a run's
 tables, `insights` has the published claims that did not hold.
 """
 
-from layerwise.studies.reference.findings import Finding, ModelComparison, Verdict, to_frame
-from layerwise.studies.reference.insights import Insight, published_insights
-from layerwise.studies.reference.published import published_models
-from layerwise.studies.reference.replication import compare
+from layerwise.reference.findings import Finding, ModelComparison, Verdict, to_frame
+from layerwise.reference.insights import Insight, published_insights
+from layerwise.reference.published import published_models
+from layerwise.reference.replication import compare
 
 __all__ = [
     "Finding",

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from layerwise.studies.reference import published as pub
-from layerwise.studies.reference.figure_judge import number
-from layerwise.studies.reference.findings import Finding
-from layerwise.studies.reference.measured import Layer, Listed, Measured
+from layerwise.reference import published as pub
+from layerwise.reference.figure_judge import number
+from layerwise.reference.findings import Finding
+from layerwise.reference.measured import Layer, Listed, Measured
 
 TO_CITY = "Germany's capital is"
 TO_COUNTRY = "Berlin is the capital of"

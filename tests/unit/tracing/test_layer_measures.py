@@ -15,7 +15,7 @@ from layerwise import Trace
 from layerwise.errors import StoreError
 from layerwise.measures.measure import COUNT, LOGPROB, NUMBER, SHARE, Measure
 from layerwise.tracing.cells import _columns, _forms
-from layerwise.tracing.measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
 
 
 @pytest.fixture(scope="module")
