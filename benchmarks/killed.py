@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from layerwise.execution import recording, tasks
 from layerwise.files import sha256_of
-from layerwise.store import recording
 from layerwise.studies.study import PlannedStudy, plan_study
 
 _QUESTIONS, _PER_SHARD = 12, 2
@@ -188,7 +188,7 @@ def _serve() -> None:
     # A fork has none of its parent's threads, so there may be none that it waits for.
     torch.set_num_threads(1)
     compiled.available = lambda: False
-    recording._QUESTIONS_PER_SHARD = _PER_SHARD
+    tasks._QUESTIONS_PER_SHARD = _PER_SHARD
     with tempfile.TemporaryDirectory() as folder:
         planned, load = _toy(Path(folder))
         recording.record(planned, Path(folder) / "run", load=load)  # everything is imported and set up by now

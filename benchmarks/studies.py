@@ -26,8 +26,8 @@ from benchmarks.peers import TransformerLens
 from benchmarks.processes import in_own_process
 from benchmarks.progress import tell
 from benchmarks.tables import Table
+from layerwise.execution.recording import record
 from layerwise.questions.question import Question
-from layerwise.store.recording import record
 from layerwise.studies.study import PlannedStudy, read_study
 
 STUDY = Path(__file__).parents[1] / "experiments" / "002_question_types" / "study.toml"

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from layerwise.execution.recording import record
 from layerwise.report.markdown import write_report
 from layerwise.report.web import web_page
-from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 
 from .view_pages import CHROMIUM, needs_chromium

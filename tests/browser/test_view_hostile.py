@@ -16,8 +16,8 @@ import pytest
 import torch
 
 import layerwise as lw
+from layerwise.execution.recording import record
 from layerwise.report.markdown import write_report
-from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.view.document import view_document
 from layerwise.view.page import page_html

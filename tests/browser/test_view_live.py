@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from layerwise.errors import OfflineError
-from layerwise.store.recording import record
+from layerwise.execution.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.view.live.folder import RunFolder
 from layerwise.view.live.server import ViewServer

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from layerwise.analysis.overview import Overview
+from layerwise.execution.recording import record
 from layerwise.report.markdown import write_report
 from layerwise.report.prompt_findings import findings
-from layerwise.store.recording import record
 from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import read_study
 

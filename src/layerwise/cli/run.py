@@ -12,7 +12,6 @@ from layerwise.errors import StoreError, StudyError
 
 if TYPE_CHECKING:
     from layerwise.store.run import Run
-    from layerwise.tracing.model import Model
 
 
 def run(
@@ -40,23 +39,18 @@ def run(
     earlier = _shards(folder) if resume else {}
     with _interruption_told(study, folder), progress_bar(quiet) as progress:
         from layerwise.analysis.overview import Overview
+        from layerwise.execution.executors import InProcess
+        from layerwise.execution.recording import carry_out
+        from layerwise.models.spec import ModelSpec
         from layerwise.report.markdown import write_report
         from layerwise.report.prompt_findings import findings
-        from layerwise.store.recording import record
         from layerwise.store.shown_names import shown_run
-        from layerwise.tracing.model import load
+        from layerwise.tracing.model import load_spec
 
-        def load_quietly(name: str) -> "Model":
-            return load(
-                name,
-                device=device,
-                dtype=dtype,
-                memory=memory,
-                trust_remote_code=trust_remote_code,
-                progress=progress,
-            )
-
-        stored = record(planned, folder, load=load_quietly, resume=resume, on_progress=progress)
+        how = {"device": device, "dtype": dtype, "memory": memory, "trust_remote_code": trust_remote_code}
+        models = [ModelSpec(name, **how) for name in planned.study.models]
+        executor = InProcess(lambda spec: load_spec(spec, progress))
+        stored = carry_out(planned, folder, executor, models=models, resume=resume, on_progress=progress)
         report, overview = None, Overview(shown_run(stored))
         if stored.manifest["shards"]:
             progress("writing the report", 1, 1)

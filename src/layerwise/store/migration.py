@@ -114,13 +114,15 @@ def _rewritten(folder: Path, shard: _OldShard) -> dict[str, Any]:
     """Write a shard anew, and return the manifest's entry of it."""
     import pyarrow.parquet as pq
 
+    from layerwise.store.tables import as_table
+
     questions, layers = (pq.read_table(shard.folder / f"{name}.parquet").to_pylist() for name in _TABLES)
     by_question: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in layers:
         by_question.setdefault((row["model"], row["lens"], row["question"]), []).append(row)
     rows = [_row(row, by_question.get((row["model"], row["lens"], row["question"]), []), shard) for row in questions]
     kept = {name: value for name, value in shard.entry.items() if name != "files"}
-    return kept | {"sha256": write_shard(folder, shard.key, rows)}
+    return kept | {"sha256": write_shard(folder, shard.key, as_table(rows))}
 
 
 def _row(question: dict[str, Any], layers: list[dict[str, Any]], shard: _OldShard) -> dict[str, Any]:

@@ -213,15 +213,12 @@ def scratch_folders(run_folder: Path) -> list[Path]:
     return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
-def write_shard(run_folder: Path, key: str, rows: list[dict[str, Any]]) -> str:
+def write_shard(run_folder: Path, key: str, table: "pa.Table") -> str:
     """Write one shard, whole or not at all, and return its SHA-256."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from layerwise.store.tables import QUESTIONS
-
     with written_whole(shard_file(run_folder, key)) as scratch:
-        pq.write_table(pa.Table.from_pylist(rows, schema=QUESTIONS), scratch)
+        pq.write_table(table, scratch)
     return sha256_of(shard_file(run_folder, key))
 
 

@@ -146,6 +146,11 @@ def _tracked(trace: Trace, layer: int) -> list[dict[str, Any]]:
     ]
 
 
+def as_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return rows as a shard's table; what one of them leaves out is null."""
+    return pa.Table.from_pylist(rows, schema=QUESTIONS)
+
+
 def without_curves(table: pa.Table) -> "pd.DataFrame":
     """Return one row per model, lens and question."""
     kept = [name for name in table.column_names if name not in PER_LAYER]

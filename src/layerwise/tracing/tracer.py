@@ -1,14 +1,11 @@
 """Requests in, traces out: capture, checks, readout and measures, joined."""
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import numpy as np
 
-from layerwise import compiled
 from layerwise.lens_spec import LOGIT
 from layerwise.models.loading import LoadedModel
 from layerwise.readout.lenses import Lens, resolve_lens
@@ -25,9 +22,7 @@ from layerwise.tracing.request import Request
 from layerwise.tracing.request_tokens import Prepared, prepare
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
-
-_version = functools.cache(version)
-"""Looks into the installed packages' files, which every trace would otherwise do again."""
+from layerwise.versions import package_versions
 
 
 @dataclass(frozen=True)
@@ -184,9 +179,3 @@ def _join(
         versions=package_versions(),
         notes=item.notes,
     )
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that numbers depend on, were it in the last digit."""
-    names = ["layerwise", "torch", "transformers", *(["numba"] if compiled.available() else [])]
-    return {name: _version(name) for name in names}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from layerwise.analysis.cases import CURVES, cases_of
-from layerwise.store.recording import record
+from layerwise.execution.recording import record
 from layerwise.studies.study import plan_study
 
 

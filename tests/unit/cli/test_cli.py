@@ -190,7 +190,7 @@ def test_interrupted_before_anything_was_stored_is_said(layerwise, tmp_path, mon
     def interrupted(*_arguments, **_named):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("layerwise.store.recording.record", interrupted)
+    monkeypatch.setattr("layerwise.execution.recording.carry_out", interrupted)
     study = tmp_path / "study.toml"
     study.write_text(f'name = "toy"\ntitle = "Toy"\nmodels = ["m"]\n[[questions]]\nid = "a"\nprompt = "{PROMPT}"\n')
     code, _, err = layerwise("run", str(study), "--out", str(tmp_path / "run"))

@@ -7,11 +7,11 @@ import pytest
 import layerwise as lw
 from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
+from layerwise.execution.recording import record
 from layerwise.report.limits import limits
 from layerwise.report.markdown import write_report
 from layerwise.report.prompt_findings import findings, sentence
 from layerwise.report.prompt_report import slug
-from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.text import probability, visible
 

@@ -20,12 +20,12 @@ from layerwise.analysis.judging import judge
 from layerwise.analysis.overview import Overview
 from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
+from layerwise.execution.recording import record
 from layerwise.measures.uncertainty import Estimate
 from layerwise.report import study_figures, study_report
 from layerwise.report.markdown import write_report
 from layerwise.report.rendering import depth, interval, percent
 from layerwise.report.statements import _about_known, _about_other_leaders, _about_wordings, statements
-from layerwise.store.recording import record
 from layerwise.store.shown_names import shown_run
 from layerwise.studies.claim_files import Claim
 from layerwise.studies.study import plan_study

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import layerwise as lw
 from layerwise.cli.app import app
 from layerwise.errors import StoreError
+from layerwise.execution.recording import record
 from layerwise.store.comparing import compare, sides
-from layerwise.store.recording import record
 from layerwise.studies.study import plan_study
 
 QUESTIONS = [

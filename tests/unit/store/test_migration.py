@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import StoreError
+from layerwise.execution.recording import record
 from layerwise.store import migration
 from layerwise.store.migration import migratable, migrate
 from layerwise.store.query import query
-from layerwise.store.recording import record
 from layerwise.store.run import SCHEMA_VERSION, open_run
 from layerwise.store.tables import PER_LAYER, QUESTIONS
 from layerwise.studies.study import plan_study

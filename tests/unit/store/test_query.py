@@ -10,11 +10,11 @@ import pytest
 
 from benchmarks.query import write_run
 from layerwise.errors import StoreError
+from layerwise.execution.recording import record
 from layerwise.questions.question import Question
 from layerwise.store.query import RunsDatabase, as_csv, as_json, query
-from layerwise.store.recording import record
 from layerwise.store.run import Run, open_run, shard_file, write_manifest, write_shard
-from layerwise.store.tables import CURVES, QUESTIONS, refused_row
+from layerwise.store.tables import CURVES, QUESTIONS, as_table, refused_row
 from layerwise.studies.study import plan_study
 
 STUDY = {
@@ -42,7 +42,7 @@ def with_refused(run, tmp_path):
     shutil.copytree(run.path, folder)
     key, question = "f" * 24, Question("r", "A prompt", item="R", set="s", wording="w", direction="d", group="g")
     model = next(iter(run.models))
-    sha256 = write_shard(folder, key, [refused_row(question, model, "logit", "no single token")])
+    sha256 = write_shard(folder, key, as_table([refused_row(question, model, "logit", "no single token")]))
     shard = {"key": key, "model": model, "lens": "logit", "questions": ["r"], "sha256": sha256}
     write_manifest(folder, run.manifest | {"shards": [*run.manifest["shards"], shard]})
     return open_run(folder)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from layerwise.execution.recording import record
 from layerwise.report.markdown import write_report
-from layerwise.store.recording import record
 from layerwise.store.shown_names import _without_place, shown_names, shown_run
 from layerwise.studies.study import plan_study
 from layerwise.text import without_paths

@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import StoreError
+from layerwise.execution.recording import record
 from layerwise.questions.question import Question
 from layerwise.store import query, tables
-from layerwise.store.recording import record
 from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import plan_study
 from layerwise.tracing.layer_measures import MEASURES

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from layerwise.errors import MissingDependencyError, PromptError
-from layerwise.store.recording import record
+from layerwise.execution.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.text import visible
 from layerwise.view import widget as widgets

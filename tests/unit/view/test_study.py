@@ -12,7 +12,7 @@ from layerwise.analysis.cases import cases_of
 from layerwise.analysis.overview import Overview
 from layerwise.cli.app import run_app
 from layerwise.errors import ModelError
-from layerwise.store.recording import record
+from layerwise.execution.recording import record
 from layerwise.store.shown_names import shown_run
 from layerwise.studies.study import plan_study
 from layerwise.tracing.layer_measures import MEASURES

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from layerwise.errors import StoreError
-from layerwise.store.recording import record
+from layerwise.execution.recording import record
 from layerwise.studies.study import plan_study
 from layerwise.view.live.folder import RunFolder
 from layerwise.view.live.session import Session

@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.killed import SHARDS, content, damaged, runs, scratch, unlisted
 from layerwise.errors import StoreError
+from layerwise.execution import tasks
+from layerwise.execution.recording import record
 from layerwise.files import held_alone
-from layerwise.store import recording
-from layerwise.store.recording import record
+from layerwise.store import writer
 from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import plan_study
 
@@ -122,7 +123,7 @@ def written(run):
 @pytest.fixture
 def toy(load_family, monkeypatch):
     """A study of two shards that do not share a prompt length, and its model."""
-    monkeypatch.setattr(recording, "_QUESTIONS_PER_SHARD", 1)
+    monkeypatch.setattr(tasks, "_QUESTIONS_PER_SHARD", 1)
     return _toy(load_family, "The capital of Germany is", "The capital of")
 
 
@@ -142,8 +143,8 @@ def test_a_shard_that_was_written_and_not_listed_is_written_again(toy, tmp_path,
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        write = recording.write_manifest
-        patch.setattr(recording, "write_manifest", lambda *a: killed() if a[1]["shards"] else write(*a))
+        write = writer.write_manifest
+        patch.setattr(writer, "write_manifest", lambda *a: killed() if a[1]["shards"] else write(*a))
         with pytest.raises(SystemExit):
             record(planned, tmp_path / "run", load=load)
     assert len(unlisted(tmp_path / "run")) == 1
@@ -208,7 +209,7 @@ def test_a_folder_with_scratch_and_other_files_is_refused(toy, tmp_path):
 
 
 def test_a_shard_says_the_same_whatever_was_read_before_it(fresh, tmp_path, monkeypatch):
-    monkeypatch.setattr(recording, "_QUESTIONS_PER_SHARD", 1)
+    monkeypatch.setattr(tasks, "_QUESTIONS_PER_SHARD", 1)
     planned, _ = _toy(lambda _: fresh("qwen3"), "The capital of Germany is", "The capital of France is")
     first = record(planned, tmp_path / "run", load=lambda _: fresh("qwen3"))
     before = content(first.path)

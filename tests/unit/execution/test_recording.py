@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from layerwise.errors import StoreError
+from layerwise.execution.recording import record
 from layerwise.lens_spec import LOGIT, RAW, LensSpec
 from layerwise.readout.lenses import RawLens, resolve_lens
-from layerwise.store.recording import record
 from layerwise.store.run import SCHEMA_VERSION, open_run, shard_file
 from layerwise.studies.study import plan_study
 
@@ -133,7 +133,7 @@ def test_a_lens_that_was_fitted_again_is_read_again(study, load, tmp_path, monke
     """Its name is the same, and so is all else but the numbers in it."""
     factor = 2.0
     monkeypatch.setattr(
-        "layerwise.store.recording.resolve_lens", lambda name: Fitted(factor) if name == "raw" else resolve_lens(name)
+        "layerwise.execution.worker.resolve_lens", lambda name: Fitted(factor) if name == "raw" else resolve_lens(name)
     )
     first = record(study, tmp_path / "run", load=load).layers()
     load.passes.clear()
