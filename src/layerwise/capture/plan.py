@@ -141,41 +141,41 @@ def split_into_segments(
     return segments
 
 
-def into_groups(
+def into_batches(
     segments: list[Segment],
     largest: Callable[[Segment], int],
     wasted: int,
     kind: Callable[[Segment], int] = lambda _: 0,
 ) -> list[list[int]]:
-    """Return groups of indices into `segments` that can run side by side; parents come in earlier groups.
+    """Return batches of indices into `segments` that can run side by side; parents come in earlier batches.
 
-    All of a group begin at the same position and are of one kind. Those from which others go on are equally long; the
+    All of a batch begin at the same position and are of one kind. Those from which others go on are equally long; the
     others are to be filled up at the end, where no token before attends.
 
     Args:
         segments: what is to be run.
-        largest: how many segments as long as this one a group may hold.
-        wasted: by how many tokens a group may be filled up, in all.
+        largest: how many segments as long as this one a batch may hold.
+        wasted: by how many tokens a batch may be filled up, in all.
         kind: what segments have in common that may run side by side.
     """
     parents = {segment.parent for segment in segments}
     alike: dict[tuple[int, int, int], list[int]] = defaultdict(list)
     for index, segment in enumerate(segments):
         alike[segment.start, len(segment.ids) if index in parents else 0, kind(segment)].append(index)
-    groups = []
+    batches = []
     for _, indices in sorted(alike.items()):
-        group: list[int] = []
+        batch: list[int] = []
         tokens = 0
         for index in sorted(indices, key=lambda index: len(segments[index].ids)):
             length = len(segments[index].ids)
-            filled_up = (len(group) + 1) * length - tokens - length
-            if group and (len(group) == largest(segments[index]) or filled_up > wasted):
-                groups.append(group)
-                group, tokens = [], 0
-            group.append(index)
+            filled_up = (len(batch) + 1) * length - tokens - length
+            if batch and (len(batch) == largest(segments[index]) or filled_up > wasted):
+                batches.append(batch)
+                batch, tokens = [], 0
+            batch.append(index)
             tokens += length
-        groups.append(group)
-    return groups
+        batches.append(batch)
+    return batches
 
 
 def _common_length(many: list[tuple[int, ...]]) -> int:

@@ -1,4 +1,4 @@
-"""Shared beginnings: attention over tokens that another group of segments has computed."""
+"""Shared beginnings: attention over tokens that another batch of segments has computed."""
 
 import inspect
 from typing import Any
@@ -14,7 +14,7 @@ _MAKERS = ("torch", "transformers", "transformers_modules")
 
 
 class SegmentKeys(DynamicLayer):
-    """Keys and values of one block for a group of segments, those of the tokens before them included.
+    """Keys and values of one block for a batch of segments, those of the tokens before them included.
 
     Where a model expects its cache: it is told how many tokens stand before, and hands in the keys
     and values of its own. They are held until the last segment that goes on from them has had them.
@@ -51,12 +51,12 @@ class SegmentKeys(DynamicLayer):
 
 
 def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]]) -> Cache:
-    """Return a cache for a group of segments that begin at `start`.
+    """Return a cache for a batch of segments that begin at `start`.
 
     Args:
         n_blocks: how many blocks the model has.
         start: how many tokens stand before.
-        parents: per segment, the cache of the group that it goes on from, and which row of it.
+        parents: per segment, the cache of the batch that it goes on from, and which row of it.
     """
     layers: list[Any] = [
         SegmentKeys(start, [(cache.layers[block], row) for cache, row in parents])  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A sweep: forward passes on their way up through the blocks, side by side in groups."""
+"""A sweep: forward passes on their way up through the blocks, side by side in batches."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ from transformers.cache_utils import Cache
 
 from layerwise.capture.calls import BlockCall, record_block_calls
 from layerwise.capture.observers import KeptStates, Observer
-from layerwise.capture.plan import Edit, ForwardPass, Segment, into_groups, own_places, split_into_segments
+from layerwise.capture.plan import Edit, ForwardPass, Segment, into_batches, own_places, split_into_segments
 from layerwise.capture.shared import can_share, is_as_made, segment_cache
 from layerwise.models.loading import LoadedModel
 from layerwise.models.residency import Resident
@@ -34,11 +34,11 @@ _LEAST_SAVED = 2 * _PASS
 """Tokens that a shared beginning has to save: it takes a pass of its own, and divides what comes after it."""
 
 _FOR_FILLING_UP = 1 << 20
-"""Bytes on disk for what groups are filled up with; beyond, a group is kept in memory."""
+"""Bytes on disk for what batches are filled up with; beyond, a batch is kept in memory."""
 
 
 @dataclass
-class _Group:
+class _Batch:
     """Segments that begin at one position, on their way up."""
 
     hidden: Float[Tensor, "segment position d_model"]
@@ -114,8 +114,8 @@ class Sweep:
         count = sum(len(each.positions) for each in passes) if keep_states else 0
         tokens = sum(len(segment.ids) for segment in segments) + sum(len(e.ids) for e in passes if e.branch_of)
         self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
-        self._groups = _groups_at_layer_0(model, segments, largest, self._disk)
-        like = self._groups[0].hidden
+        self._batches = _batches_at_layer_0(model, segments, largest, self._disk)
+        like = self._batches[0].hidden
         shape = (count, model.n_layers + 1, like.shape[-1])
         self.states = self._disk.take(shape, like.dtype) if self._disk else like.new_empty(shape)
         self._observers = [*([KeptStates(self.states, self._disk)] if keep_states else []), *observers]
@@ -129,11 +129,11 @@ class Sweep:
 
     @torch.no_grad()
     def run_block(self, index: int, block: nn.Module) -> None:
-        """Take every group through a block, which has its weights now."""
-        for group in self._groups:
-            with self._watched(index, group):
-                done = group.calls[index](block, group.hidden)
-            group.hidden = group.hidden.copy_(done) if self._disk else done
+        """Take every batch through a block, which has its weights now."""
+        for batch in self._batches:
+            with self._watched(index, batch):
+                done = batch.calls[index](block, batch.hidden)
+            batch.hidden = batch.hidden.copy_(done) if self._disk else done
         for kind in self._inside[index]:
             for observer in self._looking(Site(index, kind)):
                 observer.seen(Site(index, kind))
@@ -165,7 +165,7 @@ class Sweep:
             return not shareable or bool(each.edits) or index in parents or model.rope_of(len(each.ids)) > 0
 
         segments = split_into_segments(trunks, _TOKENS_AT_ONCE, _LEAST_SAVED, stays_whole, looked_at)
-        return segments, _largest_group if as_made else _alone
+        return segments, _largest_batch if as_made else _alone
 
     @torch.no_grad()
     def _arrive(self, layer: int) -> None:
@@ -173,16 +173,16 @@ class Sweep:
         for branch in self._branches.pop(layer, ()):
             self._branch_off(branch)
         site = Site.at_layer(layer)
-        for group in self._groups:
-            for row, length, edit in group.edits:
+        for batch in self._batches:
+            for row, length, edit in batch.edits:
                 if edit.site.layer == layer:
-                    group.hidden = group.hidden.clone()  # a parent's, or a model's own embeddings
-                    group.hidden[row, :length] = edit.apply(group.hidden[row, :length].clone())
+                    batch.hidden = batch.hidden.clone()  # a parent's, or a model's own embeddings
+                    batch.hidden[row, :length] = edit.apply(batch.hidden[row, :length].clone())
         looking = self._looking(site)
-        for group in self._groups if looking else ():
-            values = group.values
+        for batch in self._batches if looking else ():
+            values = batch.values
             for observer in looking:
-                observer.see(site, group.places, values)
+                observer.see(site, batch.places, values)
         for observer in looking:
             observer.seen(site)
         if self._progress:
@@ -191,11 +191,11 @@ class Sweep:
     def _looking(self, site: Site) -> list[Observer]:
         return [observer for observer in self._observers if observer.looks_at(site)]
 
-    def _watched(self, index: int, group: _Group) -> contextlib.AbstractContextManager[None]:
-        """Return a context in which observers see what a group has inside a block."""
+    def _watched(self, index: int, batch: _Batch) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which observers see what a batch has inside a block."""
 
         def see(site: Site, values: Tensor) -> None:
-            rows, positions, places = group.kept
+            rows, positions, places = batch.kept
             # Patterns come by sequence, head and query; all else by sequence and position.
             kept = values[rows, :, positions] if site.kind == "pattern" else values[rows, positions]
             for observer in self._looking(site):
@@ -206,15 +206,15 @@ class Sweep:
 
     def _branch_off(self, branch: _Branch) -> None:
         """Have a branch go its own way from here: its parent's state, and its own place from now on."""
-        group = next(group for group in self._groups if branch.parent in group.row_of)
-        row, ids = group.row_of[branch.parent], branch.forward_pass.ids
-        places = torch.tensor([place for _, place in branch.kept], device=group.places.device)
-        mine = torch.isin(group.places, places)
-        kept, group.kept = group.kept[:, mine].clone(), group.kept[:, ~mine]
+        batch = next(batch for batch in self._batches if branch.parent in batch.row_of)
+        row, ids = batch.row_of[branch.parent], branch.forward_pass.ids
+        places = torch.tensor([place for _, place in branch.kept], device=batch.places.device)
+        mine = torch.isin(batch.places, places)
+        kept, batch.kept = batch.kept[:, mine].clone(), batch.kept[:, ~mine]
         kept[0] = 0
         _, calls = record_block_calls(self._model, torch.tensor([ids], device=self._model.device))
         edits = [(0, len(ids), edit) for edit in branch.forward_pass.edits]
-        self._groups.append(_Group(group.hidden[row : row + 1, : len(ids)].clone(), calls, kept, edits))
+        self._batches.append(_Batch(batch.hidden[row : row + 1, : len(ids)].clone(), calls, kept, edits))
 
     def _pace(self) -> str:
         """Return what is being done, for a streamed model with how fast its weights come."""
@@ -252,14 +252,14 @@ def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
     return None if allowed is None or size <= allowed else RoomOnDisk(size + _FOR_FILLING_UP)
 
 
-def _groups_at_layer_0(
+def _batches_at_layer_0(
     model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: RoomOnDisk | None
-) -> list[_Group]:
-    """Return the groups that segments run in; each stands after those that it goes on from."""
+) -> list[_Batch]:
+    """Return the batches that segments run in; each stands after those that it goes on from."""
     parents = {segment.parent for segment in segments}
-    groups: list[_Group] = []
+    batches: list[_Batch] = []
     held: dict[int, tuple[Cache, int]] = {}
-    for indices in into_groups(segments, largest, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
+    for indices in into_batches(segments, largest, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
         mine = [segments[index] for index in indices]
         start, cache = mine[0].start, None
         if start > 0 or indices[0] in parents:
@@ -274,8 +274,8 @@ def _groups_at_layer_0(
         if disk:
             hidden = disk.take(tuple(hidden.shape), hidden.dtype).copy_(hidden)
         whole = [(row, segment) for row, segment in enumerate(mine) if segment.whole is not None]
-        groups.append(
-            _Group(
+        batches.append(
+            _Batch(
                 hidden,
                 calls,
                 torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).T,
@@ -283,14 +283,14 @@ def _groups_at_layer_0(
                 {segment.whole: row for row, segment in whole if segment.whole is not None},
             )
         )
-    return groups
+    return batches
 
 
 def _alone(_: Segment) -> int:
     return 1
 
 
-def _largest_group(segment: Segment) -> int:
+def _largest_batch(segment: Segment) -> int:
     """Return how many segments like this one may run side by side."""
     attended = segment.start + len(segment.ids) if segment.start else 0
     return max(1, min(_TOKENS_AT_ONCE // len(segment.ids), _ATTENDED_AT_ONCE // max(1, attended)))

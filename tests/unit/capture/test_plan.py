@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.capture.plan import ForwardPass, Segment, into_groups, split_into_segments
+from layerwise.capture.plan import ForwardPass, Segment, into_batches, split_into_segments
 
 HEADER = tuple(range(100, 140))
 
@@ -63,21 +63,21 @@ def test_sharing_never_costs_tokens_and_saves_what_it_must(many, least_saved):
 
 
 @given(any_sequences(), st.integers(1, 20), st.integers(1, 5), st.integers(0, 6))
-def test_every_segment_is_in_one_group_behind_its_parents(many, least_saved, size, wasted):
+def test_every_segment_is_in_one_batch_after_its_parents(many, least_saved, size, wasted):
     segments = split_into_segments([ForwardPass(*each) for each in many], None, least_saved)
-    groups = into_groups(segments, lambda _: size, wasted, lambda segment: len(segment.ids) > 4)
+    batches = into_batches(segments, lambda _: size, wasted, lambda segment: len(segment.ids) > 4)
     parents = {segment.parent for segment in segments}
-    assert sorted(index for group in groups for index in group) == list(range(len(segments)))
-    group_of = {index: at for at, group in enumerate(groups) for index in group}
-    for group in groups:
-        assert len(group) <= size
-        assert len({segments[index].start for index in group}) == 1
-        assert len({len(segments[index].ids) > 4 for index in group}) == 1
-        lengths = [len(segments[index].ids) for index in group]
-        assert len(group) * max(lengths) - sum(lengths) <= (0 if parents & set(group) else wasted)
-        for index in group:
+    assert sorted(index for batch in batches for index in batch) == list(range(len(segments)))
+    batch_of = {index: at for at, batch in enumerate(batches) for index in batch}
+    for batch in batches:
+        assert len(batch) <= size
+        assert len({segments[index].start for index in batch}) == 1
+        assert len({len(segments[index].ids) > 4 for index in batch}) == 1
+        lengths = [len(segments[index].ids) for index in batch]
+        assert len(batch) * max(lengths) - sum(lengths) <= (0 if parents & set(batch) else wasted)
+        for index in batch:
             parent = segments[index].parent
-            assert parent is None or group_of[parent] < group_of[index]
+            assert parent is None or batch_of[parent] < batch_of[index]
 
 
 def test_a_header_is_computed_once_and_prompts_behind_it():

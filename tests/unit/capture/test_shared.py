@@ -74,7 +74,7 @@ def test_a_model_that_remembers_otherwise_shares_nothing(decoder, monkeypatch):
     assert tokens >= sum(len(sequence.ids) for sequence in tree_of_sequences())
 
 
-def test_group_sizes_do_not_matter(tiny, monkeypatch):
+def test_batch_sizes_do_not_matter(tiny, monkeypatch):
     large, *_ = shared_and_alone(tiny, monkeypatch)
     monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 1)
     monkeypatch.setattr(sweep, "_ATTENDED_AT_ONCE", 1)

@@ -173,7 +173,7 @@ def test_states_carry_no_graph_even_where_weights_ask_for_gradients(fresh):
     assert not states.requires_grad
 
 
-def test_group_size_does_not_matter(tiny, monkeypatch):
+def test_batch_size_does_not_matter(tiny, monkeypatch):
     sequences = [ForwardPass((i, i + 1, i + 2), (0, 2)) for i in range(9)]
     together = states_of(tiny._loaded, sequences)
     monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 1)
