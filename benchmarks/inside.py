@@ -46,7 +46,7 @@ def final_norm(model: lw.Model) -> torch.nn.Module:
 
 
 def readout(model: lw.Model, states: Tensor) -> Callable[[], object]:
-    """Return the readout of states [group, layer, d_model] and nothing else, ready to run."""
+    """Return the readout of states [place, layer, d_model] and nothing else, ready to run."""
     head = model._loaded.output_head
     return lambda: read_out(states, head, rows_of=head.normed, top_k=5)
 

@@ -49,8 +49,8 @@ class Case:
         wanted = ReadoutPlan(self.top_k, ids, mass_ids, self.temperatures, self.base)
         return read_logits(torch.tensor(self.logits, device=device), wanted)
 
-    def group(self, group: int) -> "Case":
-        some = slice(group, group + 1)
+    def place(self, place: int) -> "Case":
+        some = slice(place, place + 1)
         return replace(self, logits=self.logits[some], targets=self.targets[some], mass_ids=self.mass_ids[some])
 
     def rows(self, *rows: int) -> "Case":
@@ -75,24 +75,24 @@ def values_of(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np
 
 @st.composite
 def cases(draw, *, kinds: list[str] = KINDS, least: int = 1, ruled_out: bool = False) -> Case:
-    """Groups of rows of logits; with `ruled_out`, some logits are −∞, though no row's all."""
+    """Places of rows of logits; with `ruled_out`, some logits are −∞, though no row's all."""
     widths = st.one_of(st.sampled_from([w for w in WIDTHS if w >= least]), st.integers(least, 330))
-    n_groups, n_rows, width = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(widths)
+    n_places, n_rows, width = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(widths)
     top_k = min(draw(st.one_of(st.integers(1, 8), st.sampled_from([64, 65, 2000]))), width)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     # Rows of one kind are compared with one another as often as with rows of other kinds.
     each = [draw(st.sampled_from(kinds)) for _ in range(n_rows)]
-    logits = np.stack([values_of(kind, (n_groups, width), rng) for kind in each], axis=1)
+    logits = np.stack([values_of(kind, (n_places, width), rng) for kind in each], axis=1)
     if ruled_out:
         gone = rng.random(logits.shape) < rng.choice([0.02, 0.5])
         np.put_along_axis(gone, logits.argmax(-1, keepdims=True), False, axis=-1)
         logits[gone] = -np.inf
-    mass_ids = rng.permuted(np.tile(np.arange(width), (n_groups, 1)), axis=1)[:, : rng.integers(0, 5)]
+    mass_ids = rng.permuted(np.tile(np.arange(width), (n_places, 1)), axis=1)[:, : rng.integers(0, 5)]
     mass_ids[rng.random(mass_ids.shape) < 0.3] = -1
     return Case(
         logits,
         top_k,
-        targets=rng.integers(0, width, (n_groups, rng.integers(0, 4))),
+        targets=rng.integers(0, width, (n_places, rng.integers(0, 4))),
         mass_ids=mass_ids,
         temperatures=(1.0, *rng.choice([0.1, 0.5, 0.7, 2.0, 10.0], rng.integers(0, 3), replace=False).tolist()),
         base=tuple(rng.integers(0, n_rows, n_rows).tolist()),
@@ -292,9 +292,9 @@ def test_a_soft_cap_keeps_the_order_and_bounds_the_logits(device, case, cap):
 @given(case=cases(ruled_out=True))
 def test_groups_do_not_touch_one_another(device, case):
     together = case.read(device)
-    for group in range(len(case.logits)):
-        alone = case.group(group).read(device)
-        cut = Readout(*(getattr(together, field.name)[group : group + 1] for field in fields(Readout)))
+    for place in range(len(case.logits)):
+        alone = case.place(place).read(device)
+        cut = Readout(*(getattr(together, field.name)[place : place + 1] for field in fields(Readout)))
         assert_alike(alone, cut)
 
 
@@ -313,16 +313,16 @@ def test_what_is_no_number_makes_none_of_its_row_and_no_other(device, case, bad,
     """Not even where the bad logit is small, far after, or beside larger ones: a plausible number would mislead."""
     rng = np.random.default_rng(seed)
     sound = case.read(device)
-    n_groups, n_rows, vocab = case.logits.shape
-    group, row = rng.integers(n_groups), rng.integers(n_rows)
+    n_places, n_rows, vocab = case.logits.shape
+    place, row = rng.integers(n_places), rng.integers(n_rows)
     spoilt = case.logits.copy()
-    spoilt[group, row, rng.integers(vocab)] = bad
+    spoilt[place, row, rng.integers(vocab)] = bad
     got = replace(case, logits=spoilt).read(device)
-    hit = torch.zeros(n_groups, n_rows, dtype=torch.bool)
-    hit[group, row] = True
+    hit = torch.zeros(n_places, n_rows, dtype=torch.bool)
+    hit[place, row] = True
     compared = hit.clone()
     if row == n_rows - 1:
-        compared[group] = True
+        compared[place] = True
     assert got.entropy_bits.isnan().equal(hit)
     assert got.lse.isnan().any(-1).equal(hit)
     assert got.lse.isnan().all(-1).equal(hit)

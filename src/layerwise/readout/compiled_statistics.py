@@ -25,7 +25,7 @@ _PIECE = 512
 """Length of the sums in float32."""
 
 _ROWS_TOGETHER = 8
-"""Least rows per thread: each piece of work prepares its groups' last rows anew."""
+"""Least rows per thread: each piece of work prepares its places' last rows anew."""
 
 _ENTROPY, _KL_TO, _KL_FROM, _VARIATION, _KL_BASE, _MASS = range(6)
 
@@ -39,10 +39,10 @@ _SMALLEST = np.float32(-87)
 """e to this is about the smallest normal float32; below, a probability counts as 0."""
 
 
-def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
+def read_logits(logits: Float[Tensor, "place row token"], wanted: ReadoutPlan) -> Readout:
     """Return what `layerwise.readout.row_statistics.read_logits` returns."""
-    n_groups, n_rows, _ = logits.shape
-    count, n_targets = n_groups * n_rows, wanted.targets.shape[1]
+    n_places, n_rows, _ = logits.shape
+    count, n_targets = n_places * n_rows, wanted.targets.shape[1]
     top_ids = np.zeros((count, wanted.top_k), np.int64)
     top_logits = np.zeros((count, wanted.top_k), np.float32)
     lse = np.empty((count, len(wanted.temperatures)))
@@ -58,8 +58,8 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -
     )
     results = (top_ids, top_logits, lse, numbers, target_logits, above, equal)
     run_in_threads(lambda first, last: _read_rows(values, first, last, *chosen, *results), count, _ROWS_TOGETHER)
-    by_group = {
-        name: torch.from_numpy(array).unflatten(0, (n_groups, n_rows))
+    by_place = {
+        name: torch.from_numpy(array).unflatten(0, (n_places, n_rows))
         for name, array in (
             ("top_ids", top_ids),
             ("top_logits", top_logits),
@@ -70,7 +70,7 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -
             ("numbers", _as_float32(numbers)),
         )
     }
-    in_bits = by_group.pop("numbers")
+    in_bits = by_place.pop("numbers")
     return Readout(
         entropy_bits=in_bits[..., _ENTROPY],
         kl_to_final_bits=in_bits[..., _KL_TO],
@@ -78,7 +78,7 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -
         total_variation=in_bits[..., _VARIATION],
         kl_from_base_bits=in_bits[..., _KL_BASE],
         mass=in_bits[..., _MASS],
-        **by_group,
+        **by_place,
     )
 
 
@@ -104,17 +104,17 @@ def _read_rows(
     above,
     equal,
 ):
-    """Fill the results' rows from `first` to `last`, counted through all groups."""
+    """Fill the results' rows from `first` to `last`, counted through all places."""
     n_rows, width = logits.shape[1], logits.shape[2]
     reference, q, p = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     maxima = np.empty(-(-width // _BLOCK), np.float32)
     log_total_of_reference, prepared = 0.0, -1
     for index in range(first, last):
-        group, row = index // n_rows, index % n_rows
-        z = logits[group, row]
-        if group != prepared:
-            log_total_of_reference = _prepare(logits[group, n_rows - 1], reference, q)
-            prepared = group
+        place, row = index // n_rows, index % n_rows
+        z = logits[place, row]
+        if place != prepared:
+            log_total_of_reference = _prepare(logits[place, n_rows - 1], reference, q)
+            prepared = place
         _block_maxima(z, maxima)
         _find_top(z, maxima, top_logits[index], top_ids[index])
         largest = top_logits[index, 0]
@@ -127,9 +127,9 @@ def _read_rows(
         numbers[index, _VARIATION] = _half_distance(p, np.float32(1 / total), q)
         numbers[index, _KL_BASE] = 0.0
         if base[row] != row:
-            numbers[index, _KL_BASE] = _kl_from(logits[group, base[row]], z, largest, log_total)
+            numbers[index, _KL_BASE] = _kl_from(logits[place, base[row]], z, largest, log_total)
         mass = 0.0
-        for token in mass_ids[group]:
+        for token in mass_ids[place]:
             if token >= 0:
                 mass += p[token] / total
         numbers[index, _MASS] = mass
@@ -138,7 +138,7 @@ def _read_rows(
             log_sum = log_total if t == 1 else math.log(_total_at(z, largest, np.float32(1 / t)))
             lse[index, column] = largest / t + log_sum
         for column in range(targets.shape[1]):
-            target_logits[index, column] = z[targets[group, column]]
+            target_logits[index, column] = z[targets[place, column]]
             above[index, column], equal[index, column] = _compare(z, target_logits[index, column])
 
 
@@ -205,11 +205,11 @@ def _find_top(z, maxima, values, ids):
         for i in range(block * _BLOCK, min((block + 1) * _BLOCK, len(z))):
             if found == k and not z[i] > values[k - 1]:
                 continue
-            place = found if found < k else k - 1
-            while place > 0 and z[i] > values[place - 1]:
-                values[place], ids[place] = values[place - 1], ids[place - 1]
-                place -= 1
-            values[place], ids[place] = z[i], i
+            slot = found if found < k else k - 1
+            while slot > 0 and z[i] > values[slot - 1]:
+                values[slot], ids[slot] = values[slot - 1], ids[slot - 1]
+                slot -= 1
+            values[slot], ids[slot] = z[i], i
             found = min(found + 1, k)
 
 

@@ -1,6 +1,6 @@
 """Hidden states to statistics over the vocabulary, without ever holding rows × vocabulary.
 
-Rows come in groups. A group is one position of one sequence: its rows are the layers there, through
+Rows come by place. A place is one position of one sequence: its rows are the layers there, through
 one lens or several, and the last row is the model's output, with which the others are compared.
 """
 
@@ -16,8 +16,8 @@ from layerwise.readout.readout import Readout, ReadoutPlan
 from layerwise.readout.row_statistics import read_logits
 from layerwise.types import Progress
 
-OnLogits = Callable[[slice, Float[Tensor, "some_groups row token"], Readout], None]
-"""Shown which groups, their logits and what was read of them. Logits are overwritten afterwards."""
+OnLogits = Callable[[slice, Float[Tensor, "some_places row token"], Readout], None]
+"""Shown which places, their logits and what was read of them. Logits are overwritten afterwards."""
 
 _ROWS = {"cpu": 128}
 """Rows read together: so many share one pass over the unembedding that more would hardly make it faster."""
@@ -30,10 +30,10 @@ _SHARE_OF_MEMORY = 16
 
 
 def read_out(
-    states: Float[Tensor, "group state d_model"],
+    states: Float[Tensor, "place state d_model"],
     head: OutputHead,
     *,
-    rows_of: Callable[[Tensor], Float[Tensor, "some_groups row d_model"]] = lambda states: states,
+    rows_of: Callable[[Tensor], Float[Tensor, "some_places row d_model"]] = lambda states: states,
     top_k: int = 5,
     targets: Sequence[Sequence[int]] = (),
     mass_ids: Sequence[Sequence[int]] = (),
@@ -47,40 +47,40 @@ def read_out(
     Args:
         states: what rows are made of.
         head: unembedding and output transform.
-        rows_of: makes rows, in float32, of some groups' states: a lens. Called for a few groups at a time.
+        rows_of: makes rows, in float32, of some places' states: a lens. Called for a few places at a time.
         top_k: how many of the likeliest tokens to return, ties by lower id.
-        targets: ids per group whose logit and rank are wanted. Groups may differ in number; shorter
+        targets: ids per place whose logit and rank are wanted. Places may differ in number; shorter
             ones are filled up with their first target (or 0).
-        mass_ids: distinct ids per group whose probabilities are summed.
+        mass_ids: distinct ids per place whose probabilities are summed.
         temperatures: further temperatures at which the log-sum-exp is wanted.
         base: per row, the row whose distribution it is compared with (`kl_from_base_bits`).
-        observe: shown some groups' logits while they are there, for what no statistic keeps.
-        progress: told how many groups are done.
+        observe: shown some places' logits while they are there, for what no statistic keeps.
+        progress: told how many places are done.
     """
-    n_groups = len(states)
+    n_places = len(states)
     n_rows = rows_of(states[:1]).shape[1]
     wanted = ReadoutPlan(
         min(top_k, head.vocab_size),
-        _filled(targets or [()] * n_groups, None),
-        _filled(mass_ids or [()] * n_groups, -1),
+        _filled(targets or [()] * n_places, None),
+        _filled(mass_ids or [()] * n_places, -1),
         (1.0, *temperatures),
         tuple(base) or tuple(range(n_rows)),
     )
     step = max(1, _rows_at_once(states.device, head.vocab_size) // n_rows)
-    buffer = torch.empty(min(step, n_groups) * n_rows, head.vocab_size, dtype=torch.float32, device=states.device)
+    buffer = torch.empty(min(step, n_places) * n_rows, head.vocab_size, dtype=torch.float32, device=states.device)
     whole: Readout | None = None
-    for start in range(0, n_groups, step):
-        some = slice(start, min(start + step, n_groups))
+    for start in range(0, n_places, step):
+        some = slice(start, min(start + step, n_places))
         rows = rows_of(states[some])
         logits = head.logits(rows.flatten(0, 1), out=buffer[: len(rows) * n_rows])
-        by_group = logits.view(len(rows), n_rows, -1)
-        part = read_logits(by_group, wanted.of_groups(some))
+        by_place = logits.view(len(rows), n_rows, -1)
+        part = read_logits(by_place, wanted.of_places(some))
         if observe:
-            observe(some, by_group, part)
-        whole = whole or part.with_room_for(n_groups)
+            observe(some, by_place, part)
+        whole = whole or part.with_room_for(n_places)
         whole.fill_in(some, part)
         if progress:
-            progress("reading the vocabulary", some.stop, n_groups)
+            progress("reading the vocabulary", some.stop, n_places)
     if whole is None:
         raise ValueError("There are no states to read.")
     return whole
@@ -99,7 +99,7 @@ def _rows_at_once(device: torch.device, vocab_size: int) -> int:
     return min(held // (4 * vocab_size), _ROWS.get(device.type, held))
 
 
-def _filled(ids: Sequence[Sequence[int]], filler: int | None) -> Int[Tensor, "group id"]:
+def _filled(ids: Sequence[Sequence[int]], filler: int | None) -> Int[Tensor, "place id"]:
     """Return ragged ids as a rectangle, each row filled up with `filler`, or else its first id (or 0)."""
     width = max((len(some) for some in ids), default=0)
     fillers = [filler if filler is not None else some[0] if some else 0 for some in ids]

@@ -8,7 +8,7 @@ from torch import Tensor
 from layerwise.lens_spec import LOGIT, RAW, LensSpec, spec_of
 from layerwise.models.output_head import OutputHead
 
-States = Float[Tensor, "group layer d_model"]
+States = Float[Tensor, "place layer d_model"]
 
 
 @runtime_checkable

@@ -17,47 +17,47 @@ BITS = 1 / math.log(2)
 class Readout:
     """What the vocabulary says, per row, on the CPU. Natural logarithms unless the name says bits."""
 
-    top_ids: Int[Tensor, "group row rank"]
-    top_logits: Float[Tensor, "group row rank"]
-    lse: Float[Tensor, "group row temperature"]
+    top_ids: Int[Tensor, "place row rank"]
+    top_logits: Float[Tensor, "place row rank"]
+    lse: Float[Tensor, "place row temperature"]
     """log Σ exp(z / T) in float64; the first temperature is 1."""
-    entropy_bits: Float[Tensor, "group row"]
-    kl_to_final_bits: Float[Tensor, "group row"]
+    entropy_bits: Float[Tensor, "place row"]
+    kl_to_final_bits: Float[Tensor, "place row"]
     """KL(P_row ‖ P_last row)."""
-    kl_from_final_bits: Float[Tensor, "group row"]
+    kl_from_final_bits: Float[Tensor, "place row"]
     """KL(P_last row ‖ P_row)."""
-    total_variation: Float[Tensor, "group row"]
+    total_variation: Float[Tensor, "place row"]
     """½ Σ |P_row − P_last row|, in [0, 1]."""
-    kl_from_base_bits: Float[Tensor, "group row"]
+    kl_from_base_bits: Float[Tensor, "place row"]
     """KL(P_base ‖ P_row), where rows are compared with base rows; 0 where they are not."""
-    target_logits: Float[Tensor, "group row target"]
-    target_ranks: Int[Tensor, "group row target"]
+    target_logits: Float[Tensor, "place row target"]
+    target_ranks: Int[Tensor, "place row target"]
     """1 + the number of strictly larger logits."""
-    target_ties: Int[Tensor, "group row target"]
+    target_ties: Int[Tensor, "place row target"]
     """Other tokens with exactly the target's logit."""
-    mass: Float[Tensor, "group row"]
-    """Total probability of the group's `mass_ids`."""
+    mass: Float[Tensor, "place row"]
+    """Total probability of the place's `mass_ids`."""
 
     @cached_property
-    def top_logprobs(self) -> Float[Tensor, "group row rank"]:
+    def top_logprobs(self) -> Float[Tensor, "place row rank"]:
         return (self.top_logits.double() - self.lse[..., :1]).float()
 
     @cached_property
-    def target_logprobs(self) -> Float[Tensor, "group row target"]:
+    def target_logprobs(self) -> Float[Tensor, "place row target"]:
         return (self.target_logits.double() - self.lse[..., :1]).float()
 
     def rows(self, rows: slice) -> "Readout":
-        """Return some of the rows of every group."""
+        """Return some of the rows of every place."""
         return Readout(*(values[:, rows] for values in self._fields()))
 
-    def with_room_for(self, n_groups: int) -> "Readout":
-        """Return a readout of so many groups like these, to be filled in."""
-        return Readout(*(values.new_empty(n_groups, *values.shape[1:]) for values in self._fields()))
+    def with_room_for(self, n_places: int) -> "Readout":
+        """Return a readout of so many places like these, to be filled in."""
+        return Readout(*(values.new_empty(n_places, *values.shape[1:]) for values in self._fields()))
 
-    def fill_in(self, groups: slice, part: "Readout") -> None:
-        """Put another readout's groups in the place of these."""
+    def fill_in(self, places: slice, part: "Readout") -> None:
+        """Put another readout's places where these are."""
         for values, new in zip(self._fields(), part._fields(), strict=True):
-            values[groups] = new
+            values[places] = new
 
     def _fields(self) -> list[Tensor]:
         return [getattr(self, field.name) for field in fields(Readout)]
@@ -65,13 +65,13 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class ReadoutPlan:
-    """What to read of each group's rows, beside the statistics that need no choice."""
+    """What to read of each place's rows, beside the statistics that need no choice."""
 
     top_k: int
     """At most the size of the vocabulary."""
-    targets: Int[Tensor, "group target"]
-    mass_ids: Int[Tensor, "group id"]
-    """Filled up with −1 where groups differ in number."""
+    targets: Int[Tensor, "place target"]
+    mass_ids: Int[Tensor, "place id"]
+    """Filled up with −1 where places differ in number."""
     temperatures: tuple[float, ...]
     """The first is 1."""
     base: tuple[int, ...]
@@ -79,10 +79,10 @@ class ReadoutPlan:
 
     def must_fit(self, shape: Sequence[int]) -> None:
         """Raise IndexError where something is asked for that logits of this shape do not have."""
-        n_groups, n_rows, vocab_size = shape
+        n_places, n_rows, vocab_size = shape
         for ids, least in ((self.targets, 0), (self.mass_ids, -1)):
-            if len(ids) != n_groups:
-                raise IndexError(f"Expected ids for {n_groups} groups; got {len(ids)} lists.")
+            if len(ids) != n_places:
+                raise IndexError(f"Expected ids for {n_places} places; got {len(ids)} lists.")
             if ids.numel() and not least <= int(ids.min()) <= int(ids.max()) < vocab_size:
                 raise IndexError(f"Expected ids from 0 to {vocab_size - 1}; got {int(ids.min())} to {int(ids.max())}.")
         if len(self.base) != n_rows or not all(0 <= row < n_rows for row in self.base):
@@ -92,10 +92,10 @@ class ReadoutPlan:
 
     @staticmethod
     def of_rows(count: int, top_k: int, temperatures: Sequence[float] = ()) -> "ReadoutPlan":
-        """Return what to read of one group of `count` rows, with no tokens to follow."""
+        """Return what to read of one place of `count` rows, with no tokens to follow."""
         nothing = torch.empty(1, 0, dtype=torch.long)
         return ReadoutPlan(top_k, nothing, nothing, (1.0, *temperatures), tuple(range(count)))
 
-    def of_groups(self, groups: slice) -> "ReadoutPlan":
-        """Return what is wanted of some of the groups."""
-        return ReadoutPlan(self.top_k, self.targets[groups], self.mass_ids[groups], self.temperatures, self.base)
+    def of_places(self, places: slice) -> "ReadoutPlan":
+        """Return what is wanted of some of the places."""
+        return ReadoutPlan(self.top_k, self.targets[places], self.mass_ids[places], self.temperatures, self.base)

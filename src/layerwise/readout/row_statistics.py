@@ -24,15 +24,15 @@ _BLOCK = 64
 """Width of the blocks whose maxima narrow down the top-k."""
 
 
-def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
-    """Return the statistics of every row. The last row of a group is what its others are compared with.
+def read_logits(logits: Float[Tensor, "place row token"], wanted: ReadoutPlan) -> Readout:
+    """Return the statistics of every row. The last row of a place is what its others are compared with.
 
     Args:
         logits: float32. Logits of −∞ are tokens of probability 0.
         wanted: what to read.
 
     Raises:
-        IndexError: an id is not in the vocabulary, or there is not one list of ids per group, or one
+        IndexError: an id is not in the vocabulary, or there is not one list of ids per place, or one
             base per row.
     """
     wanted.must_fit(logits.shape)
@@ -43,11 +43,11 @@ def read_logits(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -
     return read_logits_in_tiles(logits, wanted)
 
 
-def read_logits_in_tiles(logits: Float[Tensor, "group row token"], wanted: ReadoutPlan) -> Readout:
+def read_logits_in_tiles(logits: Float[Tensor, "place row token"], wanted: ReadoutPlan) -> Readout:
     """Return what `read_logits` returns, by PyTorch on any device, a few rows at a time."""
     scratch = _Scratch(logits)
-    groups = [_read_group(rows, wanted.of_groups(slice(i, i + 1)), scratch) for i, rows in enumerate(logits)]
-    return Readout(*(torch.cat(values) for values in zip(*(group._fields() for group in groups), strict=True)))
+    parts = [_read_place(rows, wanted.of_places(slice(i, i + 1)), scratch) for i, rows in enumerate(logits)]
+    return Readout(*(torch.cat(values) for values in zip(*(part._fields() for part in parts), strict=True)))
 
 
 def log_sum_exp(logits: Float[Tensor, "row token"]) -> Float[Tensor, " row"]:
@@ -89,10 +89,10 @@ def _sorted_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
 class _Scratch:
     """Room for what is worked out on the way, taken once: fresh memory costs more than the work itself.
 
-    On a CPU it is for the few rows whose logits stay in the cache, elsewhere for a whole group.
+    On a CPU it is for the few rows whose logits stay in the cache, elsewhere for a whole place.
     """
 
-    def __init__(self, logits: Float[Tensor, "group row token"]) -> None:
+    def __init__(self, logits: Float[Tensor, "place row token"]) -> None:
         n_rows, vocab_size = logits.shape[1:]
         if logits.device.type == "cpu":
             n_rows = min(n_rows, max(1, _CACHES_PER_TILE * compiled.cache_bytes() // (4 * vocab_size)))
@@ -113,8 +113,8 @@ class _Scratch:
         return self._tile[4, : len(rows)]
 
 
-def _read_group(rows: Float[Tensor, "row token"], wanted: ReadoutPlan, scratch: _Scratch) -> Readout:
-    """Return the statistics of one group, in PyTorch."""
+def _read_place(rows: Float[Tensor, "row token"], wanted: ReadoutPlan, scratch: _Scratch) -> Readout:
+    """Return the statistics of one place, in PyTorch."""
     targets, mass_ids = wanted.targets[0].to(rows.device), wanted.mass_ids[0]
     mass_ids = mass_ids[mass_ids >= 0].to(rows.device)
     reference = scratch.reference(rows[-1:])

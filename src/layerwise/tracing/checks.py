@@ -90,7 +90,7 @@ def still_hold(checks: Sequence[IdentityCheck], prepared: Sequence[Prepared], re
     buffer. The same prompt then says something else than when it was checked.
     """
     return all(
-        check.is_said_by(readings.output, readings.groups[Place(index, item.last)])
+        check.is_said_by(readings.output, readings.index_of[Place(index, item.last)])
         for index, (check, item) in enumerate(zip(checks, prepared, strict=True))
         if check.is_of(item.forward_pass)
     )

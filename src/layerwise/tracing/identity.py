@@ -40,11 +40,11 @@ class IdentityCheck:
         """Return whether this pass is the one that was checked, so that the model's own output is its output."""
         return self.forward_pass.key == forward_pass.key
 
-    def is_said_by(self, output: Readout, group: int) -> bool:
+    def is_said_by(self, output: Readout, place: int) -> bool:
         """Return whether a readout's last row gives its likeliest tokens what the model's own forward gave them."""
-        ids = output.top_ids[group, -1]
+        ids = output.top_ids[place, -1]
         own = self.own_logits.cpu()[ids.cpu()].double() - self._own_lse
-        return float((output.top_logprobs[group, -1].cpu().double() - own).abs().max()) <= self.limit
+        return float((output.top_logprobs[place, -1].cpu().double() - own).abs().max()) <= self.limit
 
     @cached_property
     def _own_lse(self) -> float:

@@ -17,21 +17,21 @@ class LeaderTracker:
         """Follow leaders.
 
         Args:
-            others: per group, tokens to keep beside its leaders; None where nothing is to be kept.
-            lenses: of a group's rows, those of each lens.
+            others: per place, tokens to keep beside its leaders; None where nothing is to be kept.
+            lenses: of a place's rows, those of each lens.
         """
         self._others, self._lenses = others, lenses
         self.by_lens: list[dict[int, Leaders]] = [{} for _ in lenses]
-        """Per lens, by group."""
+        """Per lens, by place."""
 
-    def see(self, groups: slice, logits: Float[Tensor, "group row token"], readout: Readout) -> None:
-        """Keep what is wanted of some groups (`layerwise.readout.kernel.OnLogits`)."""
-        for at, group in enumerate(range(groups.start, groups.stop)):
-            others = self._others[group]
+    def see(self, places: slice, logits: Float[Tensor, "place row token"], readout: Readout) -> None:
+        """Keep what is wanted of some places (`layerwise.readout.kernel.OnLogits`)."""
+        for at, place in enumerate(range(places.start, places.stop)):
+            others = self._others[place]
             if others is None:
                 continue
             for rows, kept in zip(self._lenses, self.by_lens, strict=True):
                 ids = tuple(dict.fromkeys([*readout.top_ids[at, rows, 0].tolist(), *others]))
                 chosen = logits[at, rows].index_select(1, torch.tensor(ids, device=logits.device)).double().cpu()
                 logprobs = (chosen - readout.lse[at, rows, :1]).float()
-                kept[group] = Leaders(ids, logprobs.numpy())
+                kept[place] = Leaders(ids, logprobs.numpy())

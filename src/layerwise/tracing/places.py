@@ -32,7 +32,7 @@ _NO_LENGTH = 1e-30
 
 @dataclass(frozen=True)
 class Place:
-    """A position after which the next token is read: one of the kernel's groups."""
+    """A position after which the next token is read."""
 
     request: int
     position: int
@@ -44,9 +44,9 @@ class Place:
 class Captured:
     """Hidden states of all requests."""
 
-    states: Float[Tensor, "group layer d_model"]
-    groups: dict[Place, int]
-    """Index on the group axis, in its order."""
+    states: Float[Tensor, "place layer d_model"]
+    index_of: dict[Place, int]
+    """Index on the place axis, in its order."""
     own: OwnForward | None
     """transformers' own forward on the prompt that was to be checked."""
     release: Callable[[], None] = lambda: None
@@ -54,19 +54,19 @@ class Captured:
 
     def at(self, place: Place) -> Float[Tensor, "layer d_model"]:
         """Return the states of a place."""
-        return self.states[self.groups[place]]
+        return self.states[self.index_of[place]]
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
     """The residual stream's own measures at every place, whatever the lens."""
 
-    norm: Float[Tensor, "group layer"]
-    cosine_to_final: Float[Tensor, "group layer"]
+    norm: Float[Tensor, "place layer"]
+    cosine_to_final: Float[Tensor, "place layer"]
 
     @staticmethod
     def of(captured: Captured) -> "Geometry":
-        """Measure states, a few groups at a time: raised to float32 together they could fill the memory."""
+        """Measure states, a few places at a time: raised to float32 together they could fill the memory."""
         states = captured.states
         norms, cosines = (torch.empty(states.shape[:2]) for _ in range(2))
         for start in range(0, len(states), _GROUPS_AT_ONCE):
@@ -84,15 +84,15 @@ class Reading:
     """What one lens says at every place. Arrays come back as numpy, [layer, …]."""
 
     readout: Readout
-    groups: dict[Place, int]
+    index_of: dict[Place, int]
     targets: list[list[int]]
-    """Token ids per group, in the order of the readout's target axis."""
+    """Token ids per place, in the order of the readout's target axis."""
     leaders: dict[int, Leaders] = field(default_factory=dict)
-    """By group, where they are wanted."""
+    """By place, where they are wanted."""
 
     def table(self, values: Tensor, places: Sequence[Place]) -> np.ndarray:
-        """Return a [group, layer, …] statistic as [layer, place, …]."""
-        return values[[self.groups[place] for place in places]].movedim(0, 1).numpy()
+        """Return a [place, layer, …] statistic as [layer, place, …]."""
+        return values[[self.index_of[place] for place in places]].movedim(0, 1).numpy()
 
     def logprob(self, place: Place, token: int) -> np.ndarray:
         """Return a token's log-probability there, [layer]."""
@@ -115,14 +115,14 @@ class Reading:
 
         The best outside is among the top entries as long as more are kept than there are `tokens`.
         """
-        group = self.groups[place]
+        at = self.index_of[place]
         inside = np.max([self.logprob(place, token) for token in tokens], axis=0)
-        ids, logprobs = self.readout.top_ids[group].numpy(), self.readout.top_logprobs[group].numpy()
+        ids, logprobs = self.readout.top_ids[at].numpy(), self.readout.top_logprobs[at].numpy()
         return inside - np.where(np.isin(ids, tokens), -np.inf, logprobs).max(axis=-1)
 
     def _target(self, values: Tensor, place: Place, token: int) -> np.ndarray:
-        group = self.groups[place]
-        return values[group, :, self.targets[group].index(token)].numpy()
+        at = self.index_of[place]
+        return values[at, :, self.targets[at].index(token)].numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ class PlacesRead:
         return self.reading.readout
 
     def table(self, values: Tensor) -> np.ndarray:
-        """Return a [group, layer, …] statistic as [layer, place, …]."""
+        """Return a [place, layer, …] statistic as [layer, place, …]."""
         return self.reading.table(values, self.places)
 
 
@@ -149,8 +149,8 @@ class Readings:
 
     by_lens: list[Reading]
     output: Readout
-    """One row per group: the logit lens at layer n, which the identity check compares with the model."""
-    groups: dict[Place, int]
+    """One row per place: the logit lens at layer n, which the identity check compares with the model."""
+    index_of: dict[Place, int]
     targets: list[list[int]]
     temperatures: tuple[float, ...]
     """At which log-sum-exps were taken, beside 1."""
@@ -158,7 +158,7 @@ class Readings:
     def lse(self, reading: Reading, place: Place, temperatures: Sequence[float]) -> np.ndarray:
         """Return the log-sum-exp of the logits divided by each temperature, [layer, temperature]."""
         columns = [(1.0, *self.temperatures).index(temperature) for temperature in temperatures]
-        return reading.readout.lse[self.groups[place]][:, columns].double().numpy()
+        return reading.readout.lse[self.index_of[place]][:, columns].double().numpy()
 
 
 def capture_requests(
@@ -178,7 +178,7 @@ def capture_requests(
     own forward goes through the blocks along with them; so does what runs `beside`.
     """
     passes: list[ForwardPass] = []
-    groups: dict[Place, int] = {}
+    index_of: dict[Place, int] = {}
     for index, item in enumerate(prepared):
         tails = list(dict.fromkeys(answer.ids[:-1] for answer in item.scored if len(answer.ids) > 1))
         runs = [(item.generated[:-1], [Place(index, position) for position in item.positions])]
@@ -187,14 +187,14 @@ def capture_requests(
             runs = [(tail, runs[0][1] + _forced_places(index, item, tail))]
         runs += [(tail, _forced_places(index, item, tail)) for tail in tails]
         for tail, places in runs:
-            wanted = [place for place in places if place not in groups]
+            wanted = [place for place in places if place not in index_of]
             for read in _by_rope(model, item, wanted):
                 ids = (item.ids + tail)[: _text_length(item, read[-1])]
                 passes.append(ForwardPass(ids, tuple(place.position for place in read), item.edits))
-                groups |= {place: len(groups) + k for k, place in enumerate(read)}
+                index_of |= {place: len(index_of) + k for k, place in enumerate(read)}
     sweep = Sweep(model, passes, observers, progress=progress)
     own = drive(model, [sweep, *beside], reference=check)
-    return Captured(sweep.states, groups, own, sweep.release)
+    return Captured(sweep.states, index_of, own, sweep.release)
 
 
 def _by_rope(model: LoadedModel, item: Prepared, places: list[Place]) -> Iterator[list[Place]]:
@@ -232,13 +232,13 @@ def read_requests(
     n_rows = captured.states.shape[1]
 
     def rows_of(states: Tensor) -> Tensor:
-        captured.release()  # of the groups before
+        captured.release()  # of the places before
         return torch.cat([lens.rows(states, model.output_head) for lens in side_by_side], dim=1)
 
-    targets = [_targets(prepared[place.request], place) for place in captured.groups]
+    targets = [_targets(prepared[place.request], place) for place in captured.index_of]
     special = model.tokenizer.special_ids
     rows_of_lenses = [slice(at * n_rows, (at + 1) * n_rows) for at in range(len(side_by_side))]
-    tracker = LeaderTracker([_followed(prepared[place.request], place) for place in captured.groups], rows_of_lenses)
+    tracker = LeaderTracker([_followed(prepared[place.request], place) for place in captured.index_of], rows_of_lenses)
     temperatures = tuple(sorted({t for item in prepared for t in item.request.temperatures} - {1.0}))
     with torch.no_grad():
         readout = read_out(
@@ -247,7 +247,7 @@ def read_requests(
             rows_of=rows_of,
             top_k=max(max(item.request.top_k, len(item.answers) + 1) for item in prepared),
             targets=targets,
-            mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.groups],
+            mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.index_of],
             temperatures=temperatures,
             base=[(len(side_by_side) - 1) * n_rows + row % n_rows for row in range(len(side_by_side) * n_rows)],
             observe=tracker.see,
@@ -260,11 +260,11 @@ def read_requests(
             "overflowed: run with --dtype float32 (float16 is too narrow for Gemma, for instance)."
         )
     by_spec = {
-        lens.spec: Reading(readout.rows(rows), captured.groups, targets, leaders)
+        lens.spec: Reading(readout.rows(rows), captured.index_of, targets, leaders)
         for lens, rows, leaders in zip(side_by_side, rows_of_lenses, tracker.by_lens, strict=True)
     }
     output = readout.rows(slice(-1, None))
-    return Readings([by_spec[lens.spec] for lens in lenses], output, captured.groups, targets, temperatures)
+    return Readings([by_spec[lens.spec] for lens in lenses], output, captured.index_of, targets, temperatures)
 
 
 def _so_far(item: Prepared, place: Place) -> set[int]:

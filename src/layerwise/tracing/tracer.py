@@ -97,15 +97,15 @@ def _own_output(model: LoadedModel, index: int, item: Prepared, check: IdentityC
     """Return the model's prediction: from its own forward if this prompt ran it, else from layer n."""
     if check.is_of(item.forward_pass):
         wanted = ReadoutPlan.of_rows(1, min(item.request.top_k, len(check.own_logits)), readings.temperatures)
-        source, readout, group = "own forward", read_logits(check.own_logits[None, None], wanted), 0
+        source, readout, place = "own forward", read_logits(check.own_logits[None, None], wanted), 0
     else:
-        source, readout, group = "layer n", readings.output, readings.groups[Place(index, item.last)]
-    ids = readout.top_ids[group, 0, : item.request.top_k].tolist()
+        source, readout, place = "layer n", readings.output, readings.index_of[Place(index, item.last)]
+    ids = readout.top_ids[place, 0, : item.request.top_k].tolist()
     texts = [model.tokenizer.text_of(i) for i in ids]
 
     def at(temperature: float) -> tuple[TokenProb, ...]:
-        lse = readout.lse[group, 0, (1.0, *readings.temperatures).index(temperature)]
-        logprobs = (readout.top_logits[group, 0, : len(ids)].double() / temperature - lse).tolist()
+        lse = readout.lse[place, 0, (1.0, *readings.temperatures).index(temperature)]
+        logprobs = (readout.top_logits[place, 0, : len(ids)].double() / temperature - lse).tolist()
         return tuple(
             TokenProb(i, text, math.exp(logprob), logprob)
             for i, text, logprob in zip(ids, texts, logprobs, strict=True)
@@ -146,8 +146,8 @@ def _join(
     places = [Place(index, position) for position in item.positions]
     read = PlacesRead(reading, geometry, places)
     top_ids = read.table(readout.top_ids)[..., :k]
-    said = Reading(readings.output, readings.groups, readings.targets)
-    leaders = tuple(reading.leaders[reading.groups[place]] for place in places) if item.request.leaders else None
+    said = Reading(readings.output, readings.index_of, readings.targets)
+    leaders = tuple(reading.leaders[reading.index_of[place]] for place in places) if item.request.leaders else None
     led = {i for each in leaders or () for i in each.ids}
     return Trace(
         model=model.info,

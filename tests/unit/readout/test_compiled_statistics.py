@@ -49,16 +49,16 @@ def test_the_exponential_of_what_is_no_number_is_none():
 def test_any_number_of_threads_gives_the_same_bits(threads, logits, wanted, monkeypatch):
     alone = compiled_statistics.read_logits(logits, wanted)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    for rows_together in (1, 4, 8):  # pieces that begin and end within groups, too
+    for rows_together in (1, 4, 8):  # pieces that begin and end within places, too
         monkeypatch.setattr(compiled_statistics, "_ROWS_TOGETHER", rows_together)
         assert_equal(compiled_statistics.read_logits(logits, wanted), alone)
 
 
 def test_a_row_gives_the_same_bits_alone_and_among_others(logits, wanted):
     together = compiled_statistics.read_logits(logits, wanted)
-    for group in range(6):
-        some = slice(group, group + 1)
-        alone = compiled_statistics.read_logits(logits[some], wanted.of_groups(some))
+    for place in range(6):
+        some = slice(place, place + 1)
+        alone = compiled_statistics.read_logits(logits[some], wanted.of_places(some))
         assert_equal(alone, Readout(*(getattr(together, field.name)[some] for field in fields(Readout))))
 
 

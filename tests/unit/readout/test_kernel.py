@@ -40,8 +40,8 @@ def assert_same(got: Readout, expected: Readout) -> None:
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5, msg=field.name)
 
 
-def limit_logits(monkeypatch, groups: int, head: OutputHead, rows: int) -> None:
-    size = groups * rows * head.vocab_size * 4
+def limit_logits(monkeypatch, places: int, head: OutputHead, rows: int) -> None:
+    size = places * rows * head.vocab_size * 4
     monkeypatch.setattr(kernel, "_LOGITS_BYTES", dict.fromkeys(("cpu", "cuda", "mps"), size))
 
 
@@ -128,14 +128,14 @@ def test_an_id_beyond_the_vocabulary_is_an_error_and_no_number(device, option):
 
 def test_results_do_not_depend_on_how_many_groups_are_multiplied_at_once(device, states, random_head, monkeypatch):
     options: dict[str, Any] = {
-        "targets": [[group, 50 + group] for group in range(7)],
-        "mass_ids": [[0, 5, 9, 20][:group] for group in range(7)],
+        "targets": [[place, 50 + place] for place in range(7)],
+        "mass_ids": [[0, 5, 9, 20][:place] for place in range(7)],
         "base": [4, 3, 2, 1, 0],
         "temperatures": [0.5],
     }
     at_once = read_out(states, random_head, **options)
-    for groups in (1, 3):
-        limit_logits(monkeypatch, groups, random_head, 5)
+    for places in (1, 3):
+        limit_logits(monkeypatch, places, random_head, 5)
         assert_same(read_out(states, random_head, **options), at_once)
     limit_logits(monkeypatch, 0, random_head, 5)
     monkeypatch.setattr(row_statistics, "_CACHES_PER_TILE", 0)  # one row of statistics at a time

@@ -13,7 +13,7 @@ LEAST, MOST = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
 
 
 def read(rows, device: torch.device, top_k: int = 1, **changes) -> Readout:
-    """Read one group of rows."""
+    """Read one place of rows."""
     logits = torch.as_tensor(rows, dtype=torch.float32, device=device)[None]
     wanted = ReadoutPlan.of_rows(logits.shape[1], min(top_k, logits.shape[2]))
     return read_logits(logits, ReadoutPlan(**{f.name: getattr(wanted, f.name) for f in fields(ReadoutPlan)} | changes))
@@ -181,15 +181,15 @@ def test_log_probabilities_are_logits_less_the_log_sum_exp(device):
     torch.testing.assert_close(got.target_logprobs.double(), expected[..., [7]], rtol=1e-6, atol=1e-6)
 
 
-def test_readouts_join_on_groups_and_are_cut_on_rows(device):
+def test_readouts_join_on_places_and_are_cut_on_rows(device):
     logits = torch.randn(4, 3, 80, generator=torch.Generator().manual_seed(0)).to(device)
     ids = torch.arange(4)[:, None]
     wanted = ReadoutPlan(5, ids, ids, (1.0,), (0, 1, 2))
     whole = read_logits(logits, wanted)
-    halves = [read_logits(logits[some], wanted.of_groups(some)) for some in (slice(0, 1), slice(1, 4))]
+    halves = [read_logits(logits[some], wanted.of_places(some)) for some in (slice(0, 1), slice(1, 4))]
     joined, last = halves[0].with_room_for(4), whole.rows(slice(-1, None))
-    for half, groups in zip(halves, (slice(0, 1), slice(1, 4)), strict=True):
-        joined.fill_in(groups, half)
+    for half, places in zip(halves, (slice(0, 1), slice(1, 4)), strict=True):
+        joined.fill_in(places, half)
     for field in fields(Readout):
         assert torch.equal(getattr(joined, field.name), getattr(whole, field.name)), field.name
         assert torch.equal(getattr(last, field.name), getattr(whole, field.name)[:, 2:]), field.name
