@@ -1,6 +1,6 @@
 """Which architectures layerwise reads: each that TransformerLens's bridge knows is tried with a tiny random model.
 
-Writes src/layerwise/models/capabilities.json, in a few minutes:
+Writes src/layerwise/models/sources/capabilities.json, in a few minutes:
 
   python -m benchmarks.capabilities
 """
@@ -24,10 +24,10 @@ from benchmarks.gguf.cases import CASES
 from benchmarks.progress import tell
 from benchmarks.tiny import always_streamed, byte_tokenizer, save, tiny_config, tiny_model
 from layerwise.errors import LayerwiseError, UnsupportedModelError
-from layerwise.models.blocks import text_config
-from layerwise.models.capabilities import FILE, YES, Capability
-from layerwise.models.loading import _refuse_what_is_no_decoder
-from layerwise.models.quiet import quiet_transformers
+from layerwise.models.anatomy.decoder import text_config
+from layerwise.models.libraries.quiet import quiet_transformers
+from layerwise.models.loading.by_name import _refuse_what_is_no_decoder
+from layerwise.models.sources.capabilities import FILE, YES, Capability
 
 _PROMPT = "The sky is"
 _LARGEST = 20_000_000

@@ -9,7 +9,7 @@ from unittest import mock
 
 import torch
 
-from layerwise.models import device
+from layerwise.models.machine import device
 
 VOCABULARY = 530
 """More than a tokenizer of 512 tokens has, and no multiple of 64."""

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.models.room import RoomOnDisk
+from layerwise.models.machine.arena import RoomOnDisk
 from layerwise.sites import Site
 
 

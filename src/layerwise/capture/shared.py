@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from layerwise.models.blocks import Parts, places_in_cache, text_config
+from layerwise.models.anatomy.decoder import Parts, places_in_cache, text_config
 
 _MAKERS = ("torch", "transformers", "transformers_modules")
 """Whose modules go by the positions that they are told, and whose hooks do nothing to a place."""

@@ -15,9 +15,9 @@ from layerwise.capture.calls import BlockCall, record_block_calls
 from layerwise.capture.observers import KeptStates, Observer
 from layerwise.capture.plan import Edit, ForwardPass, Segment, into_groups, own_places, split_into_segments
 from layerwise.capture.shared import can_share, is_as_made, segment_cache
-from layerwise.models.loading import LoadedModel
-from layerwise.models.residency import Resident
-from layerwise.models.room import RoomOnDisk
+from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.machine.arena import RoomOnDisk
+from layerwise.models.residency.residency import Resident
 from layerwise.sites import KINDS, STREAM, Site
 from layerwise.types import Progress
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from layerwise.models.anatomy.parts import more_than_parts, places_of
-from layerwise.models.anatomy.place import Place
+from layerwise.models.anatomy.attention_and_mlp import more_than_parts, places_of
+from layerwise.models.anatomy.tap import Place
 from layerwise.sites import KINDS
 
 _GOVERNED = ("resid_mid", "attn_out", "mlp_out")

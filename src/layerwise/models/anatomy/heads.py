@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layerwise.models.anatomy.place import Found, Place
+from layerwise.models.anatomy.tap import Found, Place
 
 _OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj")
 _FUSED = ("query_key_value", "qkv_proj", "c_attn", "Wqkv")

@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from layerwise.errors import CheckError, UnsupportedModelError
 from layerwise.models.anatomy.block import BlockAnatomy
-from layerwise.models.anatomy.place import first_argument
+from layerwise.models.anatomy.tap import first_argument
 
 
 class Watch:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.room import Room
-from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.models.machine.arena import Room
 from layerwise.models.weights.unused import Unused
+from layerwise.models.weights.weight_files import StoredTensor, WeightFiles
 from layerwise.text import harmless
 
 _PIECE = 16 << 20
