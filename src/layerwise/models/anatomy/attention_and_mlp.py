@@ -6,8 +6,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from layerwise.models.anatomy.heads import makes_queries, output_projection, places_of_heads
-from layerwise.models.anatomy.tap import Found, Place
+from layerwise.models.anatomy.heads import makes_queries, output_projection, taps_of_heads
+from layerwise.models.anatomy.tap import Found, Tap
 
 _ATTENTION = ("self_attn", "attn", "self_attention", "attention", "temporal_block", "mixer")
 _MLP = ("mlp", "feed_forward", "ffn", "mlp_block", "block_sparse_moe", "shared_mlp", "mixer")
@@ -31,14 +31,14 @@ _CHANGES_THE_STREAM = ("layer_scalar", "per_layer_input_gate")
 """What a block has that adds a third part to the stream, or scales it (Gemma 4)."""
 
 
-def places_of(block: nn.Module) -> Found:
+def taps_of(block: nn.Module) -> Found:
     """Return where each kind of site is in a block, or why it has none."""
     attention, mlps = attention_of(block), _mlps(block)
-    found: Found = {"resid_pre": Place(block, enters=True), "resid_post": Place(block, enters=False)}
+    found: Found = {"resid_pre": Tap(block, enters=True), "resid_post": Tap(block, enters=False)}
     if attention is None:
         found |= dict.fromkeys(("attn_out", "q", "k", "v", "z", "pattern"), f"{_name(block)} has no attention")
     else:
-        found |= {"attn_out": _attn_out(block, attention), **places_of_heads(attention)}
+        found |= {"attn_out": _attn_out(block, attention), **taps_of_heads(attention)}
     if len(mlps) != 1:
         few = "no MLP" if not mlps else f"{len(mlps)} MLPs side by side"
         found |= dict.fromkeys(("resid_mid", "mlp_out", "mlp_post"), f"{_name(block)} has {few}")
@@ -122,33 +122,33 @@ def _is_parallel(block: nn.Module) -> bool:
     return bool(getattr(block, "use_parallel_residual", False)) or "ln_mlp" in norms or len(norms) == 1
 
 
-def _resid_mid(block: nn.Module, mlp: nn.Module, *, side_by_side: bool) -> Place | str:
+def _resid_mid(block: nn.Module, mlp: nn.Module, *, side_by_side: bool) -> Tap | str:
     if side_by_side:
         return f"{_name(block)} runs attention and MLP side by side on the same state"
     norm = _norm_before_mlp(block)
     if norm is not None:
-        return Place(norm, enters=True)
+        return Tap(norm, enters=True)
     if _norm_behind_mlp(block) is not None and mlp is not block:  # OLMo 2 norms only what the parts return
-        return Place(mlp, enters=True)
+        return Tap(mlp, enters=True)
     return f"none of {_name(block)}'s norms ({', '.join(_norms(block)) or 'it has none'}) is known to precede the MLP"
 
 
-def _attn_out(block: nn.Module, attention: nn.Module) -> Place | str:
+def _attn_out(block: nn.Module, attention: nn.Module) -> Tap | str:
     if beside := [name for name, _ in block.named_children() if name in _BESIDE_ATTENTION]:
         return f"{_name(block)} adds attention and {beside[0]} to the stream together, each with a scale of its own"
     return _leaving(block, attention, _norm_behind_attention(block), output_projection(attention))
 
 
-def _mlp_out(block: nn.Module, mlp: nn.Module) -> Place | str:
+def _mlp_out(block: nn.Module, mlp: nn.Module) -> Tap | str:
     return _leaving(block, mlp, _norm_behind_mlp(block), _down(mlp))
 
 
-def _mlp_post(block: nn.Module, mlp: nn.Module) -> Place | str:
+def _mlp_post(block: nn.Module, mlp: nn.Module) -> Tap | str:
     down = _down(mlp)
-    return f"{_name(block)}'s experts have their neurons apart" if down is None else Place(down, enters=True)
+    return f"{_name(block)}'s experts have their neurons apart" if down is None else Tap(down, enters=True)
 
 
-def _leaving(block: nn.Module, part: nn.Module, norm: nn.Module | None, last: nn.Module | None) -> Place | str:
+def _leaving(block: nn.Module, part: nn.Module, norm: nn.Module | None, last: nn.Module | None) -> Tap | str:
     """Return where a part's sum with the stream is one step away: after its norm, its last projection, or itself."""
     module = norm if norm is not None else part
     # Bloom and MPT hand the stream to the part, which adds it; OPT has its MLP's layers in the block itself.
@@ -157,9 +157,7 @@ def _leaving(block: nn.Module, part: nn.Module, norm: nn.Module | None, last: nn
             return f"{_name(part)} adds the stream by itself"
         module = last
     scale = getattr(block, "residual_multiplier", None)  # Granite's
-    return (
-        Place(module, enters=False) if scale is None else Place(module, False, shaped=partial(torch.mul, other=scale))
-    )
+    return Tap(module, enters=False) if scale is None else Tap(module, False, shaped=partial(torch.mul, other=scale))
 
 
 def _name(module: nn.Module) -> str:

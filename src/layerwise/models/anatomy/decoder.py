@@ -69,7 +69,7 @@ def find_parts(hf_model: Any) -> Parts:
         raise _unsupported(
             name, f"its final norm gives {normed} numbers and its unembedding takes {expected}, so a map lies between"
         )
-    if twice := _places_taken_twice(chains[0]):
+    if twice := _slots_taken_twice(chains[0]):
         raise _unsupported(
             name,
             f"two of its blocks keep their keys in one place of the cache (layer_idx {twice[0]}), so with a cache, as "
@@ -80,12 +80,12 @@ def find_parts(hf_model: Any) -> Parts:
     return Parts(backbone, chains[0], norms[0], unembedding)
 
 
-def places_in_cache(blocks: nn.ModuleList) -> list[set[int]]:
+def cache_slots(blocks: nn.ModuleList) -> list[set[int]]:
     """Return for each block where it keeps keys and values (``layer_idx``), what several blocks share left aside."""
-    inside = [{module for module in block.modules() if _place(module) is not None} for block in blocks]
+    inside = [{module for module in block.modules() if _slot(module) is not None} for block in blocks]
     owners = Counter(module for modules in inside for module in modules)
-    own = [[_place(module) for module in modules if owners[module] == 1] for modules in inside]
-    return [{place for place in places if place is not None} for places in own]
+    own = [[_slot(module) for module in modules if owners[module] == 1] for modules in inside]
+    return [{slot for slot in slots if slot is not None} for slots in own]
 
 
 def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, int]:
@@ -125,18 +125,18 @@ def _backbone(hf_model: Any, depth: int) -> Any:
     return holders[0] if len(holders) == 1 else named
 
 
-def _places_taken_twice(blocks: nn.ModuleList) -> list[int]:
-    """Return the places in the cache that two blocks have, or one block that stands in two places."""
-    taken = Counter(place for places in places_in_cache(blocks) for place in places)
+def _slots_taken_twice(blocks: nn.ModuleList) -> list[int]:
+    """Return the slots of the cache that two blocks have, or one block that stands in the chain twice."""
+    taken = Counter(slot for slots in cache_slots(blocks) for slot in slots)
     doubled = Counter(blocks)
-    same = [_place(module) for block in blocks if doubled[block] > 1 for module in block.modules()]
-    return [place for place, count in taken.items() if count > 1] + [place for place in same if place is not None]
+    same = [_slot(module) for block in blocks if doubled[block] > 1 for module in block.modules()]
+    return [slot for slot, count in taken.items() if count > 1] + [slot for slot in same if slot is not None]
 
 
-def _place(module: nn.Module) -> int | None:
+def _slot(module: nn.Module) -> int | None:
     """Return where a module keeps keys and values; Zamba 2 has -1 where it never does."""
-    place = getattr(module, "layer_idx", None)
-    return place if isinstance(place, int) and place >= 0 else None
+    slot = getattr(module, "layer_idx", None)
+    return slot if isinstance(slot, int) and slot >= 0 else None
 
 
 def _chains(module: nn.Module, depth: int) -> list[nn.ModuleList]:

@@ -1,4 +1,4 @@
-"""Where in a block's modules a site's values pass by."""
+"""Taps: where in a block's modules a site's values pass by and can be read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ def _as_it_is(values: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class Tap:
     """A module, and which of the tensors that enter or leave it has a site's values."""
 
     module: nn.Module
@@ -52,5 +52,5 @@ def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return next(iter((*args, *kwargs.values())))
 
 
-Found = dict[str, Place | str]
-"""By kind of site: its place, or why it has none."""
+Found = dict[str, Tap | str]
+"""By kind of site: its tap, or why it has none."""

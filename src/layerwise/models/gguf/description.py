@@ -11,7 +11,7 @@ from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.metadata import INSTEAD, Metadata
 from layerwise.models.gguf.parameters import GgufWeights
 from layerwise.models.gguf.rules import Rules
-from layerwise.models.weights.filler import expect_buffers
+from layerwise.models.weights.expectations import expect_buffers
 from layerwise.text import harmless, one_line
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")

@@ -9,7 +9,7 @@ from torch import Tensor
 from layerwise.errors import CorruptFileError
 from layerwise.models.gguf.dequantise import dequantise_rows
 from layerwise.models.gguf.rules import Made, Rules, unchanged
-from layerwise.models.machine.arena import Room
+from layerwise.models.machine.arena import Arena
 from layerwise.models.weights.weight_files import StoredTensor, WeightFiles
 from layerwise.text import one_line
 
@@ -37,7 +37,7 @@ class GgufWeights:
     def dtype_of(self, name: str) -> torch.dtype:
         return torch.float32
 
-    def read(self, names: Iterable[str], room: Room, *, raised: bool) -> dict[str, Tensor]:
+    def read(self, names: Iterable[str], arena: Arena, *, raised: bool) -> dict[str, Tensor]:
         wanted = dict.fromkeys(names)
         parameters: dict[str, Tensor] = {}
         for rule in {self._made[name].made: self._made[name] for name in wanted}.values():
@@ -46,7 +46,7 @@ class GgufWeights:
                     f"{one_line(rule.stored[0])} needs {one_line(lacking[0])} beside it, and no file has it. Download "
                     "the model again."
                 )
-            values = {name: self._whole(name, room) for name in rule.stored}
+            values = {name: self._whole(name, arena) for name in rule.stored}
             try:
                 parameters |= rule.parameters(values)
             except RuntimeError as error:  # what PyTorch raises over shapes
@@ -63,8 +63,8 @@ class GgufWeights:
         dequantise_rows(self.files, self.tensors[name], start, values)
         return values
 
-    def _whole(self, name: str, room: Room) -> Tensor:
+    def _whole(self, name: str, arena: Arena) -> Tensor:
         tensor = self.tensors[name]
-        values = room.take(tensor.shape, torch.float32)
+        values = arena.take(tensor.shape, torch.float32)
         dequantise_rows(self.files, tensor, 0, values.view(-1, tensor.shape[-1]))
         return values

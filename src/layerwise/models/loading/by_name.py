@@ -38,10 +38,10 @@ from layerwise.models.machine.device import (
     Placement,
     bytes_of,
     dtype_name,
-    find_room,
     free_memory,
     give_back_memory,
     place,
+    place_whole,
     readable_size,
 )
 from layerwise.models.output_head.output_head import OutputHead, make_output_head
@@ -50,7 +50,8 @@ from layerwise.models.residency.residency import Residency, Resident
 from layerwise.models.sources.names import resolve
 from layerwise.models.sources.spec import ModelSpec
 from layerwise.models.tokenizing.tokens import Tokenizer
-from layerwise.models.weights.filler import Weights, expect_buffers, expect_finite, wrong_shape
+from layerwise.models.weights.expectations import expect_buffers, expect_finite, wrong_shape
+from layerwise.models.weights.filler import Weights
 from layerwise.models.weights.safetensors import SafetensorsWeights
 from layerwise.models.weights.unused import Unused, expect_all_used, expect_one_value
 from layerwise.text import harmless
@@ -328,7 +329,7 @@ def _draw(name: str, checkpoint: Checkpoint, device: str, dtype: str, memory: st
         parameters = _count(_model_of(checkpoint, empty_model, torch.float32))
         give_back_memory()
         placement = place(parameters, checkpoint.facts.dtype, device, dtype, memory)
-        drawn_here = find_room(parameters, "float32", "cpu", "float32", bytes_of(memory))
+        drawn_here = place_whole(parameters, "float32", "cpu", "float32", bytes_of(memory))
         if placement.budget is not None or drawn_here is None:
             kept = readable_size(parameters * placement.dtype.itemsize)
             moved = "" if placement.device.type == "cpu" else f", then {kept} on {placement.device.type}"

@@ -1,4 +1,4 @@
-"""Memory that is taken piece by piece: of this process, or of a file."""
+"""Arenas: memory that is taken piece by piece and given back as a whole, of this process or of a file."""
 
 import math
 import mmap
@@ -15,7 +15,7 @@ from layerwise.models.machine.device import readable_size
 _ALIGNMENT = 64
 
 
-class Room:
+class Arena:
     """Memory for one block's weights, and anew for the next block's.
 
     Fresh memory has to be cleared by the system first, which takes as long as reading a block does.
@@ -40,8 +40,8 @@ class Room:
         return self._bytes[start : start + size].view(dtype).view(shape)
 
 
-class RoomOnDisk(Room):
-    """Room in a file of the cache folder, which is gone as soon as nobody uses it. Its memory can be given back."""
+class ArenaOnDisk(Arena):
+    """An arena in a file of the cache folder, which is gone as soon as nobody uses it. Its memory can be given back."""
 
     def __init__(self, size: int) -> None:
         """Take `size` bytes on disk.

@@ -45,7 +45,7 @@ def place(
         ModelError: an unknown or absent device, or an unknown dtype or amount of memory, was asked for.
     """
     budget = bytes_of(memory)
-    placement = find_room(parameters, stored_dtype, device, dtype, budget)
+    placement = place_whole(parameters, stored_dtype, device, dtype, budget)
     if placement:
         return placement
     name, stored = _candidates(device)[0], DTYPES.get(stored_dtype, torch.float32)
@@ -56,7 +56,7 @@ def place(
     )
 
 
-def find_room(
+def place_whole(
     parameters: int, stored_dtype: str, device: str = "auto", dtype: str = "auto", budget: int | None = None
 ) -> Placement | None:
     """Return the first placement with room for a whole model; on the CPU within `budget` bytes for this process."""

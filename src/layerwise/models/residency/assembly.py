@@ -11,19 +11,17 @@ from torch.nn import functional
 
 from layerwise.errors import DoesNotFitError
 from layerwise.models.anatomy.decoder import Parts, find_parts
-from layerwise.models.machine.arena import Room
+from layerwise.models.machine.arena import Arena
 from layerwise.models.machine.device import readable_size, used_memory
 from layerwise.models.residency.residency import Streamed, StreamedBlock
-from layerwise.models.weights.filler import (
-    Filler,
-    Weights,
+from layerwise.models.weights.expectations import (
     expect_complete,
     expect_finite,
     expect_numbers,
     missing_weights,
-    names_by_block,
     wrong_shape,
 )
+from layerwise.models.weights.filler import Filler, Weights, names_by_block
 from layerwise.models.weights.matrix import SLICE, StoredMatrix, slices_of
 from layerwise.types import Progress
 
@@ -57,7 +55,7 @@ def fill_whole(
     filler = Filler(hf_model, weights, dtype, device)
     groups = list(names_by_block(weights, _name_of(hf_model, find_parts(hf_model).blocks)).values())
     for done, names in enumerate(groups):
-        filler.fill(names, Room(0))
+        filler.fill(names, Arena(0))
         if progress:
             progress("reading the weights", done + 1, len(groups))
     hf_model.tie_weights()
@@ -99,7 +97,7 @@ def stream(
         head=head.size_bytes,
         block=max((sum(filler.size_of(name) for name in some) for some in names.values()), default=0),
     )
-    filler.fill(outside, Room(0))
+    filler.fill(outside, Arena(0))
     hf_model.tie_weights()
     elsewhere = (f"{prefix}.", *_names_of(hf_model, embedding, parts.unembedding))
     expect_complete(hf_model, type(hf_model).__name__, but=elsewhere)
@@ -115,7 +113,7 @@ def stream(
         StreamedBlock(block, f"{prefix}.{index}", names.get(index, []), filler)
         for index, block in enumerate(parts.blocks)
     ]
-    return Streamed(blocks, [Room(plan.block) for _ in range(plan.rooms)], filler, plan.spare), unembedding
+    return Streamed(blocks, [Arena(plan.block) for _ in range(plan.arenas)], filler, plan.spare), unembedding
 
 
 def _name_of(hf_model: Any, wanted: nn.Module) -> str:
@@ -130,7 +128,7 @@ def _move_buffers(hf_model: Any, device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    rooms: int
+    arenas: int
     block: int
     head_fits: bool
     spare: int
@@ -141,10 +139,10 @@ def _plan(budget: int, outside: int, head: int, block: int) -> _Plan:
     """Return what to keep in memory: if there is room, the unembedding, and a second block that is read ahead."""
     fixed = used_memory() + _WORKING_SPACE + outside
     block += 64 * 64  # alignment
-    for rooms, head_fits in ((2, True), (1, True), (2, False), (1, False)):
-        needed = fixed + rooms * block + (head if head_fits else SLICE)
+    for arenas, head_fits in ((2, True), (1, True), (2, False), (1, False)):
+        needed = fixed + arenas * block + (head if head_fits else SLICE)
         if needed <= budget:
-            return _Plan(rooms, block, head_fits, budget - needed)
+            return _Plan(arenas, block, head_fits, budget - needed)
     least = fixed + block + min(head, SLICE)
     raise DoesNotFitError(
         f"A budget of {readable_size(budget)} is too small to stream this model: its largest block takes "

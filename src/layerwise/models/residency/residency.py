@@ -11,8 +11,9 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from layerwise.models.machine.arena import Room
-from layerwise.models.weights.filler import Filler, expect_complete, expect_finite
+from layerwise.models.machine.arena import Arena
+from layerwise.models.weights.expectations import expect_complete, expect_finite
+from layerwise.models.weights.filler import Filler
 
 
 class Residency(Protocol):
@@ -24,7 +25,7 @@ class Residency(Protocol):
         ...
 
     @property
-    def room_for_states(self) -> int | None:
+    def bytes_for_states(self) -> int | None:
         """Bytes of hidden states that may be kept in memory; None for as many as there are."""
         ...
 
@@ -43,7 +44,7 @@ class Resident:
 
     blocks: nn.ModuleList
     bytes_read: int = 0
-    room_for_states: int | None = None
+    bytes_for_states: int | None = None
 
     def filled(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
         return contextlib.nullcontext(self.blocks[index])
@@ -67,14 +68,14 @@ class StreamedBlock:
         self._is_known = False
 
     @torch.no_grad()
-    def fill(self, room: Room) -> None:
-        """Read the block's weights; they lie in `room`, as far as it is large enough.
+    def fill(self, arena: Arena) -> None:
+        """Read the block's weights; they lie in `arena`, as far as it is large enough.
 
         Raises:
             CorruptFileError: some are missing, of another shape, changed meanwhile, NaN or infinite.
         """
-        room.clear()
-        self._filler.fill(self._stored, room)
+        arena.clear()
+        self._filler.fill(self._stored, arena)
         expect_complete(self.module, self._name)
         if not self._is_known:  # the files stay as they are, or reading them fails
             expect_finite(self.module, self._name)
@@ -94,21 +95,21 @@ class Streamed:
     """A few blocks have weights at a time, and the next is read while one computes."""
 
     def __init__(
-        self, blocks: Sequence[StreamedBlock], rooms: Sequence[Room], filler: Filler, room_for_states: int
+        self, blocks: Sequence[StreamedBlock], arenas: Sequence[Arena], filler: Filler, bytes_for_states: int
     ) -> None:
         """Take a model's blocks without weights.
 
         Args:
             blocks: in the order in which they run.
-            rooms: one for each block that may have weights at the same time; two let the next be read ahead.
+            arenas: one for each block that may have weights at the same time; two let the next be read ahead.
             filler: what reads for them.
-            room_for_states: bytes of hidden states that may be kept in memory beside them.
+            bytes_for_states: bytes of hidden states that may be kept in memory beside them.
         """
-        self.room_for_states: int | None = room_for_states
+        self.bytes_for_states: int | None = bytes_for_states
         self._blocks, self._filler = blocks, filler
-        self._free = list(rooms)
-        self._held: dict[int, Room] = {}
-        self._coming: dict[int, Future[Room]] = {}
+        self._free = list(arenas)
+        self._held: dict[int, Arena] = {}
+        self._coming: dict[int, Future[Arena]] = {}
         self._in_use: Counter[int] = Counter()
         self._reader = ThreadPoolExecutor(1, "layerwise-reader")
 
@@ -155,15 +156,15 @@ class Streamed:
         """Have a block's weights read, unless they are there or on their way; ahead of time only if there is room."""
         if index in self._held or index in self._coming:
             return
-        room = self._room()
-        while room is None and not ahead:
+        arena = self._arena()
+        while arena is None and not ahead:
             self._settle()
-            room = self._room()
-        if room is not None:
-            self._coming[index] = self._reader.submit(self._fill, index, room)
+            arena = self._arena()
+        if arena is not None:
+            self._coming[index] = self._reader.submit(self._fill, index, arena)
 
-    def _room(self) -> Room | None:
-        """Return a free room, or that of a block which has been used."""
+    def _arena(self) -> Arena | None:
+        """Return a free arena, or that of a block which has been used."""
         if self._free:
             return self._free.pop()
         idle = next((index for index in self._held if not self._in_use[index]), None)
@@ -177,11 +178,11 @@ class Streamed:
         index, coming = self._coming.popitem()
         self._held[index] = coming.result()
 
-    def _fill(self, index: int, room: Room) -> Room:
+    def _fill(self, index: int, arena: Arena) -> Arena:
         try:
-            self._blocks[index].fill(room)
+            self._blocks[index].fill(arena)
         except BaseException:
             self._blocks[index].empty()
-            self._free.append(room)
+            self._free.append(arena)
             raise
-        return room
+        return arena

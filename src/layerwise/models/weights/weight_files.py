@@ -51,10 +51,10 @@ class WeightFiles:
         Raises:
             CorruptFileError: the file ends too early, or was changed since it was opened.
         """
-        room = into.cast("B")
+        memory = into.cast("B")
         with self._lock:
-            self._open[tensor.file].read(tensor.offset + start, room)
-            self.bytes_read += len(room)
+            self._open[tensor.file].read(tensor.offset + start, memory)
+            self.bytes_read += len(memory)
 
 
 class _OpenFile:

@@ -3,7 +3,7 @@ import torch
 
 from layerwise.errors import ModelError
 from layerwise.models.machine import device
-from layerwise.models.machine.device import available_devices, dtype_name, find_room, free_memory, place, used_memory
+from layerwise.models.machine.device import available_devices, dtype_name, free_memory, place, place_whole, used_memory
 
 GB = 10**9
 
@@ -46,7 +46,7 @@ def test_the_cpu_runs_half_precision_only_where_float32_does_not_fit(machine):
 
 def test_room_for_working_is_part_of_what_a_model_needs(machine):
     machine(cpu=4)
-    assert find_room(GB, "float32") is None
+    assert place_whole(GB, "float32") is None
     machine(cpu=5)
     assert placed(GB, "float32") == ("cpu", "float32")
 

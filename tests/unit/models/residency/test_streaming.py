@@ -20,7 +20,7 @@ from layerwise.errors import (
     ModelError,
     UnsupportedModelError,
 )
-from layerwise.models.machine.arena import RoomOnDisk
+from layerwise.models.machine.arena import ArenaOnDisk
 from layerwise.models.machine.device import bytes_of, used_memory
 from layerwise.models.residency import assembly
 from layerwise.models.weights import matrix
@@ -94,7 +94,9 @@ def test_only_the_blocks_in_use_have_weights(folder):
 
 def test_an_unembedding_that_does_not_fit_is_read_in_slices(folder, monkeypatch):
     plan = assembly._plan
-    monkeypatch.setattr(assembly, "_plan", lambda *a, **k: dataclasses.replace(plan(*a, **k), rooms=1, head_fits=False))
+    monkeypatch.setattr(
+        assembly, "_plan", lambda *a, **k: dataclasses.replace(plan(*a, **k), arenas=1, head_fits=False)
+    )
     monkeypatch.setattr(matrix, "SLICE", 10_000)
     fed = streamed(folder)
     whole = lw.load(folder, device="cpu")
@@ -178,9 +180,9 @@ def test_memory_that_cannot_be_read_is_refused(written):
 def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path))
     fed, whole = streamed(folder), lw.load(folder, device="cpu")
-    fed._loaded.residency.room_for_states = 1000
+    fed._loaded.residency.bytes_for_states = 1000
     made = []
-    monkeypatch.setattr(sweep, "RoomOnDisk", lambda size: made.append(size) or RoomOnDisk(size))
+    monkeypatch.setattr(sweep, "ArenaOnDisk", lambda size: made.append(size) or ArenaOnDisk(size))
     for positions in ("last", "all"):
         ours, theirs = (m.trace_all([lw.Request(p, positions=positions) for p in PROMPTS]) for m in (fed, whole))
         assert all(same(one[0], other[0]) for one, other in zip(ours, theirs, strict=True))
@@ -192,7 +194,7 @@ def test_states_that_outgrow_the_budget_lie_on_disk_and_change_no_number(folder,
 def test_a_disk_without_room_for_the_states_is_named(folder):
     fed = streamed(folder)
     with pytest.raises(ModelError, match=r"Hidden states of .* exceed the memory .*give more --memory"):
-        RoomOnDisk(2**62)
+        ArenaOnDisk(2**62)
     assert fed.trace(PROMPTS[0]).tokens
 
 
