@@ -26,7 +26,7 @@ from benchmarks.tiny import always_streamed, byte_tokenizer, save, tiny_config, 
 from layerwise.errors import LayerwiseError, UnsupportedModelError
 from layerwise.models.anatomy.decoder import text_config
 from layerwise.models.libraries.quiet import quiet_transformers
-from layerwise.models.loading.by_name import _refuse_what_is_no_decoder
+from layerwise.models.loading.decoders import expect_decoder
 from layerwise.models.sources.capabilities import FILE, YES, Capability
 
 _PROMPT = "The sky is"
@@ -89,7 +89,7 @@ def capability_of(name: str) -> Capability:
     with warnings.catch_warnings(), quiet_transformers():
         warnings.simplefilter("ignore")
         try:
-            _refuse_what_is_no_decoder(_outline(hf_class, name), name)
+            expect_decoder(_outline(hf_class, name), name)
         except UnsupportedModelError as error:
             return _nothing(name, _reason(error))
         try:

@@ -154,7 +154,7 @@ def test_the_reader_of_imports_sees_what_points_backwards(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("layerwise.tracing.model", "from layerwise.models.loading.by_name import LoadedModel"),
+        ("layerwise.tracing.model", "from layerwise.models.loading.loaded import LoadedModel"),
         ("layerwise.tracing.model", "from . import trace\nfrom .trace import Trace"),
         ("layerwise.report.pages", "from layerwise.store.reading import open_run"),
         ("layerwise.text", "from layerwise.errors import LayerwiseError"),
@@ -167,7 +167,7 @@ def test_the_reader_of_imports_sees_what_points_backwards(module, source):
             "def late():\n    from transformer_lens.model_bridge import TransformerBridge",
         ),
         ("layerwise.models.loading.loaded", "from layerwise.models.machine.device import place"),
-        ("layerwise.models.loading.loaded", "from layerwise.models.loading import by_name"),
+        ("layerwise.models.loading.loaded", "from layerwise.models.loading import random_weights"),
         ("layerwise.tracing.model", "from layerwise.models import machine"),
     ],
 )

@@ -14,7 +14,7 @@ from transformers.cache_utils import Cache
 from layerwise.capture.forward import taken
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.anatomy.decoder import Parts
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 
 COMPILED = "_compiled_call_impl"
 """What PyTorch calls instead of `forward` in a module that was compiled in place (`block.compile()`)."""

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from layerwise.capture.own_forward import OwnForward, own_forward
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.waiting import noticing_others
 from layerwise.models.residency.residency import Resident
 

@@ -15,7 +15,7 @@ from layerwise.capture.calls import BlockCall, record_block_calls
 from layerwise.capture.observers import KeptStates, Observer
 from layerwise.capture.plan import Edit, ForwardPass, Segment, into_groups, own_places, split_into_segments
 from layerwise.capture.shared import can_share, is_as_made, segment_cache
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
 from layerwise.models.residency.residency import Resident
 from layerwise.sites import KINDS, STREAM, Site

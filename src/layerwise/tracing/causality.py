@@ -8,7 +8,7 @@ from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.anatomy.decoder import text_config
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import Site
 
 _LENGTHS = (13, 11, 7, 5, 3, 1)

@@ -11,7 +11,7 @@ from layerwise.capture.drive import drive
 from layerwise.capture.own_forward import own_forward
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.residency.residency import Resident
 from layerwise.tracing.float32 import Float32Check, check_against_float32
 from layerwise.tracing.identity import IdentityCheck, check_identity

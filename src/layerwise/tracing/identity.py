@@ -10,7 +10,7 @@ from torch import Tensor
 from layerwise.capture.own_forward import OwnForward
 from layerwise.capture.plan import ForwardPass
 from layerwise.errors import CheckError
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.device import dtype_name
 from layerwise.models.output_head.output_head import OutputHead
 from layerwise.readout.readout import Readout

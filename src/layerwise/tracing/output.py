@@ -10,7 +10,7 @@ from torch import Tensor
 
 from layerwise.capture.own_forward import own_output_head
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.loading.by_name import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.output_head.output_head import OutputTransform
 from layerwise.tracing.identity import identity_limit, largest_difference
 
