@@ -28,6 +28,11 @@ ROOMS = [
 ]
 """In order: each may import those before it."""
 
+FORBIDDEN = {(made, room) for made in ("analysis", "report") for room in ("models", "capture", "readout")}
+"""Not allowed although the order would: reports are made of what is stored, without a model."""
+
+ONLY_IN = {"transformer_lens": "models"}
+
 INSIDE = {
     "models": [
         "machine",
@@ -45,11 +50,6 @@ INSIDE = {
     ]
 }
 """The folders of a room whose folders are in an order too: each may import those before it."""
-
-FORBIDDEN = {(made, room) for made in ("analysis", "report") for room in ("models", "capture", "readout")}
-"""Not allowed although the order would: reports are made of what is stored, without a model."""
-
-ONLY_IN = {"transformer_lens": "models"}
 
 
 def imports_of(source: str, module: str) -> Iterator[str]:

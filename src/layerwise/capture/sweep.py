@@ -248,10 +248,8 @@ def _arena_on_disk(model: LoadedModel, n_states: int) -> ArenaOnDisk | None:
     """Return room for so many states, those on their way included, where memory has none."""
     if model.device.type != "cpu":
         return None  # they are in the accelerator's memory, and the readout wants them there
-    allowed, size = (
-        model.residency.bytes_for_states,
-        n_states * model.output_head.weight.shape[1] * model.dtype.itemsize,
-    )
+    allowed = model.residency.bytes_for_states
+    size = n_states * model.output_head.weight.shape[1] * model.dtype.itemsize
     return None if allowed is None or size <= allowed else ArenaOnDisk(size + _FOR_FILLING_UP)
 
 
