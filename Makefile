@@ -54,7 +54,7 @@ NO_MORE_THAN := $(shell grep -qm1 avx512f /proc/cpuinfo 2>/dev/null && echo avx2
 OLDER_default := ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41
 OLDER_avx2 := ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
 NUMERIC := tests/properties/test_readout_laws.py tests/properties/test_trace_laws.py tests/conformance tests/unit/readout \
-	tests/unit/capture tests/unit/tracing tests/unit/models/test_streaming.py tests/unit/models/test_product.py \
+	tests/unit/capture tests/unit/tracing tests/unit/models/residency tests/unit/models/output_head/test_product.py \
 	tests/real_models/test_against_transformers.py tests/real_models/test_known_numbers.py
 
 test-portable: setup

@@ -1,6 +1,6 @@
 """Which architectures layerwise reads: each that TransformerLens's bridge knows is tried with a tiny random model.
 
-Writes src/layerwise/models/capabilities.json, in a few minutes:
+Writes src/layerwise/models/sources/capabilities.json, in a few minutes:
 
   python -m benchmarks.capabilities
 """
@@ -24,10 +24,10 @@ from benchmarks.gguf.cases import CASES
 from benchmarks.progress import tell
 from benchmarks.tiny import always_streamed, byte_tokenizer, save, tiny_config, tiny_model
 from layerwise.errors import LayerwiseError, UnsupportedModelError
-from layerwise.models.blocks import text_config
-from layerwise.models.capabilities import FILE, YES, Capability
-from layerwise.models.loading import _refuse_what_is_no_decoder
-from layerwise.models.quiet import quiet_transformers
+from layerwise.models.anatomy.decoder import text_config
+from layerwise.models.libraries.quiet import quiet_transformers
+from layerwise.models.loading.decoders import expect_decoder
+from layerwise.models.sources.capabilities import FILE, YES, Capability
 
 _PROMPT = "The sky is"
 _LARGEST = 20_000_000
@@ -89,7 +89,7 @@ def capability_of(name: str) -> Capability:
     with warnings.catch_warnings(), quiet_transformers():
         warnings.simplefilter("ignore")
         try:
-            _refuse_what_is_no_decoder(_outline(hf_class, name), name)
+            expect_decoder(_outline(hf_class, name), name)
         except UnsupportedModelError as error:
             return _nothing(name, _reason(error))
         try:

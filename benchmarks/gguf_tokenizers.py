@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.vocabularies import TEXTS, Vocabulary, byte_level, random_texts, sentencepiece
 from layerwise.errors import LayerwiseError
 from layerwise.files import sha256_of
-from layerwise.models.gguf.files import open_gguf
+from layerwise.models.gguf.gguf_files import open_gguf
 from layerwise.models.gguf.tokenizer import build_tokenizer
 from layerwise.models.gguf.tokenizer.pre import PRE_TOKENIZERS
 

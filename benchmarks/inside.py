@@ -11,8 +11,8 @@ from torch import Tensor
 import layerwise as lw
 from benchmarks.clock import seconds_of
 from layerwise.capture.calls import record_block_calls
-from layerwise.models import compiled_product, product
-from layerwise.models.weights.stored import StoredTensor
+from layerwise.models.output_head import compiled_product, product
+from layerwise.models.weights.weight_files import StoredTensor
 from layerwise.readout import compiled_statistics, row_statistics
 from layerwise.readout.kernel import read_out
 from layerwise.readout.readout import Readout, ReadoutPlan

@@ -9,7 +9,7 @@ from unittest import mock
 
 import torch
 
-from layerwise.models import device
+from layerwise.models.machine import device
 
 VOCABULARY = 530
 """More than a tokenizer of 512 tokens has, and no multiple of 64."""
@@ -160,5 +160,5 @@ def save(hf_model: Any, hf_tokenizer: Any, folder: Path) -> Path:
 @contextmanager
 def always_streamed() -> Iterator[None]:
     """Have models that are loaded inside the block streamed, be there ever so much memory."""
-    with mock.patch.object(device, "find_room", lambda *_: None):
+    with mock.patch.object(device, "place_whole", lambda *_: None):
         yield

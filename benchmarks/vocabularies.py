@@ -11,7 +11,7 @@ from typing import Any
 
 import gguf
 
-from layerwise.models.tokens import byte_alphabet
+from layerwise.models.tokenizing.tokens import byte_alphabet
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of tokens in GGUF."""

@@ -97,7 +97,7 @@ def licence(of: Distribution) -> str:
 
 def page() -> str:
     """Return the page as it should be."""
-    from layerwise.models.bundled import BUNDLED
+    from layerwise.models.sources.bundled import BUNDLED
 
     needed = packages(PROJECT["dependencies"])
     models = [

@@ -13,8 +13,8 @@ jaxtyping.install_import_hook(
         "layerwise.readout.lenses",
         "layerwise.readout.row_statistics",
         "layerwise.tracing",
-        "layerwise.models.output_head",
-        "layerwise.models.product",
+        "layerwise.models.output_head.output_head",
+        "layerwise.models.output_head.product",
     ],
     "beartype.beartype",
 )
@@ -33,7 +33,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 import layerwise as lw  # noqa: E402
 from layerwise import compiled  # noqa: E402
-from layerwise.models.device import available_devices  # noqa: E402
+from layerwise.models.machine.device import available_devices  # noqa: E402
 
 # The toy models' products are too small to share out: on busy machines, threads that wait for one
 # another make each of them take 15 ms instead of 20 µs.

@@ -7,7 +7,7 @@ from torch import Tensor
 from layerwise.capture.drive import drive
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
 
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from benchmarks.tiny import tiny_config, tiny_model
 from layerwise.models.anatomy.anatomy import Anatomy
+from layerwise.models.anatomy.decoder import find_parts
 from layerwise.models.anatomy.eager import eager_attention
-from layerwise.models.blocks import find_parts
 from layerwise.sites import Site
 
 IDS = torch.arange(5, 14)[None]

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from layerwise.models.checkpoint import locate
-from layerwise.models.names import resolve
+from layerwise.models.checkpoint.checkpoint import locate
+from layerwise.models.sources.names import resolve
 
 SHAPE = {
     "hidden_size": 4096,

@@ -134,7 +134,7 @@ def offloaded(folder: Path, memory: str) -> Offload:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from layerwise.models.device import bytes_of, used_memory
+    from layerwise.models.machine.device import bytes_of, used_memory
 
     # accelerate counts weights only; what the process has already is taken off, as layerwise does.
     room = (bytes_of(memory) or 0) - used_memory()
@@ -158,8 +158,8 @@ def gguf_peak(name: str) -> GgufPeak:
     from benchmarks import inside
     from benchmarks.sizes import Shape, random_llama, word_tokenizer
     from benchmarks.tiny import always_streamed
-    from layerwise.models.bundled import bundled_file
-    from layerwise.models.device import used_memory
+    from layerwise.models.machine.device import used_memory
+    from layerwise.models.sources.bundled import bundled_file
 
     toy = lw.load(random_llama(Shape(layers=1, vocabulary=64)), tokenizer=word_tokenizer())
     toy.trace("w0 w1")  # so that every library is there, and what is compiled is compiled

@@ -5,7 +5,7 @@ import os
 import sys
 
 if "torch" not in sys.modules and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-    # PyTorch's threads read it once, when PyTorch is imported: `layerwise.models.waiting` says what for.
+    # PyTorch's threads read it once, when PyTorch is imported: `layerwise.models.machine.waiting` says what for.
     os.environ["GOMP_SPINCOUNT"] = "5000"
 
 TYPE_CHECKING = False

@@ -67,7 +67,7 @@ def test_the_wheel_holds_every_file_of_the_package(built):
         "questions/data/capitals.toml",
         "report/templates/study.md.j2",
         "reference/data/README.md",
-        "models/capabilities.json",
+        "models/sources/capabilities.json",
         "view/web/",
     ],
 )

@@ -24,11 +24,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
-from layerwise.models.checkpoint import inspect
-from layerwise.models.gguf.files import open_gguf
+from layerwise.models.checkpoint.checkpoint import inspect
+from layerwise.models.gguf.gguf_files import open_gguf
 from layerwise.models.gguf.header import GgufHeader, read_gguf_header
 from layerwise.models.weights.safetensors_header import read_safetensors_header
-from layerwise.models.weights.stored import StoredTensor
+from layerwise.models.weights.weight_files import StoredTensor
 
 NASTY = [0, 1, 7, 8, 31, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 8, 2**64 - 1]
 ITEM_SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int16": 2, "int32": 4, "int64": 8}

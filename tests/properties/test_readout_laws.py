@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from layerwise import compiled
-from layerwise.models.output_head import OutputHead, OutputTransform
+from layerwise.models.output_head.output_head import OutputHead, OutputTransform
 from layerwise.readout.kernel import read_out
 from layerwise.readout.readout import Readout, ReadoutPlan
 from layerwise.readout.row_statistics import exact_top_k, read_logits

@@ -7,9 +7,9 @@ import torch
 import transformers
 
 from layerwise.files import sha256_of
-from layerwise.models import bundled
-from layerwise.models.checkpoint import locate
-from layerwise.models.names import resolve
+from layerwise.models.checkpoint.checkpoint import locate
+from layerwise.models.sources import bundled
+from layerwise.models.sources.names import resolve
 
 
 @pytest.mark.parametrize("name", list(bundled.BUNDLED))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from layerwise.models.bundled import BUNDLED
-from layerwise.models.cache import cache_folder
 from layerwise.models.gguf.header import read_gguf_header
+from layerwise.models.machine.cache import cache_folder
+from layerwise.models.sources.bundled import BUNDLED
 
 _SMOLLM = {
     "a:\n\n1": (81, 42, 1116, 33),

@@ -8,7 +8,7 @@ import pytest
 
 import layerwise as lw
 from layerwise.errors import CheckError
-from layerwise.models.output_head import OutputTransform
+from layerwise.models.output_head.output_head import OutputTransform
 from layerwise.tracing.model import Model
 
 PROMPT = "Question: What is the capital of Germany? Answer:"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from layerwise.files import sha256_of
-from layerwise.models.bundled import BUNDLED
+from layerwise.models.sources.bundled import BUNDLED
 
 _D_MODEL, _FFN, _TOKENS = 16, 32, 258
 

@@ -37,6 +37,24 @@ FORBIDDEN = {(made, room) for made in ("store", "analysis", "report") for room i
 
 ONLY_IN = {"transformer_lens": "models"}
 
+INSIDE = {
+    "models": [
+        "machine",
+        "sources",
+        "libraries",
+        "tokenizing",
+        "anatomy",
+        "weights",
+        "gguf",
+        "checkpoint",
+        "output_head",
+        "residency",
+        "loading",
+        "health",
+    ]
+}
+"""The folders of a room whose folders are in an order too: each may import those before it."""
+
 
 def imports_of(source: str, module: str) -> Iterator[str]:
     """Return the full names of what a module imports, late imports too, those for type checkers not."""
@@ -71,7 +89,14 @@ def wrong_arrows(source: str, module: str) -> list[str]:
             found.append(f"{module} imports {name}: only {ONLY_IN[top]} may")
         if top == "layerwise" and inside and not allowed(room, inside[0]):
             found.append(f"{module} imports {name}: {room} must not depend on {inside[0]}")
+        if top == "layerwise" and inside[:1] == [room] and room in INSIDE and not in_order(INSIDE[room], module, name):
+            found.append(f"{module} imports {name}: its folder comes later in {room}")
     return found
+
+
+def in_order(folders: list[str], module: str, name: str) -> bool:
+    own, other = (path.split(".")[2] for path in (module, name))
+    return folders.index(other) <= folders.index(own)
 
 
 def allowed(room: str, other: str) -> bool:
@@ -94,6 +119,12 @@ def test_every_file_stands_in_a_known_room():
     assert {"models", "capture", "readout", "tracing"} <= rooms
 
 
+@pytest.mark.parametrize("room", INSIDE)
+def test_a_room_whose_folders_are_in_order_has_nothing_beside_them(room):
+    held = {each.name for each in (Path(layerwise.__file__).parent / room).iterdir()}
+    assert held - {"__init__.py", "__pycache__"} == {*INSIDE[room]}
+
+
 def test_no_import_points_backwards():
     wrong = [line for name, file in modules() for line in wrong_arrows(file.read_text("utf-8"), name)]
     assert not wrong, "\n" + "\n".join(wrong)
@@ -102,18 +133,21 @@ def test_no_import_points_backwards():
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("layerwise.models.tokens", "from layerwise.tracing.trace import Trace"),
-        ("layerwise.models.tokens", "import layerwise.tracing.trace"),
-        ("layerwise.models.tokens", "def late():\n    from layerwise.questions import answers"),
-        ("layerwise.models.tokens", "from ..readout import kernel"),
-        ("layerwise.models.tokens", "from layerwise import readout"),
+        ("layerwise.models.tokenizing.tokens", "from layerwise.tracing.trace import Trace"),
+        ("layerwise.models.tokenizing.tokens", "import layerwise.tracing.trace"),
+        ("layerwise.models.tokenizing.tokens", "def late():\n    from layerwise.questions import answers"),
+        ("layerwise.models.tokenizing.tokens", "from ...readout import kernel"),
+        ("layerwise.models.tokenizing.tokens", "from layerwise import readout"),
         ("layerwise.readout.kernel", "from layerwise.attention.patterns import x"),
-        ("layerwise.report.pages", "from layerwise.models.loading import load_model"),
+        ("layerwise.report.pages", "from layerwise.models.loading.by_name import load_model"),
         ("layerwise.report.pages", "from layerwise.capture.sweep import Sweep"),
         ("layerwise.tracing.model", "def late():\n    import importlib\n    importlib.import_module('layerwise.cli')"),
-        ("layerwise.text", "from layerwise.models.tokens import Tokenizer"),
+        ("layerwise.text", "from layerwise.models.tokenizing.tokens import Tokenizer"),
         ("layerwise.tracing.model", "from transformer_lens import HookedTransformer"),
         ("layerwise.tracing.model", "if TYPE_CHECKING:\n    pass\nelse:\n    import layerwise.store"),
+        ("layerwise.models.machine.device", "from layerwise.models.sources.names import resolve"),
+        ("layerwise.models.machine.device", "from layerwise.models import sources"),
+        ("layerwise.models.gguf.header", "def late():\n    from layerwise.models.loading.by_name import load_model"),
     ],
 )
 def test_the_reader_of_imports_sees_what_points_backwards(module, source):
@@ -124,12 +158,21 @@ def test_the_reader_of_imports_sees_what_points_backwards(module, source):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("layerwise.tracing.model", "from layerwise.models.loading import LoadedModel"),
+        ("layerwise.tracing.model", "from layerwise.models.loading.loaded import LoadedModel"),
         ("layerwise.tracing.model", "from . import trace\nfrom .trace import Trace"),
         ("layerwise.report.pages", "from layerwise.store.reading import open_run"),
         ("layerwise.text", "from layerwise.errors import LayerwiseError"),
-        ("layerwise.models.tokens", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import layerwise.cli"),
-        ("layerwise.models.bridge", "def late():\n    from transformer_lens.model_bridge import TransformerBridge"),
+        (
+            "layerwise.models.tokenizing.tokens",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import layerwise.cli",
+        ),
+        (
+            "layerwise.models.libraries.bridge",
+            "def late():\n    from transformer_lens.model_bridge import TransformerBridge",
+        ),
+        ("layerwise.models.loading.loaded", "from layerwise.models.machine.device import place"),
+        ("layerwise.models.loading.loaded", "from layerwise.models.loading import random_weights"),
+        ("layerwise.tracing.model", "from layerwise.models import machine"),
     ],
 )
 def test_the_reader_of_imports_lets_forward_arrows_pass(module, source):

@@ -158,7 +158,7 @@ def test_numba_is_found_where_it_can_be_imported():
 
 READ_ONCE = """
 import hashlib, dataclasses, torch
-from layerwise.models import compiled_product
+from layerwise.models.output_head import compiled_product
 from layerwise.readout import compiled_statistics
 from layerwise.readout.readout import ReadoutPlan
 

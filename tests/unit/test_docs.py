@@ -19,7 +19,7 @@ import pytest
 import typer
 
 from layerwise.cli.app import app, run_app
-from layerwise.models.bundled import BUNDLED, bundled_file
+from layerwise.models.sources.bundled import BUNDLED, bundled_file
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"

@@ -13,8 +13,8 @@ from transformers.cache_utils import Cache
 
 from layerwise.capture.forward import taken
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.blocks import Parts
-from layerwise.models.loading import LoadedModel
+from layerwise.models.anatomy.decoder import Parts
+from layerwise.models.loading.loaded import LoadedModel
 
 COMPILED = "_compiled_call_impl"
 """What PyTorch calls instead of `forward` in a module that was compiled in place (`block.compile()`)."""

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 from torch import nn
 
 from layerwise.capture.own_forward import OwnForward, own_forward
-from layerwise.models.loading import LoadedModel
-from layerwise.models.residency import Resident
-from layerwise.models.waiting import noticing_others
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.machine.waiting import noticing_others
+from layerwise.models.residency.residency import Resident
 
 
 @runtime_checkable

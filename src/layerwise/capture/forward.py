@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 
 
 def taken(forward: Callable[..., Any], **wanted: Any) -> dict[str, Any]:

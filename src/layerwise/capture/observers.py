@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.models.room import RoomOnDisk
+from layerwise.models.machine.arena import ArenaOnDisk
 from layerwise.sites import Site
 
 
@@ -37,7 +37,7 @@ class KeptStates:
 
     states: Float[Tensor, "place layer d_model"]
 
-    def __init__(self, states: Float[Tensor, "place layer d_model"], disk: RoomOnDisk | None) -> None:
+    def __init__(self, states: Float[Tensor, "place layer d_model"], disk: ArenaOnDisk | None) -> None:
         """Take room for the states, and where that is if it is on disk."""
         self.states, self._disk = states, disk
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from layerwise.capture.calls import COMPILED, output_state, record_block_calls, replaced_forwards
 from layerwise.capture.forward import run_model
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 
 
 @dataclass(frozen=True, eq=False)

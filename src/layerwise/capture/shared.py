@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from layerwise.models.blocks import Parts, places_in_cache, text_config
+from layerwise.models.anatomy.decoder import Parts, cache_slots, text_config
 
 _MAKERS = ("torch", "transformers", "transformers_modules")
 """Whose modules go by the positions that they are told, and whose hooks do nothing to a place."""
@@ -87,7 +87,7 @@ def can_share(parts: Parts, config: Any) -> bool:
     """Return whether all that a model's blocks know of earlier tokens is their keys and values."""
     if "past_key_values" not in inspect.signature(parts.backbone.forward).parameters:
         return False
-    if any(places - {index} for index, places in enumerate(places_in_cache(parts.blocks))):
+    if any(slots - {index} for index, slots in enumerate(cache_slots(parts.blocks))):
         return False  # blocks were taken out or moved
     layers = DynamicCache(config=text_config(config)).layers
     return len(layers) == len(parts.blocks) and all(

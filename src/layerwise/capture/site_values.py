@@ -14,7 +14,7 @@ from layerwise.capture.plan import ForwardPass, own_places
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import PromptError
 from layerwise.models.anatomy.eager import eager_attention
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import KINDS, Site
 from layerwise.types import Progress
 

@@ -15,9 +15,9 @@ from layerwise.capture.calls import BlockCall, record_block_calls
 from layerwise.capture.observers import KeptStates, Observer
 from layerwise.capture.plan import Edit, ForwardPass, Segment, into_batches, own_places, split_into_segments
 from layerwise.capture.shared import can_share, is_as_made, segment_cache
-from layerwise.models.loading import LoadedModel
-from layerwise.models.residency import Resident
-from layerwise.models.room import RoomOnDisk
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.machine.arena import ArenaOnDisk
+from layerwise.models.residency.residency import Resident
 from layerwise.sites import KINDS, STREAM, Site
 from layerwise.types import Progress
 
@@ -113,7 +113,7 @@ class Sweep:
         segments, largest = self._planned(passes, apart)
         count = sum(len(each.positions) for each in passes) if keep_states else 0
         tokens = sum(len(segment.ids) for segment in segments) + sum(len(e.ids) for e in passes if e.branch_of)
-        self._disk = _room_on_disk(model, count * (model.n_layers + 1) + tokens)
+        self._disk = _arena_on_disk(model, count * (model.n_layers + 1) + tokens)
         self._batches = _batches_at_layer_0(model, segments, largest, self._disk)
         like = self._batches[0].hidden
         shape = (count, model.n_layers + 1, like.shape[-1])
@@ -244,16 +244,17 @@ def _layer_of(edit: Edit) -> int:
     return edit.site.layer
 
 
-def _room_on_disk(model: LoadedModel, n_states: int) -> RoomOnDisk | None:
+def _arena_on_disk(model: LoadedModel, n_states: int) -> ArenaOnDisk | None:
     """Return room for so many states, those on their way included, where memory has none."""
     if model.device.type != "cpu":
         return None  # they are in the accelerator's memory, and the readout wants them there
-    allowed, size = model.residency.room_for_states, n_states * model.output_head.weight.shape[1] * model.dtype.itemsize
-    return None if allowed is None or size <= allowed else RoomOnDisk(size + _FOR_FILLING_UP)
+    allowed = model.residency.bytes_for_states
+    size = n_states * model.output_head.weight.shape[1] * model.dtype.itemsize
+    return None if allowed is None or size <= allowed else ArenaOnDisk(size + _FOR_FILLING_UP)
 
 
 def _batches_at_layer_0(
-    model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: RoomOnDisk | None
+    model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: ArenaOnDisk | None
 ) -> list[_Batch]:
     """Return the batches that segments run in; each stands after those that it goes on from."""
     parents = {segment.parent for segment in segments}

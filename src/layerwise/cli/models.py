@@ -7,7 +7,7 @@ import typer
 from layerwise.cli.console import Debug, Device, Dtype, Memory, Quiet, Revision, progress_bar, results_console, say_note
 
 if TYPE_CHECKING:
-    from layerwise.models.names import Source
+    from layerwise.models.sources.names import Source
 
 ListCapabilities = Annotated[
     bool, typer.Option("--capabilities", help="What can be read of which decoder architecture, and why not.")
@@ -34,8 +34,8 @@ def list_models(capabilities: ListCapabilities = False, debug: Debug = False) ->
     from rich import box
     from rich.table import Table
 
-    from layerwise.models.catalogue import known_models
-    from layerwise.models.device import dtype_name
+    from layerwise.models.machine.device import dtype_name
+    from layerwise.models.sources.catalogue import known_models
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("name", "source", "parameters", "download", "present", "fits here"):
@@ -60,7 +60,7 @@ def _list_capabilities() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from layerwise.models.capabilities import YES, capabilities
+    from layerwise.models.sources.capabilities import YES, capabilities
 
     known = capabilities()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -94,7 +94,7 @@ def show(
     """
     from dataclasses import asdict
 
-    from layerwise.models.names import resolve
+    from layerwise.models.sources.names import resolve
     from layerwise.text import harmless
     from layerwise.tracing.model import load
 
@@ -117,8 +117,8 @@ def _print_gguf_header(source: "Source") -> None:
     from collections import Counter
     from pathlib import Path
 
-    from layerwise.models.bundled import bundled_file
-    from layerwise.models.gguf.files import open_gguf
+    from layerwise.models.gguf.gguf_files import open_gguf
+    from layerwise.models.sources.bundled import bundled_file
     from layerwise.text import one_line
 
     if source.random or source.kind not in ("bundled", "gguf"):  # the file's weights are not the model's
@@ -165,9 +165,9 @@ def pull(
 
     Example: layerwise models pull gemma-3-270m
     """
-    from layerwise.models.bundled import BUNDLED, is_pulled
-    from layerwise.models.checkpoint import locate
-    from layerwise.models.names import resolve
+    from layerwise.models.checkpoint.checkpoint import locate
+    from layerwise.models.sources.bundled import BUNDLED, is_pulled
+    from layerwise.models.sources.names import resolve
 
     for name in names or list(BUNDLED):
         source = resolve(name, revision)

@@ -41,7 +41,7 @@ def run(
         from layerwise.analysis.overview import Overview
         from layerwise.execution.executors import InProcess
         from layerwise.execution.recording import carry_out
-        from layerwise.models.spec import ModelSpec
+        from layerwise.models.sources.spec import ModelSpec
         from layerwise.report.markdown import write_report
         from layerwise.report.prompt_findings import findings
         from layerwise.store.shown_names import shown_run

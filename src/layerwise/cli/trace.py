@@ -22,7 +22,7 @@ from layerwise.cli.console import (
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
 from layerwise.lens_spec import LOGIT, SPECS
-from layerwise.models.names import DEFAULT_MODEL
+from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
 if TYPE_CHECKING:

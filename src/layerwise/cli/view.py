@@ -8,7 +8,7 @@ import typer
 
 from layerwise.cli.console import Debug, Device, Dtype, Memory, Revision, TrustRemoteCode, say_note, write_document
 from layerwise.errors import LayerwiseError, MissingDependencyError
-from layerwise.models.names import DEFAULT_MODEL
+from layerwise.models.sources.names import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from layerwise.tracing.model import Model
@@ -117,7 +117,7 @@ def _serve(document: "Json", load: "Load | None", model: str, folder: Path | Non
             f"The viewer's server needs {error.name}, which is not installed: pip install 'layerwise[viewer]'. "
             "Without it, --html FILE writes a stored run or trace as a page."
         ) from error
-    from layerwise.models.bundled import BUNDLED
+    from layerwise.models.sources.bundled import BUNDLED
     from layerwise.view.live.folder import RunFolder
     from layerwise.view.live.opening import opened_in_browser
     from layerwise.view.live.session import Session

@@ -7,7 +7,7 @@ from typing import Protocol
 from layerwise.errors import LayerwiseError, StoreError
 from layerwise.execution.tasks import ShardTask, TaskFailure, TaskResult
 from layerwise.execution.worker import Worker
-from layerwise.models.spec import ModelSpec
+from layerwise.models.sources.spec import ModelSpec
 from layerwise.tracing.model import Model, load_spec
 
 Outcome = TaskResult | TaskFailure

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from layerwise.execution.executors import Executor, InProcess
 from layerwise.execution.tasks import TaskFailure, tasks_of
-from layerwise.models.spec import ModelSpec
+from layerwise.models.sources.spec import ModelSpec
 from layerwise.store.run import Run, open_run
 from layerwise.store.writer import writing
 from layerwise.studies.study import PlannedStudy

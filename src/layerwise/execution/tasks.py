@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from layerwise.lens_spec import LensSpec
-from layerwise.models.spec import ModelSpec
+from layerwise.models.sources.spec import ModelSpec
 from layerwise.questions.question import Question
 from layerwise.store.run import SCHEMA_VERSION
 from layerwise.studies.study import PlannedStudy

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from layerwise.errors import PromptError
-from layerwise.models.tokens import Tokenizer
+from layerwise.models.tokenizing.tokens import Tokenizer
 from layerwise.text import one_line, visible
 from layerwise.types import Token
 

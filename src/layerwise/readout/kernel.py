@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.models.device import free_memory
-from layerwise.models.output_head import OutputHead
+from layerwise.models.machine.device import free_memory
+from layerwise.models.output_head.output_head import OutputHead
 from layerwise.readout.readout import Readout, ReadoutPlan
 from layerwise.readout.row_statistics import read_logits
 from layerwise.types import Progress

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layerwise.lens_spec import LOGIT, RAW, LensSpec, spec_of
-from layerwise.models.output_head import OutputHead
+from layerwise.models.output_head.output_head import OutputHead
 
 States = Float[Tensor, "place layer d_model"]
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from layerwise.errors import ModelError, StudyError
 from layerwise.lens_spec import LOGIT, SPECS
-from layerwise.models.names import resolve
+from layerwise.models.sources.names import resolve
 from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
 from layerwise.studies.claim_files import Claim, read_claims

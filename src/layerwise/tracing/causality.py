@@ -7,8 +7,8 @@ from torch import Tensor
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.blocks import text_config
-from layerwise.models.loading import LoadedModel
+from layerwise.models.anatomy.decoder import text_config
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import Site
 
 _LENGTHS = (13, 11, 7, 5, 3, 1)

@@ -11,8 +11,8 @@ from layerwise.capture.drive import drive
 from layerwise.capture.own_forward import own_forward
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
-from layerwise.models.loading import LoadedModel
-from layerwise.models.residency import Resident
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.residency.residency import Resident
 from layerwise.tracing.float32 import Float32Check, check_against_float32
 from layerwise.tracing.identity import IdentityCheck, check_identity
 from layerwise.tracing.places import Captured, Place, Readings

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site

@@ -10,9 +10,9 @@ from torch import Tensor
 from layerwise.capture.own_forward import OwnForward
 from layerwise.capture.plan import ForwardPass
 from layerwise.errors import CheckError
-from layerwise.models.device import dtype_name
-from layerwise.models.loading import LoadedModel
-from layerwise.models.output_head import OutputHead
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.machine.device import dtype_name
+from layerwise.models.output_head.output_head import OutputHead
 from layerwise.readout.readout import Readout
 from layerwise.readout.row_statistics import log_sum_exp
 

@@ -13,10 +13,13 @@ from layerwise.capture.plan import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import ModelError, PromptError, PromptWarning
 from layerwise.lens_spec import LOGIT
-from layerwise.models.changes import Snapshot
-from layerwise.models.loading import LoadedModel, load_model, model_in_memory, take_apart_again
-from layerwise.models.residency import Resident
-from layerwise.models.spec import ModelSpec
+from layerwise.models.loading.by_name import load_model
+from layerwise.models.loading.changes import Snapshot
+from layerwise.models.loading.in_memory import model_in_memory
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.loading.taking_apart import take_apart_again
+from layerwise.models.residency.residency import Resident
+from layerwise.models.sources.spec import ModelSpec
 from layerwise.readout.kernel import warm_up
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from layerwise.capture.own_forward import own_output_head
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.loading import LoadedModel
-from layerwise.models.output_head import OutputTransform
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.output_head.output_head import OutputTransform
 from layerwise.tracing.identity import identity_limit, largest_difference
 
 _SIZES = (2.0, 20.0, 200.0, 2000.0)

@@ -15,7 +15,7 @@ from layerwise.capture.own_forward import OwnForward
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
 from layerwise.readout.readout import Readout

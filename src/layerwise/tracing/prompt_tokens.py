@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 
 from layerwise.errors import PromptError
-from layerwise.models.chat import writes_the_date
-from layerwise.models.tokens import Tokenizer
+from layerwise.models.tokenizing.chat import writes_the_date
+from layerwise.models.tokenizing.tokens import Tokenizer
 from layerwise.questions.unseen import unseen_notes
 from layerwise.text import one_line
 from layerwise.tracing.request import Message, Request

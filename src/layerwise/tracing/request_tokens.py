@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from layerwise.capture.own_forward import generate_greedily
 from layerwise.capture.plan import Edit, ForwardPass
 from layerwise.errors import PromptError
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
 from layerwise.text import visible
 from layerwise.tracing.prompt_tokens import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens

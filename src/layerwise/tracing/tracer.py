@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.lens_spec import LOGIT
-from layerwise.models.loading import LoadedModel
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.lenses import Lens, resolve_lens
 from layerwise.readout.readout import ReadoutPlan
 from layerwise.readout.row_statistics import read_logits

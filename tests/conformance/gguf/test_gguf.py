@@ -20,8 +20,8 @@ from benchmarks.gguf.writer import write
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.gguf.description import describe
 from layerwise.models.gguf.families import FAMILIES
-from layerwise.models.gguf.files import open_gguf
-from layerwise.models.gguf.prepared import configuration_of
+from layerwise.models.gguf.gguf_files import open_gguf
+from layerwise.models.gguf.hub_folder import configuration_of
 
 BY_NAME = {case.name: case for case in CASES}
 

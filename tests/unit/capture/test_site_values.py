@@ -7,7 +7,7 @@ import torch
 import layerwise as lw
 from benchmarks.tiny import always_streamed
 from layerwise.errors import PromptError, UnsupportedModelError
-from layerwise.models.residency import Streamed
+from layerwise.models.residency.residency import Streamed
 from layerwise.sites import Site
 
 PROMPT = "The capital of Germany is"

@@ -9,7 +9,7 @@ from layerwise.capture.calls import BlockCall, record_block_calls
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.loading import model_in_memory
+from layerwise.models.loading.in_memory import model_in_memory
 from layerwise.sites import Site
 from tests.sweeps import states_of
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from layerwise.models.checkpoint import locate
-from layerwise.models.names import resolve
+from layerwise.models.checkpoint.checkpoint import locate
+from layerwise.models.sources.names import resolve
 
 
 @pytest.fixture

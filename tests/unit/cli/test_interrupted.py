@@ -68,7 +68,15 @@ def ended(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize(
     "module",
-    ["signal", "layerwise.cli.app", "typer", "re", "layerwise.errors", "layerwise.cli.view", "layerwise.models.names"],
+    [
+        "signal",
+        "layerwise.cli.app",
+        "typer",
+        "re",
+        "layerwise.errors",
+        "layerwise.cli.view",
+        "layerwise.models.sources.names",
+    ],
 )
 def test_ctrl_c_before_the_command_has_begun_says_nothing_and_exits_130(module):
     done = ended(module, "--version")

@@ -8,7 +8,7 @@ from layerwise.execution import tasks
 from layerwise.execution.executors import InProcess
 from layerwise.execution.recording import carry_out
 from layerwise.execution.tasks import TaskFailure, TaskResult, tasks_of
-from layerwise.models.spec import ModelSpec
+from layerwise.models.sources.spec import ModelSpec
 from layerwise.store.run import open_run, shard_file
 from layerwise.studies.study import plan_study
 from tests.elsewhere import Elsewhere

@@ -2,7 +2,7 @@ import pytest
 from tokenizers import processors
 
 from layerwise.errors import PromptError
-from layerwise.models.tokens import Tokenizer
+from layerwise.models.tokenizing.tokens import Tokenizer
 from layerwise.questions.answers import Answer, resolve_answer
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from layerwise import compiled
-from layerwise.models.output_head import OutputHead, OutputTransform
+from layerwise.models.output_head.output_head import OutputHead, OutputTransform
 from layerwise.readout import kernel, row_statistics
 from layerwise.readout.kernel import read_out
 from layerwise.readout.readout import Readout

@@ -10,7 +10,7 @@ import layerwise as lw
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
-from layerwise.models.output_head import OutputTransform
+from layerwise.models.output_head.output_head import OutputTransform
 from layerwise.sites import Site
 from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker

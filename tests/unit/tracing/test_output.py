@@ -8,7 +8,7 @@ import transformers
 import layerwise as lw
 from benchmarks.tiny import always_streamed, save, tiny_config, tiny_model
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.output_head import OutputTransform
+from layerwise.models.output_head.output_head import OutputTransform
 from layerwise.tracing.output import measured
 
 PROMPT = "The capital of Germany is"

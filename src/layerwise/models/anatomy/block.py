@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from layerwise.models.anatomy.parts import more_than_parts, places_of
-from layerwise.models.anatomy.place import Place
+from layerwise.models.anatomy.attention_and_mlp import more_than_parts, taps_of
+from layerwise.models.anatomy.tap import Tap
 from layerwise.sites import KINDS
 
 _GOVERNED = ("resid_mid", "attn_out", "mlp_out")
@@ -46,10 +46,10 @@ class Law:
 class BlockAnatomy:
     """Where each kind of site is in a block, and which of the laws its values have been seen to obey."""
 
-    def __init__(self, places: dict[str, Place], lacks: dict[str, str]) -> None:
-        """Take the places by kind, and why other kinds cannot be read, even if their place is known."""
-        self.places, self.lacks = places, lacks
-        self.unchecked = _laws(places, lacks)
+    def __init__(self, taps: dict[str, Tap], lacks: dict[str, str]) -> None:
+        """Take the taps by kind, and why other kinds cannot be read, even if they could be tapped."""
+        self.taps, self.lacks = taps, lacks
+        self.unchecked = _laws(taps, lacks)
         self.is_known_causal = False
 
     @property
@@ -60,21 +60,21 @@ class BlockAnatomy:
 
 def anatomy_of(block: nn.Module) -> BlockAnatomy:
     """Return a block's anatomy, from the names of its modules and a few facts about families."""
-    found = places_of(block)
-    places = {kind: place for kind, place in found.items() if isinstance(place, Place)}
+    found = taps_of(block)
+    taps = {kind: tap for kind, tap in found.items() if isinstance(tap, Tap)}
     lacks = {kind: reason for kind, reason in found.items() if isinstance(reason, str)}
     if reason := more_than_parts(block):
         lacks |= {"attn_out": reason, "mlp_out": reason}
-    governed = {kind for law in _laws(places, lacks) for kind in law.kinds}
+    governed = {kind for law in _laws(taps, lacks) for kind in law.kinds}
     unsure = f"what the parts of {type(block).__name__} add up to is not known, so nothing tells whether it is right"
-    return BlockAnatomy(places, lacks | {kind: lacks.get(kind, unsure) for kind in _GOVERNED if kind not in governed})
+    return BlockAnatomy(taps, lacks | {kind: lacks.get(kind, unsure) for kind in _GOVERNED if kind not in governed})
 
 
-def _laws(places: Collection[str], lacks: Collection[str]) -> list[Law]:
+def _laws(taps: Collection[str], lacks: Collection[str]) -> list[Law]:
     """Return the laws between the kinds that a block has."""
-    known = {kind for kind in places if kind not in lacks}
+    known = {kind for kind in taps if kind not in lacks}
     if "resid_mid" not in known:
         parts = tuple(kind for kind in ("attn_out", "mlp_out") if kind in known)
         return [Law("resid_post", ("resid_pre", *parts))] if parts else []
-    first = [Law("resid_mid", ("resid_pre", "attn_out"))] if "attn_out" in places else []
+    first = [Law("resid_mid", ("resid_pre", "attn_out"))] if "attn_out" in taps else []
     return first + ([Law("resid_post", ("resid_mid", "mlp_out"))] if "mlp_out" in known else [])

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layerwise.models.anatomy.place import Found, Place
+from layerwise.models.anatomy.tap import Found, Tap
 
 _OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj")
 _FUSED = ("query_key_value", "qkv_proj", "c_attn", "Wqkv")
@@ -34,15 +34,15 @@ def makes_queries(module: nn.Module) -> bool:
     return not names.isdisjoint((*_FUSED, "q_proj", "q_a_proj", "kv_proj"))
 
 
-def places_of_heads(attention: nn.Module) -> Found:
+def taps_of_heads(attention: nn.Module) -> Found:
     """Return where q, k, v, z and pattern are in an attention module, or why they are not."""
-    found: Found = {"pattern": Place(attention, enters=False, element=1)}
+    found: Found = {"pattern": Tap(attention, enters=False, element=1)}
     output, d_head = output_projection(attention), _d_head(attention)
     d_value = getattr(attention, "v_head_dim", None) or d_head
     if output is None or d_value is None:
         reason = f"{type(attention).__name__} has no heads of one width with one projection after them"
         return found | dict.fromkeys("qkvz", reason)
-    found["z"] = Place(output, enters=True, shaped=partial(_heads, d_head=d_value))
+    found["z"] = Tap(output, enters=True, shaped=partial(_heads, d_head=d_value))
     if _is_latent(attention) or d_head is None:
         name = type(attention).__name__
         reason = f"{name} makes keys and values from a state that its heads share, and parts of each key apart"
@@ -71,12 +71,12 @@ def _projections(attention: nn.Module, heads: int, d_head: int, d_value: int) ->
         if projection is None or rest or not whole:
             found[kind] = f"{name} has no {kind}_proj that gives {heads} heads of {width} numbers, or a part of as many"
         else:
-            found[kind] = Place(projection, enters=False, shaped=shaped)
+            found[kind] = Tap(projection, enters=False, shaped=shaped)
     return found
 
 
 def _cut(fused: nn.Module, child: str, attention: str, heads: int, d_head: int) -> Found:
-    """Return the places of queries, keys and values that one projection makes."""
+    """Return the taps of queries, keys and values that one projection makes."""
     kv_heads, rest = divmod(_width_out(fused) - heads * d_head, 2 * d_head)
     groups = 1 if attention in _STACKED else kv_heads if attention in _GROUPED else _SHARED_OUT.get(attention)
     if not groups or rest or heads % groups or kv_heads % groups:
@@ -86,7 +86,7 @@ def _cut(fused: nn.Module, child: str, attention: str, heads: int, d_head: int) 
     if attention in _SHARED_OUT:
         cuts |= {"k": cuts["v"], "v": cuts["k"]}
     return {
-        kind: Place(fused, enters=False, shaped=partial(_heads, d_head=d_head, groups=groups, first=first, last=last))
+        kind: Tap(fused, enters=False, shaped=partial(_heads, d_head=d_head, groups=groups, first=first, last=last))
         for kind, (first, last) in cuts.items()
     }
 

@@ -1,4 +1,4 @@
-"""What passes at a block's places as it runs: told once per run, and compared with the laws the first time."""
+"""What passes a block's taps as it runs: told once per run, and compared with the laws the first time."""
 
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 
 from layerwise.errors import CheckError, UnsupportedModelError
 from layerwise.models.anatomy.block import BlockAnatomy
-from layerwise.models.anatomy.place import first_argument
+from layerwise.models.anatomy.tap import first_argument
 
 
 class Watch:
@@ -37,7 +37,7 @@ class Watch:
     def hooks(self, block: nn.Module) -> list[RemovableHandle]:
         """Return hooks on the block's modules, which do everything."""
         begin = block.register_forward_pre_hook(self._begin, with_kwargs=True)
-        notes = [self._anatomy.places[kind].hook(partial(self._note, kind)) for kind in self._kinds]
+        notes = [self._anatomy.taps[kind].hook(partial(self._note, kind)) for kind in self._kinds]
         return [begin, *notes, block.register_forward_hook(self._end)]
 
     def _begin(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class Watch:
         self._times.clear()
 
     def _note(self, kind: str, passing: Any) -> None:
-        values = self._anatomy.places[kind].values(passing, self._positions)
+        values = self._anatomy.taps[kind].values(passing, self._positions)
         if values is None:
             advice = "its attention has to run in eager_attention()" if kind == "pattern" else "read other kinds"
             raise UnsupportedModelError(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.models.weights.weight_files import StoredTensor, WeightFiles
 
 _PIECE = 1 << 19
 """Values dequantised at a time: several copies of them then stay in the cache."""

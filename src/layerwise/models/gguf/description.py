@@ -6,12 +6,12 @@ from typing import Any
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.gguf.families import FAMILIES
 from layerwise.models.gguf.family import Description
-from layerwise.models.gguf.files import FACTORS, GgufModel
+from layerwise.models.gguf.gguf_files import FACTORS, GgufModel
 from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.metadata import INSTEAD, Metadata
+from layerwise.models.gguf.parameters import GgufWeights
 from layerwise.models.gguf.rules import Rules
-from layerwise.models.gguf.weights import GgufWeights
-from layerwise.models.weights.weights import expect_buffers
+from layerwise.models.weights.expectations import expect_buffers
 from layerwise.text import harmless, one_line
 
 _BLOCK = re.compile(r"blk\.(\d+)\.")

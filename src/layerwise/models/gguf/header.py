@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.errors import CorruptFileError
-from layerwise.models.weights.stored import StoredTensor
+from layerwise.models.weights.weight_files import StoredTensor
 from layerwise.text import harmless, one_line
 
 _AGAIN = "Download it again."

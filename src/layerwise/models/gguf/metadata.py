@@ -7,9 +7,9 @@ import torch
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
 from layerwise.models.gguf.dequantise import values_of
-from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.gguf_files import GgufModel
 from layerwise.models.gguf.header import ArrayLength
-from layerwise.models.weights.stored import StoredTensor
+from layerwise.models.weights.weight_files import StoredTensor
 from layerwise.text import harmless, one_line
 
 _REQUIRED: Any = object()

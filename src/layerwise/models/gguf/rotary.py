@@ -7,7 +7,7 @@ them by ``rope.scaling.factor``, whose kind is linear if the file does not say w
 import math
 from typing import Any
 
-from layerwise.models.gguf.files import FACTORS
+from layerwise.models.gguf.gguf_files import FACTORS
 from layerwise.models.gguf.metadata import Metadata
 
 _BASE = 10_000.0

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from layerwise.errors import LayerwiseError
-from layerwise.models.health.files import bundled_models, caches, hub, ready_models
 from layerwise.models.health.finding import Finding, State, Tried
 from layerwise.models.health.machine import devices, processor_and_memory
+from layerwise.models.health.model_files import bundled_models, caches, hub, ready_models
 from layerwise.models.health.packages import extras, versions
 from layerwise.text import harmless, one_line
 from layerwise.types import Progress

@@ -58,7 +58,7 @@ def devices() -> Iterator[Finding]:
     """Yield each device that PyTorch finds, and an accelerator that it misses."""
     import torch
 
-    from layerwise.models.device import available_devices, free_memory
+    from layerwise.models.machine.device import available_devices, free_memory
 
     found = available_devices()
     for device in found:
@@ -107,6 +107,6 @@ def _number_in(path: Path) -> int | None:
 
 
 def _size(size: int) -> str:
-    from layerwise.models.device import readable_size
+    from layerwise.models.machine.device import readable_size
 
     return readable_size(size)

@@ -70,7 +70,7 @@ def _compiled() -> Finding:
         return Finding("versions", subject, "note", "off: numba is not installed; PyTorch does the same", advice)
     version = installed_version("numba")
     try:
-        importlib.import_module("layerwise.models.compiled_product")
+        importlib.import_module("layerwise.models.output_head.compiled_product")
     except Exception as error:  # numba checks numpy's version, llvmlite and the processor, each in its own way
         found = f"numba {version} cannot be used: {type(error).__name__}: {one_line(str(error))}"
         return Finding("versions", subject, "problem", found, "pip install -U numba, or uninstall it to use PyTorch.")

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.models.weights.weights import Weights
+from layerwise.models.weights.filler import Weights
 
 SLICE = 16 << 20
 """Bytes of a matrix that are read or raised at a time."""

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from layerwise.errors import UnsupportedModelError
-from layerwise.models.room import Room
-from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.models.machine.arena import Arena
 from layerwise.models.weights.unused import Unused
+from layerwise.models.weights.weight_files import StoredTensor, WeightFiles
 from layerwise.text import harmless
 
 _PIECE = 16 << 20
@@ -65,8 +65,8 @@ class SafetensorsWeights:
             )
         return dtype
 
-    def read(self, names: Iterable[str], room: Room, *, raised: bool) -> dict[str, Tensor]:
-        return {name: self._raised(name, room) if raised else self._stored(name, room) for name in names}
+    def read(self, names: Iterable[str], arena: Arena, *, raised: bool) -> dict[str, Tensor]:
+        return {name: self._raised(name, arena) if raised else self._stored(name, arena) for name in names}
 
     def read_rows(self, name: str, start: int, stop: int) -> Tensor:
         tensor, dtype = self.tensors[name], self.dtype_of(name)
@@ -74,16 +74,16 @@ class SafetensorsWeights:
         self.files.read(tensor, _memory(rows), start * (tensor.size_bytes // tensor.shape[0]))
         return rows
 
-    def _stored(self, name: str, room: Room) -> Tensor:
-        whole = room.take(self.tensors[name].shape, self.dtype_of(name))
+    def _stored(self, name: str, arena: Arena) -> Tensor:
+        whole = arena.take(self.tensors[name].shape, self.dtype_of(name))
         self.files.read(self.tensors[name], _memory(whole))
         return whole
 
-    def _raised(self, name: str, room: Room) -> Tensor:
+    def _raised(self, name: str, arena: Arena) -> Tensor:
         tensor, dtype = self.tensors[name], self.dtype_of(name)
         if dtype == torch.float32 or not dtype.is_floating_point:
-            return self._stored(name, room)
-        whole = room.take(tensor.shape, torch.float32)
+            return self._stored(name, arena)
+        whole = arena.take(tensor.shape, torch.float32)
         values, step = whole.view(-1), _PIECE // dtype.itemsize
         piece = torch.empty(min(step, len(values)), dtype=dtype)
         for start in range(0, len(values), step):

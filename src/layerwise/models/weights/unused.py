@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise.errors import CorruptFileError
-from layerwise.models.blocks import Parts
-from layerwise.models.weights.stored import StoredTensor, WeightFiles
+from layerwise.models.anatomy.decoder import Parts
+from layerwise.models.weights.weight_files import StoredTensor, WeightFiles
 from layerwise.text import harmless
 
 _COMPUTED = re.compile(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
-from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.gguf_files import GgufModel
 from layerwise.models.gguf.tokenizer.bpe import build_bpe, pre_tokenizer_of
 from layerwise.models.gguf.tokenizer.keys import HARMLESS, unknown_tokenizer_keys
 from layerwise.models.gguf.tokenizer.sentencepiece import build_sentencepiece

@@ -3,12 +3,12 @@
 from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
-from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.gguf_files import GgufModel
 from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.tokenizer.characters import each
 from layerwise.models.gguf.tokenizer.pre import PRE_TOKENIZERS, PreTokenizer
 from layerwise.models.gguf.tokenizer.vocabulary import Vocabulary
-from layerwise.models.tokens import byte_alphabet
+from layerwise.models.tokenizing.tokens import byte_alphabet
 from layerwise.text import counted, one_line
 
 MERGES = "tokenizer.ggml.merges"

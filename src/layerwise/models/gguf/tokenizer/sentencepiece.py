@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
-from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.gguf_files import GgufModel
 from layerwise.models.gguf.header import ArrayLength
 from layerwise.models.gguf.tokenizer.vocabulary import Vocabulary
 from layerwise.text import counted, one_line

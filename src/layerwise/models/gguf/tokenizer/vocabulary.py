@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from layerwise.errors import CorruptFileError, UnsupportedModelError
-from layerwise.models.gguf.files import GgufModel
+from layerwise.models.gguf.gguf_files import GgufModel
 from layerwise.models.gguf.header import ArrayLength
 from layerwise.text import counted, harmless, one_line
 
