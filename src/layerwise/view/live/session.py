@@ -3,9 +3,11 @@
 import gc
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from layerwise.errors import PromptWarning
 from layerwise.lens_spec import SPECS
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
@@ -81,18 +83,14 @@ class Session:
             raise AskedError(f"There is no {asked.lens!r} lens here. Choose {' or '.join(SPECS)}.")
         progress = _telling(listener)
         model = self._model(asked.model, progress)
-        trace = model.trace(
-            asked.prompt,
-            answer=asked.answer,
-            alternatives=asked.alternatives,
-            track=asked.track,
-            lens=asked.lens,
-            positions=asked.positions,
-            top_k=asked.top_k,
-            chat=asked.chat,
+        [[trace]] = model.trace_all(
+            [asked.request],
+            lenses=(asked.lens,),
             progress=progress,
             on_layer=lambda read: listener.say({"layer": _layer_part(read)}),
         )
+        for note in trace.notes:
+            warnings.warn(note, PromptWarning, stacklevel=2)
         part = trace_part(trace)
         self._made = [*self._made, part][-_HISTORY:]
         return {"trace": part}
