@@ -44,7 +44,7 @@ def run(
         from layerwise.report.prompt_findings import findings
         from layerwise.store.recording import record
         from layerwise.store.shown_names import shown_run
-        from layerwise.tracing.model import load
+        from layerwise.tracing.loading import load
 
         def load_quietly(name: str) -> "Model":
             return load(

@@ -109,7 +109,7 @@ def trace(
 
     Example: layerwise trace --model smollm2-135m --ids 504,3575,282,4521,314 --answer-ids 11452
     """
-    from layerwise.tracing.model import load
+    from layerwise.tracing.loading import load
     from layerwise.tracing.request import Request
 
     lenses = _distinct(lens or [LOGIT.name])
