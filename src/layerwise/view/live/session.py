@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import PromptWarning
-from layerwise.lens_spec import SPECS
+from layerwise.lens_spec import SPECS, spec_of
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
 from layerwise.view.live.asked import PROMPT_LIMIT, Asked, AskedError
@@ -79,8 +79,7 @@ class Session:
 
     def trace(self, asked: Asked, listener: Listener) -> Json:
         """Trace a prompt; layers are told as they are computed."""
-        if asked.lens not in SPECS:
-            raise AskedError(f"There is no {asked.lens!r} lens here. Choose {' or '.join(SPECS)}.")
+        spec_of(asked.lens)  # refused before a model is loaded for it
         progress = _telling(listener)
         model = self._model(asked.model, progress)
         [[trace]] = model.trace_all(

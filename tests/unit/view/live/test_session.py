@@ -124,7 +124,7 @@ def test_a_model_that_fails_to_load_is_an_error_and_others_still_can(tiny):
     ("fields", "error", "said"),
     [
         ({"model": "/etc"}, AskedError, "no model of that name"),
-        ({"lens": "tuned"}, AskedError, "logit or raw"),
+        ({"lens": "tuned"}, PromptError, "Unknown lens 'tuned'; expected one of logit, raw."),
         ({"prompt": ""}, PromptError, "empty"),
         ({"prompt": "word " * 500}, PromptError, "Shorten the prompt"),
         ({"positions": "0:x"}, PromptError, "Positions"),
@@ -133,6 +133,14 @@ def test_a_model_that_fails_to_load_is_an_error_and_others_still_can(tiny):
 def test_what_cannot_be_traced_is_said(tiny, fields, error, said):
     with pytest.raises(error, match=said):
         session_of(tiny).trace(asked(**fields), Heard())
+
+
+def test_no_model_is_loaded_for_a_lens_that_is_not_there(tiny):
+    loads = []
+    session = Session(models=["0"], load=lambda name, progress: loads.append(name) or tiny)
+    with pytest.raises(PromptError, match="Unknown lens"):
+        session.trace(asked(lens="tuned"), Heard())
+    assert loads == []
 
 
 def test_without_live_controls_nothing_is_loaded():
