@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from layerwise.readout.lenses import Lens
     from layerwise.sites import Site
     from layerwise.store.run import Run, open_run
-    from layerwise.tracing.model import Model, load
+    from layerwise.tracing.loading import load
+    from layerwise.tracing.model import Model
     from layerwise.tracing.request import Request
     from layerwise.tracing.trace import Trace
     from layerwise.types import ModelInfo, Token, TokenProb
@@ -49,7 +50,7 @@ _HOMES = {
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
-    "load": "layerwise.tracing.model",
+    "load": "layerwise.tracing.loading",
     "open_run": "layerwise.store.run",
     "show": "layerwise.view.shown",
 }

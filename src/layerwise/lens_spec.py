@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from layerwise.errors import PromptError
+from layerwise.text import one_line
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def spec_of(name: str) -> LensSpec:
         PromptError: there is none.
     """
     if name not in SPECS:
-        raise PromptError(f"Unknown lens {name!r}; expected one of {', '.join(SPECS)}.")
+        raise PromptError(f"Unknown lens {one_line(repr(name), 60)}; expected one of {', '.join(SPECS)}.")
     return SPECS[name]
 
 

@@ -33,7 +33,7 @@ class Stepped:
         self.layers_done = 0
         self.ended = threading.Event()
 
-    def trace(self, prompt, *, on_layer, **asked):
+    def trace_all(self, requests, *, on_layer, **asked):
         def told(read):
             self.layers_done += 1
             on_layer(read)
@@ -41,7 +41,7 @@ class Stepped:
 
         self.ended.clear()
         try:
-            return self.model.trace(prompt, on_layer=told, **asked)
+            return self.model.trace_all(requests, on_layer=told, **asked)
         finally:
             self.ended.set()
 

@@ -175,10 +175,10 @@ def test_the_glossary_has_the_measures_that_are_declared():
 @pytest.fixture(scope="module")
 def loaded_once():
     """Lets the commands of all pages share models: `layerwise.load` remembers what it returned."""
-    from layerwise.tracing import model
+    from layerwise.tracing import loading
 
     remembered: dict[str, Any] = {}
-    original = model.load
+    original = loading.load
 
     @functools.wraps(original)
     def load(name: Any, *, progress: Any = None, **options: Any) -> Any:
@@ -189,7 +189,7 @@ def loaded_once():
         return remembered[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "load", load)
+        patch.setattr(loading, "load", load)
         yield
 
 

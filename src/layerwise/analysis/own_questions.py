@@ -13,7 +13,7 @@ from layerwise.questions.answers import Answer
 from layerwise.store.run import Run
 from layerwise.store.tables import by_layer, without_curves
 from layerwise.text import visible
-from layerwise.tracing.summary import answer_label, decides_first
+from layerwise.tracing.answer_sentences import answer_label, decides_first
 from layerwise.types import ModelInfo, Token, TokenProb
 
 if TYPE_CHECKING:

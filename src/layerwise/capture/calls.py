@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from layerwise.capture.forward import taken
+from layerwise.capture.forward import failures_told, taken
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.anatomy.decoder import Parts
 from layerwise.models.loading.loaded import LoadedModel
@@ -20,6 +20,8 @@ COMPILED = "_compiled_call_impl"
 """What PyTorch calls instead of `forward` in a module that was compiled in place (`block.compile()`)."""
 
 _CALLED = ("forward", COMPILED)
+
+_READABLE = "layerwise reads decoders whose blocks form one chain, each called once with the hidden state first."
 
 _returned: WeakKeyDictionary[nn.Module, int | None] = WeakKeyDictionary()
 """By list of blocks: how long a tuple they return that begins with the hidden state; None for the state itself."""
@@ -51,7 +53,8 @@ def record_block_calls(
         record_block_calls(model, ids[:1, :1])  # finds that out by running a block, which must not touch the cache
     seen: list[tuple[Tensor, BlockCall]] = []
     first = contextlib.nullcontext() if parts.blocks in _returned else model.residency.filled(0)
-    with first, _refused_if_it_fails(parts), replaced_forwards(parts.blocks, seen):
+    refused = failures_told(_on_recorders(parts, "its forward fails"), _READABLE)
+    with first, refused, replaced_forwards(parts.blocks, seen):
         cached = {} if cache is None else {"past_key_values": cache}
         parts.backbone(input_ids=ids, **taken(parts.backbone.forward, use_cache=cache is not None), **cached)
     if len(seen) != len(parts.blocks):
@@ -95,22 +98,15 @@ def replaced_forwards(blocks: nn.ModuleList, seen: list[tuple[Tensor, BlockCall]
             block.__dict__.update(own)
 
 
-@contextlib.contextmanager
-def _refused_if_it_fails(parts: Parts) -> Iterator[None]:
-    """Call a model unsupported whose forward does not run on recorders in its blocks' places."""
-    try:
-        yield
-    except torch.OutOfMemoryError:  # a RuntimeError, but no fault of the model
-        raise
-    except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise _not_understood(parts, f"its forward fails ({type(error).__name__}: {error})") from error
-
-
 def _not_understood(parts: Parts, what: str) -> UnsupportedModelError:
-    return UnsupportedModelError(
+    return UnsupportedModelError(f"{_on_recorders(parts, what)}. {_READABLE}")
+
+
+def _on_recorders(parts: Parts, what: str) -> str:
+    """Return what a model does that does not run on recorders in its blocks' places."""
+    return (
         f"{type(parts.backbone).__name__} does not call its blocks in a way that layerwise understands: with each "
-        f"block only noting its call and handing the hidden state on, {what}. layerwise reads decoders whose blocks "
-        "form one chain, each called once with the hidden state first."
+        f"block only noting its call and handing the hidden state on, {what}"
     )
 
 

@@ -1,7 +1,9 @@
 """What looks at forward passes on their way up: all that is ever taken from a sweep."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -51,3 +53,27 @@ class KeptStates:
 
     def seen(self, site: Site) -> None:
         pass
+
+
+class LayerByLayer(ABC):
+    """Gathers the residual stream of the first places, which comes in pieces, and reads a layer once it is whole."""
+
+    def __init__(self, count: int) -> None:
+        """Look at so many places."""
+        self._count = count
+        self._states: dict[int, Float[Tensor, " d_model"]] = {}
+
+    def looks_at(self, site: Site) -> bool:
+        return site.layer is not None
+
+    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place ..."]) -> None:
+        mine = places < self._count
+        self._states |= zip(places[mine].tolist(), values[mine], strict=True)
+
+    def seen(self, site: Site) -> None:
+        assert site.layer is not None
+        self.read(site.layer, torch.stack([self._states[place] for place in range(self._count)]))
+
+    @abstractmethod
+    def read(self, layer: int, states: Float[Tensor, "place d_model"]) -> None:
+        """Take a layer's states, in the order of their places."""

@@ -44,7 +44,7 @@ def doctor(
 
 def _try_out(name: str, progress: "Progress") -> "Tried":
     from layerwise.models.health import Tried
-    from layerwise.tracing.model import load
+    from layerwise.tracing.loading import load
 
     model = load(name, progress=progress)
     began = time.perf_counter()

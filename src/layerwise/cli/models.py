@@ -96,7 +96,7 @@ def show(
 
     from layerwise.models.sources.names import resolve
     from layerwise.text import harmless
-    from layerwise.tracing.model import load
+    from layerwise.tracing.loading import load
 
     source = resolve(name, revision)
     try:

@@ -119,7 +119,7 @@ def validate(
         say_note(f"Hint: {hint}")
     if model is None:
         return
-    from layerwise.tracing.model import load
+    from layerwise.tracing.loading import load
     from layerwise.tracing.request import Request
 
     with progress_bar(quiet) as progress:

@@ -45,7 +45,7 @@ def run(
         from layerwise.report.markdown import write_report
         from layerwise.report.prompt_findings import findings
         from layerwise.store.shown_names import shown_run
-        from layerwise.tracing.model import load_spec
+        from layerwise.tracing.loading import load_spec
 
         how = {"device": device, "dtype": dtype, "memory": memory, "trust_remote_code": trust_remote_code}
         models = [ModelSpec(name, **how) for name in planned.study.models]

@@ -109,7 +109,7 @@ def trace(
 
     Example: layerwise trace --model smollm2-135m --ids 504,3575,282,4521,314 --answer-ids 11452
     """
-    from layerwise.tracing.model import load
+    from layerwise.tracing.loading import load
     from layerwise.tracing.request import Request
 
     lenses = _distinct(lens or [LOGIT.name])
@@ -179,7 +179,8 @@ def print_trace(trace: "Trace") -> None:
     """Print the tokens, a table per position, and the checks."""
     from rich.text import Text
 
-    from layerwise.tracing.summary import answer_sentence, check_sentence, spelling_hint
+    from layerwise.tracing.answer_sentences import answer_sentence, spelling_hint
+    from layerwise.tracing.check_sentences import check_line
 
     console = results_console()
     read = trace.tokens + trace.generated
@@ -192,7 +193,7 @@ def print_trace(trace: "Trace") -> None:
         console.print(_table(trace, place))
     if trace.generated:
         console.print(Text("goes on: ", "dim") + Text(" ").join(Text(visible(t.text)) for t in trace.generated))
-    for line in (answer_sentence(trace), spelling_hint(trace), check_sentence(trace)):
+    for line in (answer_sentence(trace), spelling_hint(trace), check_line(trace)):
         if line:
             console.print(Text(line, "dim"))
     if (kept := trace.top_ids.shape[-1]) > _TOKENS:
@@ -204,7 +205,7 @@ def _table(trace: "Trace", place: int) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from layerwise.tracing.summary import answer_label
+    from layerwise.tracing.answer_sentences import answer_label
 
     position = trace.positions[place]
     answer = trace.answer if place == trace.last else None

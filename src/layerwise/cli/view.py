@@ -65,7 +65,7 @@ def view(
         return
 
     def load(name: str, progress: "Progress") -> "Model":
-        from layerwise.tracing.model import load
+        from layerwise.tracing.loading import load
 
         return load(
             name,

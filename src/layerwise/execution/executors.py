@@ -8,7 +8,8 @@ from layerwise.errors import LayerwiseError, StoreError
 from layerwise.execution.tasks import ShardTask, TaskFailure, TaskResult
 from layerwise.execution.worker import Worker
 from layerwise.models.sources.spec import ModelSpec
-from layerwise.tracing.model import Model, load_spec
+from layerwise.tracing.loading import load_spec
+from layerwise.tracing.model import Model
 
 Outcome = TaskResult | TaskFailure
 

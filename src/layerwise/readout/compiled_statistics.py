@@ -2,6 +2,9 @@
 
 The first finds block maxima, and with them the row's largest logits; the second takes the exponential
 once and every sum that it enters. Sums run over pieces in float32, and over the pieces in float64.
+
+Long because Numba compiles a function anew when the file changes that it stands in, and looks into no other: beside a
+kernel whose code is kept on disk has to stand all that it calls.
 """
 
 import math

@@ -18,7 +18,7 @@ from layerwise.report.statements import statements
 from layerwise.report.study_figures import study_charts
 from layerwise.report.web import web_page
 from layerwise.text import one_line, visible
-from layerwise.tracing.summary import answer_label
+from layerwise.tracing.answer_sentences import answer_label
 
 OWN_TITLE = "Questions of the study's own"
 

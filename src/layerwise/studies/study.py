@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from layerwise.errors import ModelError, StudyError
-from layerwise.lens_spec import LOGIT, SPECS
+from layerwise.errors import ModelError, PromptError, StudyError
+from layerwise.lens_spec import LOGIT, spec_of
 from layerwise.models.sources.names import resolve
 from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
@@ -21,9 +21,10 @@ from layerwise.tracing.request import Request
 
 
 def _known(lens: str) -> str:
-    if lens not in SPECS:
-        raise ValueError(f"there is no such lens; expected one of {', '.join(SPECS)}")
-    return lens
+    try:
+        return spec_of(lens).name
+    except PromptError as error:
+        raise ValueError(str(error)) from error  # so that it is told by its key
 
 
 _Text = Annotated[str, Field(min_length=1)]

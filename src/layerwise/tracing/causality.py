@@ -1,15 +1,15 @@
 """The causality check: what stands after a token must not change its states."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.capture.observers import LayerByLayer
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.anatomy.decoder import text_config
 from layerwise.models.loading.loaded import LoadedModel
-from layerwise.sites import Site
 
 _LENGTHS = (13, 11, 7, 5, 3, 1)
 """Tokens of a prompt that are taken: every class that looks ahead does so from its first tokens on.
@@ -25,30 +25,23 @@ _SWITCHES = ("use_bidirectional_attention", "bidirectional", "is_causal", "is_de
 """Settings that commonly say that a model looks ahead."""
 
 
-class Lookahead:
+class Lookahead(LayerByLayer):
     """A prompt's first tokens, and the same with one more after them, on their way up apart from one another."""
 
     def __init__(self, model: LoadedModel, ids: tuple[int, ...]) -> None:
         """Stand at layer 0."""
         shorter = ids[: _length(model, len(ids))]
+        super().__init__(2 * len(shorter))
         followed = (*shorter, _another(model, shorter))
         self.worst = 0.0
         """The largest relative difference so far of a state that both have."""
         everywhere = tuple(range(len(shorter)))
         passes = [ForwardPass(shorter, everywhere), ForwardPass(followed, everywhere)]
-        self._at: dict[int, Tensor] = {}
         self.sweep = Sweep(model, passes, [self], keep_states=False, apart=True)
         """What is to be driven."""
 
-    def looks_at(self, site: Site) -> bool:
-        return site.layer is not None
-
-    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place d_model"]) -> None:
-        self._at |= zip(places.tolist(), values.float(), strict=True)
-
-    def seen(self, site: Site) -> None:
-        both = torch.stack([self._at[place] for place in range(len(self._at))])
-        alone, followed = both.chunk(2)
+    def read(self, layer: int, states: Float[Tensor, "place d_model"]) -> None:
+        alone, followed = states.float().chunk(2)
         apart = (alone - followed).norm(dim=-1) / alone.norm(dim=-1).clamp_min(1e-30)
         self.worst = max(self.worst, float(apart.nan_to_num(0.0, posinf=0.0).max()))  # overflows are named elsewhere
 

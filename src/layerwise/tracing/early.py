@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.capture.observers import LayerByLayer
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
-from layerwise.sites import Site
 from layerwise.tracing.request_tokens import Prepared
 from layerwise.types import Token, TokenProb
 
@@ -31,27 +31,16 @@ class LayerRead:
 OnLayer = Callable[[LayerRead], None]
 
 
-class EarlyReader:
-    """Reads the first request's positions at each layer that the sweep has done (an `Observer`)."""
+class EarlyReader(LayerByLayer):
+    """Reads the first request's positions, whose places come first, at each layer that the sweep has done."""
 
     def __init__(self, model: LoadedModel, item: Prepared, lens: Lens, tell: OnLayer):
+        super().__init__(len(item.positions))
         self._model, self._item, self._lens, self._tell = model, item, lens, tell
         self._tokens = model.tokenizer.tokens(item.ids + item.generated)
-        self._states: dict[int, Tensor] = {}
-
-    def looks_at(self, site: Site) -> bool:
-        return site.layer is not None
-
-    def see(self, site: Site, places: Int[Tensor, " place"], values: Float[Tensor, "place d_model"]) -> None:
-        """Take the states of the first request's own places, which come first."""
-        mine = places < len(self._item.positions)
-        self._states |= zip(places[mine].tolist(), values[mine], strict=True)
 
     @torch.no_grad()
-    def seen(self, site: Site) -> None:
-        """Read a layer."""
-        assert site.layer is not None
-        states = torch.stack([self._states[place] for place in range(len(self._item.positions))])
+    def read(self, layer: int, states: Float[Tensor, "place d_model"]) -> None:
         item, head, text_of = self._item, self._model.output_head, self._model.tokenizer.text_of
         readout = read_out(
             states[:, None],
@@ -65,4 +54,4 @@ class EarlyReader:
             tuple(TokenProb(i, text_of(i), p, lp) for i, p, lp in zip(*each, strict=True))
             for each in zip(ids, probs, logprobs.tolist(), strict=True)
         )
-        self._tell(LayerRead(site.layer, self._model.n_layers, self._tokens, item.positions, top))
+        self._tell(LayerRead(layer, self._model.n_layers, self._tokens, item.positions, top))

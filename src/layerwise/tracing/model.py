@@ -1,9 +1,7 @@
 """The public model: what `layerwise.load` returns."""
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +9,12 @@ import torch
 
 from layerwise.capture.plan import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
-from layerwise.errors import ModelError, PromptError, PromptWarning
+from layerwise.errors import PromptError, PromptWarning
 from layerwise.lens_spec import LOGIT
-from layerwise.models.loading.by_name import load_model
 from layerwise.models.loading.changes import Snapshot
-from layerwise.models.loading.in_memory import model_in_memory
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.loading.taking_apart import take_apart_again
 from layerwise.models.residency.residency import Resident
-from layerwise.models.sources.spec import ModelSpec
-from layerwise.readout.kernel import warm_up
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site
 from layerwise.tracing.checks import Checker, differs_from_float32
@@ -30,14 +24,12 @@ from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_p
 from layerwise.tracing.request_tokens import chosen_positions, prepare
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
+from layerwise.tracing.without_gradients import without_gradients
 from layerwise.types import ModelInfo, Progress
 
 Array = np.ndarray | torch.Tensor
 Answers = Answered | Array | Sequence[Answered | Array]
 """One answer or several, each a text or token ids."""
-
-_AUTOCAST = ("cpu", "cuda", "mps")
-"""Kinds of devices that it may be on for."""
 
 
 class Model:
@@ -268,87 +260,6 @@ class Model:
     def __repr__(self) -> str:
         loaded = self._loaded
         return f"Model({loaded.name!r}, {loaded.n_layers} layers, {loaded.dtype}, {loaded.device})"
-
-
-def load(
-    name: str | Path | Any,
-    *,
-    tokenizer: Any = None,
-    revision: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    memory: str | int = "auto",
-    trust_remote_code: bool = False,
-    progress: Progress | None = None,
-) -> Model:
-    """Return a model by bundled name, alias, hub id, folder or GGUF file, or one already in memory.
-
-    `layerwise.load("gemma-3-270m")`, `load("Qwen/Qwen3-8B", revision="main")`, `load("./folder")`,
-    `load("model.gguf")`, `load(hf_model, tokenizer=hf_tokenizer)`.
-
-    Args:
-        name: see above. `layerwise models` lists the names.
-        tokenizer: only with a transformers model in memory.
-        revision: branch, tag or commit on the hub.
-        device: ``auto`` (cuda, mps, cpu: the first with room), or one of those.
-        dtype: ``auto`` (the checkpoint's; float32 on the CPU where that fits), ``float32``,
-            ``bfloat16`` or ``float16``.
-        memory: how much this process may take, as in ``4GB``: a larger model is streamed, a few
-            blocks at a time from disk. ``auto``: what is free.
-        trust_remote_code: run the Python code that comes with an architecture which transformers
-            doesn't know. It may do anything on this machine: read it before.
-        progress: called with (what, done, total) during downloads and preparation.
-
-    Raises:
-        ModelError: one of its subclasses says what is wrong and what to do.
-    """
-    if not isinstance(name, str | Path):
-        how = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
-        return _ready(lambda: model_in_memory(name, tokenizer, **how), progress)
-    if tokenizer is not None:
-        raise ModelError("tokenizer= belongs to a transformers model in memory; a name brings its own tokenizer.")
-    return load_spec(ModelSpec(name, revision, device, dtype, memory, trust_remote_code), progress)
-
-
-def load_spec(spec: ModelSpec, progress: Progress | None = None) -> Model:
-    """Return the model that a spec describes: `load` for what was sent from elsewhere. Raises as `load` does."""
-    return _ready(lambda: load_model(spec, progress), progress)
-
-
-def _ready(take: Callable[[], LoadedModel], progress: Progress | None) -> Model:
-    with without_gradients():
-        loaded = take()
-        if progress:
-            progress("preparing the readout", 0, None)
-        with loaded.evaluating():
-            loaded = measured(loaded)
-        warm_up(loaded.output_head, loaded.device)
-    return Model(loaded)
-
-
-@contextlib.contextmanager
-def without_gradients() -> Iterator[None]:
-    """Compute without gradients, and with ordinary tensors of ordinary precision, whatever the caller has set.
-
-    What is made in inference mode can't be changed in place outside of it, and its changes are not counted. Under
-    another default precision, numbers would be rounded to it that are float32 everywhere else.
-
-    Raises:
-        ModelError: torch.autocast is on, under which a model's products have another precision than its weights.
-    """
-    if any(map(torch.is_autocast_enabled, _AUTOCAST)):
-        raise ModelError(
-            "torch.autocast is on here: it computes products in another precision than the model's weights have, so "
-            "numbers would not be those of the model as it is described. Call layerwise outside of that block; for "
-            'half precision, load the model with dtype="bfloat16".'
-        )
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            yield
-    finally:
-        torch.set_default_dtype(default)
 
 
 def _as_answers(given: Answers) -> tuple[Any, ...]:

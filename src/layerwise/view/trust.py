@@ -1,12 +1,13 @@
-"""How far a trace's numbers were checked, in sentences; and where a lens says nothing about the prediction."""
+"""How far a trace's numbers are to be trusted, in a badge; and where a lens says nothing about the prediction."""
 
 from typing import Any
 
 import numpy as np
 
 from layerwise.lens_spec import ends_at_output
-from layerwise.text import one_line, visible
-from layerwise.tracing.summary import spelling_hint
+from layerwise.text import visible
+from layerwise.tracing.answer_sentences import spelling_hint
+from layerwise.tracing.check_sentences import check_sentences
 from layerwise.tracing.trace import Checks, Trace
 from layerwise.types import ModelInfo
 
@@ -21,9 +22,8 @@ def trust(checks: Checks | None, model: ModelInfo, lens: str) -> dict[str, Any]:
     accelerator against the CPU too within the same limit. ``stated``: something is known to be off, or was not
     checked; the sentences say what, and by how much.
     """
-    sentences = [*_of_checks(checks, model), *_of_lens(lens)]
     good = checks is not None and _agrees(checks, model) and model.dtype == "float32" and ends_at_output(lens)
-    return {"level": "good" if good else "stated", "sentences": sentences}
+    return {"level": "good" if good else "stated", "sentences": check_sentences(checks, model, lens)}
 
 
 def _agrees(checks: Checks, model: ModelInfo) -> bool:
@@ -31,37 +31,6 @@ def _agrees(checks: Checks, model: ModelInfo) -> bool:
     if checks.device_error is None:
         return model.device == "cpu"
     return checks.device_error <= checks.identity_limit
-
-
-def _of_checks(checks: Checks | None, model: ModelInfo) -> list[str]:
-    ran = f"Weights ran in {model.dtype} on {model.device}."
-    if checks is None:
-        return [f"What was checked of this trace is not stored with it. {ran}"]
-    covers = "this prompt" if checks.output_from == "own forward" else f"“{one_line(checks.covered_by, limit=60)}”"
-    sentences = [
-        f"At the last layer the logit lens agrees with the model's own output to {checks.identity_error:.1e} in "
-        f"log-probability, checked on {covers} (limit {checks.identity_limit:.1e}).",
-        ran,
-    ]
-    if checks.device_error is not None:
-        sentences.append(f"The same prompt on the CPU in float32 differs by {checks.device_error:.1e}.")
-    elif model.device != "cpu":
-        sentences.append(f"Results on {model.device} were not compared with the CPU's.")
-    if checks.drift_variation is not None:
-        sentences.append(
-            f"Against float32 on the first prompt, {model.dtype} changes no layer's probabilities by more than "
-            f"{checks.drift_variation:.2g} in all and its entropy by {checks.drift_entropy_bits:.2g} bits; the "
-            f"likeliest token differs at {checks.drift_tops} of {model.n_layers + 1} layers."
-        )
-    elif model.dtype != "float32":
-        sentences.append(f"What {model.dtype} changes against float32 was not measured.")
-    return sentences
-
-
-def _of_lens(lens: str) -> list[str]:
-    if ends_at_output(lens):
-        return []
-    return [f"This is the {lens} lens: its last layer is not the model's output."]
 
 
 def warnings(trace: Trace) -> list[str]:

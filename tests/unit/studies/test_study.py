@@ -84,7 +84,7 @@ def test_two_sets_that_call_themselves_the_same_are_refused(study_file):
         (('id = "q1"', 'id = "q1"\nanwsers = [" Berlin"]'), "questions[0].anwsers: is no key of a study"),
         (('models = ["gemma-3-270m"]', "models = 3"), "models: input should be a valid list; found 3 (int)"),
         (('models = ["gemma-3-270m"]', "models = []"), "models: "),
-        (('"logit", "raw"', '"logit", "tuned"'), "lenses[1]: "),
+        (('"logit", "raw"', '"logit", "tuned"'), "lenses[1]: Unknown lens 'tuned'; expected one of logit, raw."),
         (("temperatures = [0.5, 2]", "temperatures = [0]"), "temperatures[0]: "),
         (("temperatures = [0.5, 2]", 'temperatures = ["warm"]'), "temperatures[0]: "),
         (('id = "q1"', 'id = "../q1"'), "questions[0].id: "),

@@ -6,7 +6,8 @@ import pytest
 import layerwise as lw
 from layerwise import Trace
 from layerwise.errors import StoreError
-from layerwise.tracing.summary import answer_sentence, check_sentence, spelling_hint
+from layerwise.tracing.answer_sentences import answer_sentence, spelling_hint
+from layerwise.tracing.check_sentences import check_line
 from layerwise.tracing.trace_file import to_json
 from layerwise.view.document import document_json, view_document
 
@@ -146,7 +147,7 @@ def test_whatever_stands_in_a_part_the_file_is_refused_or_the_trace_can_be_shown
             except StoreError:
                 continue
             opened += 1
-            for sentence in (answer_sentence, check_sentence, spelling_hint, Trace.to_frame, to_json, repr):
+            for sentence in (answer_sentence, check_line, spelling_hint, Trace.to_frame, to_json, repr):
                 sentence(back)
             document_json(view_document([back]))
     assert opened > 100, "what is computed from the rest, or is any text, may be anything"

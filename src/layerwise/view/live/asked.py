@@ -6,6 +6,7 @@ from typing import Any
 
 from layerwise.errors import LayerwiseError
 from layerwise.lens_spec import LOGIT
+from layerwise.tracing.request import Request
 
 PROMPT_LIMIT = 20_000
 """Characters of a prompt. How many tokens there may be is the model's to say."""
@@ -26,35 +27,30 @@ class AskedError(LayerwiseError):
 
 @dataclass(frozen=True)
 class Asked:
-    """One prompt, and how to read it: arguments of `Model.trace`."""
+    """One prompt, for which model, and through which lens. Whether there are such is the session's to say."""
 
     model: str
-    prompt: str
-    lens: str = LOGIT.name
-    positions: str = "last"
-    answer: tuple[str, ...] = ()
-    alternatives: tuple[str, ...] = ()
-    track: tuple[str, ...] = ()
-    chat: bool = False
-    top_k: int = 5
+    lens: str
+    request: Request
 
 
 def read_asked(body: bytes) -> Asked:
     """Return what to trace. Raises AskedError, with a message for the page, where a part is of another form."""
     fields = dict(_object(body))
-    asked = Asked(
-        model=_text(fields, "model"),
-        prompt=_text(fields, "prompt", PROMPT_LIMIT),
-        lens=_text(fields, "lens", default=LOGIT.name),
-        positions=_text(fields, "positions", default="last"),
-        answer=_texts(fields, "answer"),
+    model, prompt = _text(fields, "model"), _text(fields, "prompt", PROMPT_LIMIT)
+    lens = _text(fields, "lens", default=LOGIT.name)
+    request = Request(
+        prompt,
+        positions=_text(fields, "positions", default=Request.positions),
+        answers=_texts(fields, "answer"),
         alternatives=_texts(fields, "alternatives"),
         track=_texts(fields, "track"),
         chat=_flag(fields, "chat"),
-        top_k=_count(fields, "top_k", 5, TOP_LIMIT),
+        top_k=_count(fields, "top_k", Request.top_k, TOP_LIMIT),
+        leaders=True,
     )
     _no_more(fields)
-    return asked
+    return Asked(model, lens, request)
 
 
 def read_name(body: bytes, key: str) -> str:

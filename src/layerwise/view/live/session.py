@@ -3,10 +3,12 @@
 import gc
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from layerwise.lens_spec import SPECS
+from layerwise.errors import PromptWarning
+from layerwise.lens_spec import SPECS, spec_of
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
 from layerwise.view.live.asked import PROMPT_LIMIT, Asked, AskedError
@@ -77,22 +79,17 @@ class Session:
 
     def trace(self, asked: Asked, listener: Listener) -> Json:
         """Trace a prompt; layers are told as they are computed."""
-        if asked.lens not in SPECS:
-            raise AskedError(f"There is no {asked.lens!r} lens here. Choose {' or '.join(SPECS)}.")
+        spec_of(asked.lens)  # refused before a model is loaded for it
         progress = _telling(listener)
         model = self._model(asked.model, progress)
-        trace = model.trace(
-            asked.prompt,
-            answer=asked.answer,
-            alternatives=asked.alternatives,
-            track=asked.track,
-            lens=asked.lens,
-            positions=asked.positions,
-            top_k=asked.top_k,
-            chat=asked.chat,
+        [[trace]] = model.trace_all(
+            [asked.request],
+            lenses=(asked.lens,),
             progress=progress,
             on_layer=lambda read: listener.say({"layer": _layer_part(read)}),
         )
+        for note in trace.notes:
+            warnings.warn(note, PromptWarning, stacklevel=2)
         part = trace_part(trace)
         self._made = [*self._made, part][-_HISTORY:]
         return {"trace": part}

@@ -24,17 +24,17 @@ class GatedModel:
     def info(self):
         return self.model.info
 
-    def trace(self, prompt, *, progress, on_layer, **asked):
+    def trace_all(self, requests, *, lenses, progress, on_layer):
         self.begun += 1
         try:
-            trace = self.model.trace(prompt, **asked)
+            [[trace]] = self.model.trace_all(requests, lenses=lenses)
             token = trace.top(0)[0]
             for layer in range(self.N_LAYERS + 1):
                 assert self.gate.acquire(timeout=30)
                 self.layers_done += 1
                 top = ((token,),) * len(trace.positions)
                 on_layer(LayerRead(layer, self.N_LAYERS, trace.tokens, trace.positions, top))
-            return trace
+            return [[trace]]
         finally:
             self.ended.set()
 

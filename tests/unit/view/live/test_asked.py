@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from layerwise.tracing.request import Request
 from layerwise.view.live.asked import PROMPT_LIMIT, TEXTS_LIMIT, Asked, AskedError, read_asked, read_name
 
 LEAST = {"model": "m", "prompt": "p"}
@@ -12,14 +13,25 @@ def read(**fields):
 
 
 def test_what_is_left_out_is_as_in_trace():
-    assert read() == Asked("m", "p", "logit", "last", (), (), (), chat=False, top_k=5)
+    assert read() == Asked("m", "logit", Request("p", leaders=True))
 
 
 def test_everything_that_is_said_is_read():
     asked = read(
         lens="raw", positions="all", answer=[" Berlin"], alternatives=[" Paris"], track=[" a"], chat=True, top_k=3
     )
-    assert asked == Asked("m", "p", "raw", "all", (" Berlin",), (" Paris",), (" a",), chat=True, top_k=3)
+    assert asked.model == "m"
+    assert asked.lens == "raw"
+    assert asked.request == Request(
+        "p",
+        answers=(" Berlin",),
+        alternatives=(" Paris",),
+        track=(" a",),
+        positions="all",
+        top_k=3,
+        chat=True,
+        leaders=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +66,7 @@ def test_what_is_no_object_is_refused(body):
 
 
 def test_the_longest_prompt_is_taken():
-    assert len(read(prompt="ä" * PROMPT_LIMIT).prompt) == PROMPT_LIMIT
+    assert len(read(prompt="ä" * PROMPT_LIMIT).request.prompt) == PROMPT_LIMIT
 
 
 def test_a_name_alone():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from layerwise.errors import OfflineError, PromptError
+from layerwise.errors import OfflineError, PromptError, PromptWarning
+from layerwise.tracing.request import Request
 from layerwise.view.document import trace_part
 from layerwise.view.live.asked import Asked, AskedError
 from layerwise.view.live.session import Session
@@ -36,15 +37,23 @@ def session_of(*models):
     return Session(models=list(named), load=lambda name, progress: named[name])
 
 
+def asked(prompt=PROMPT, *, model="0", lens="logit", **more):
+    return Asked(model, lens, Request(prompt, leaders=True, **more))
+
+
 def test_a_trace_is_what_the_model_gives(tiny):
-    asked = Asked("0", PROMPT, answer=(" Berlin",), positions="all", lens="raw")
-    told = session_of(tiny).trace(asked, Heard())
+    told = session_of(tiny).trace(asked(answers=(" Berlin",), positions="all", lens="raw"), Heard())
     assert told == {"trace": trace_part(tiny.trace(PROMPT, " Berlin", positions="all", lens="raw"))}
+
+
+def test_what_a_trace_notes_is_warned_of_as_after_the_model_s_own_trace(tiny):
+    with pytest.warns(PromptWarning, match="ends in"):
+        session_of(tiny).trace(asked(f"{PROMPT}\u00a0"), Heard())
 
 
 def test_layers_come_before_the_trace_each_once_and_in_order(tiny):
     heard = Heard()
-    session_of(tiny).trace(Asked("0", PROMPT, positions="0,-1"), heard)
+    session_of(tiny).trace(asked(positions="0,-1"), heard)
     layers = [message["layer"] for message in heard.messages if "layer" in message]
     trace = tiny.trace(PROMPT, positions="0,-1")
     assert [layer["index"] for layer in layers] == list(range(tiny.n_layers + 1))
@@ -65,16 +74,16 @@ def test_a_trace_that_was_stopped_leaves_the_model_as_it_was(fresh, patience):
     model, untouched = fresh("gemma2"), fresh("gemma2")
     session = session_of(model)
     with pytest.raises(Ended):
-        session.trace(Asked("0", PROMPT), Heard(patience))
+        session.trace(asked(), Heard(patience))
     assert session.document["traces"] == []
-    told = session.trace(Asked("0", PROMPT, positions="all"), Heard())
+    told = session.trace(asked(positions="all"), Heard())
     assert told == {"trace": trace_part(untouched.trace(PROMPT, positions="all"))}
 
 
 def test_results_are_kept_for_a_page_that_is_opened_again(tiny):
     session = session_of(tiny)
     for prompt in ("One", "Two"):
-        session.trace(Asked("0", prompt), Heard())
+        session.trace(asked(prompt), Heard())
     assert [trace["prompt"] for trace in session.document["traces"]] == ["One", "Two"]
 
 
@@ -115,7 +124,7 @@ def test_a_model_that_fails_to_load_is_an_error_and_others_still_can(tiny):
     ("fields", "error", "said"),
     [
         ({"model": "/etc"}, AskedError, "no model of that name"),
-        ({"lens": "tuned"}, AskedError, "logit or raw"),
+        ({"lens": "tuned"}, PromptError, "Unknown lens 'tuned'; expected one of logit, raw."),
         ({"prompt": ""}, PromptError, "empty"),
         ({"prompt": "word " * 500}, PromptError, "Shorten the prompt"),
         ({"positions": "0:x"}, PromptError, "Positions"),
@@ -123,7 +132,15 @@ def test_a_model_that_fails_to_load_is_an_error_and_others_still_can(tiny):
 )
 def test_what_cannot_be_traced_is_said(tiny, fields, error, said):
     with pytest.raises(error, match=said):
-        session_of(tiny).trace(Asked(**({"model": "0", "prompt": PROMPT} | fields)), Heard())
+        session_of(tiny).trace(asked(**fields), Heard())
+
+
+def test_no_model_is_loaded_for_a_lens_that_is_not_there(tiny):
+    loads = []
+    session = Session(models=["0"], load=lambda name, progress: loads.append(name) or tiny)
+    with pytest.raises(PromptError, match="Unknown lens"):
+        session.trace(asked(lens="tuned"), Heard())
+    assert loads == []
 
 
 def test_without_live_controls_nothing_is_loaded():

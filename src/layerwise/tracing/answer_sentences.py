@@ -1,4 +1,4 @@
-"""What a trace comes to, in two sentences."""
+"""What a trace says of its answer, in sentences."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -62,24 +62,3 @@ def spelling_hint(trace: Trace) -> str | None:
                     f"{rank} in the output: was {visible(spaced)} meant?"
                 )
     return None
-
-
-def check_sentence(trace: Trace) -> str:
-    """Return what was checked, and how well it agreed."""
-    checks = trace.checks
-    covers = "this prompt" if checks.output_from == "own forward" else "an earlier prompt"
-    said = (
-        f"checked on {covers}: logit lens at the last layer = the model's own output to {checks.identity_error:.1e} "
-        f"in log-probability (limit {checks.identity_limit:.1e}); {trace.model.dtype} on {trace.model.device}"
-    )
-    if checks.device_error is not None:
-        said += f"; against the CPU {checks.device_error:.1e}"
-    if checks.drift_variation is not None:
-        said += (
-            f". Against float32 on the first prompt, no layer's probabilities are off by more than "
-            f"{checks.drift_variation:.2g} in all, its entropy by {checks.drift_entropy_bits:.2g} bits, and the "
-            f"likeliest token differs at {checks.drift_tops} of {trace.n_layers + 1} layers"
-        )
-    if not ends_at_output(trace.lens):
-        said += f". The {trace.lens} lens's last layer is not the output"
-    return said
