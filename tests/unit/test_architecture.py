@@ -1,4 +1,4 @@
-"""Rooms import only from rooms before them, as the architecture draws it."""
+"""Rooms import only from rooms before them, as the architecture draws it; and no file is long without a reason."""
 
 import ast
 from collections.abc import Iterator
@@ -54,6 +54,9 @@ INSIDE = {
     ]
 }
 """The folders of a room whose folders are in an order too: each may import those before it."""
+
+LONGEST = 300
+"""Lines of a file that gives no reason in its docstring."""
 
 
 def imports_of(source: str, module: str) -> Iterator[str]:
@@ -177,3 +180,28 @@ def test_the_reader_of_imports_sees_what_points_backwards(module, source):
 )
 def test_the_reader_of_imports_lets_forward_arrows_pass(module, source):
     assert wrong_arrows(source, module) == []
+
+
+def is_too_long(source: str) -> bool:
+    """Return whether a file is long, and the last paragraph of its docstring does not begin with ``Long because``."""
+    reason = (ast.get_docstring(ast.parse(source)) or "").split("\n\n")[-1]
+    return len(source.splitlines()) > LONGEST and not reason.startswith("Long because ")
+
+
+def test_a_file_is_not_long_or_says_why_in_its_docstring():
+    long = [name for name, file in modules() if is_too_long(file.read_text("utf-8"))]
+    assert not long, f"more than {LONGEST} lines: split it, or end its docstring in a paragraph 'Long because …'"
+
+
+@pytest.mark.parametrize(
+    ("docstring", "lines", "too_long"),
+    [
+        ("What it does.", LONGEST, False),
+        ("What it does.", LONGEST + 1, True),
+        ("What it does.\n\nLong because it is one table.\n", LONGEST + 1, False),
+        ("Long because it is one table.\n\nWhat it does.\n", LONGEST + 1, True),
+    ],
+)
+def test_only_the_last_paragraph_gives_a_reason(docstring, lines, too_long):
+    head = f'"""{docstring}"""\n'
+    assert is_too_long(head + "x = 1\n" * (lines - head.count("\n"))) == too_long
