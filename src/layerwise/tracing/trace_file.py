@@ -16,9 +16,9 @@ from layerwise.errors import PromptError, StoreError
 from layerwise.files import write_text_whole
 from layerwise.questions.answers import Answer
 from layerwise.text import first_fault
-from layerwise.tracing.cells import LayerColumns, LeaderColumns, StoredToken
 from layerwise.tracing.layer_measures import ANSWER_CURVES
 from layerwise.tracing.trace import AnswerTrace, Leaders, TokenTrace, Trace
+from layerwise.tracing.trace_cells import LayerColumns, LeaderColumns, StoredToken
 from layerwise.tracing.trace_schema import FORMAT, StoredTrace, stored_trace
 from layerwise.types import Token, TokenProb
 

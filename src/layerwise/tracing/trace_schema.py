@@ -5,9 +5,17 @@ from typing import Annotated, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict  # pydantic reads that of `typing` from Python 3.12 on
 
-from layerwise.tracing.cells import Index, Number, StoredLayer, StoredLeaders, StoredToken, StoredTokenProb, expect
 from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Checks
+from layerwise.tracing.trace_cells import (
+    Index,
+    Number,
+    StoredLayer,
+    StoredLeaders,
+    StoredToken,
+    StoredTokenProb,
+    expect,
+)
 from layerwise.types import ModelInfo
 
 FORMAT = "layerwise trace 2"

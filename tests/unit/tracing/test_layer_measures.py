@@ -14,8 +14,8 @@ from typing_extensions import TypedDict
 from layerwise import Trace
 from layerwise.errors import StoreError
 from layerwise.measures.measure import COUNT, LOGPROB, NUMBER, SHARE, Measure
-from layerwise.tracing.cells import _columns, _forms
 from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
+from layerwise.tracing.trace_cells import _columns, _forms
 
 
 @pytest.fixture(scope="module")
