@@ -121,7 +121,7 @@ def _build(config_class: type) -> Any:
 
 def _try(name: str, folder: Path) -> Capability:
     """Return what works with a checkpoint."""
-    from layerwise.capture.shared import can_share
+    from layerwise.capture.shared_beginnings import can_share
 
     try:
         model = lw.load(folder, device="cpu")

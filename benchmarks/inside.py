@@ -10,7 +10,7 @@ from torch import Tensor
 
 import layerwise as lw
 from benchmarks.clock import seconds_of
-from layerwise.capture.calls import record_block_calls
+from layerwise.capture.block_calls import record_block_calls
 from layerwise.models.output_head import compiled_product, product
 from layerwise.models.weights.weight_files import StoredTensor
 from layerwise.readout import compiled_statistics, row_statistics

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from layerwise.capture.drive import drive
-from layerwise.capture.plan import ForwardPass
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress

@@ -5,7 +5,7 @@ import pytest
 import torch
 import transformers
 
-from layerwise.capture.plan import ForwardPass
+from layerwise.capture.forward_pass import ForwardPass
 from tests.sweeps import states_of
 
 PROMPT = "The capital of Germany is Berlin"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerwise.models.anatomy.attention_and_mlp import attention_of
+from layerwise.models.anatomy.block_taps import attention_of
 from layerwise.models.anatomy.eager import eager_attention
-from layerwise.models.anatomy.heads import output_projection
+from layerwise.models.anatomy.head_taps import output_projection
 from layerwise.sites import Site
 
 IDS = torch.arange(5, 14)[None]

@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from layerwise.capture.plan import ForwardPass
+from layerwise.capture.forward_pass import ForwardPass
 from tests.sweeps import states_of
 
 QUESTION = "Question: What is the capital of Germany? Answer:"

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from layerwise.capture.calls import COMPILED, output_state, record_block_calls, replaced_forwards
-from layerwise.capture.forward import run_model
+from layerwise.capture.block_calls import COMPILED, output_state, record_block_calls, replaced_forwards
+from layerwise.capture.model_call import run_model
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading.loaded import LoadedModel
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.capture.drive import drive
-from layerwise.capture.plan import ForwardPass, own_places
+from layerwise.capture.forward_pass import ForwardPass, own_places
+from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import PromptError
 from layerwise.models.anatomy.eager import eager_attention

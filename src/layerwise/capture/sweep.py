@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from layerwise.capture.calls import BlockCall, record_block_calls
+from layerwise.capture.block_calls import BlockCall, record_block_calls
+from layerwise.capture.forward_pass import Edit, ForwardPass, own_places
 from layerwise.capture.observers import KeptStates, Observer
-from layerwise.capture.plan import Edit, ForwardPass, Segment, into_batches, own_places, split_into_segments
-from layerwise.capture.shared import can_share, is_as_made, segment_cache
+from layerwise.capture.segments import Segment, into_batches, split_into_segments
+from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
 from layerwise.models.residency.residency import Resident

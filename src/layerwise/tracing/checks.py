@@ -7,14 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.drive import drive
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.loop import drive
 from layerwise.capture.own_forward import own_forward
-from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.residency.residency import Resident
-from layerwise.tracing.float32 import Float32Check, check_against_float32
-from layerwise.tracing.identity import IdentityCheck, check_identity
+from layerwise.tracing.float32_check import Float32Check, check_against_float32
+from layerwise.tracing.identity_check import IdentityCheck, check_identity
 from layerwise.tracing.places import Captured, Place, Readings
 from layerwise.tracing.request_tokens import Prepared
 

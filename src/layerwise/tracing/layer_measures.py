@@ -25,7 +25,7 @@ from layerwise.measures.measure import (
 )
 
 if TYPE_CHECKING:  # they need PyTorch, and a trace is opened without it
-    from layerwise.tracing.answer import AnswerReading
+    from layerwise.tracing.answer_reading import AnswerReading
     from layerwise.tracing.places import PlacesRead
 
 FloatArray = np.ndarray

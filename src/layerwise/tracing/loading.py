@@ -11,7 +11,7 @@ from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.sources.spec import ModelSpec
 from layerwise.readout.kernel import warm_up
 from layerwise.tracing.model import Model
-from layerwise.tracing.output import measured
+from layerwise.tracing.output_transform import measured
 from layerwise.tracing.without_gradients import without_gradients
 from layerwise.types import Progress
 

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from layerwise.capture.plan import ForwardPass
+from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import PromptError, PromptWarning
 from layerwise.lens_spec import LOGIT
-from layerwise.models.loading.changes import Snapshot
 from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.loading.snapshot import Snapshot
 from layerwise.models.loading.taking_apart import take_apart_again
 from layerwise.models.residency.residency import Resident
 from layerwise.readout.lenses import Lens
 from layerwise.sites import Site
 from layerwise.tracing.checks import Checker, differs_from_float32
-from layerwise.tracing.early import OnLayer
-from layerwise.tracing.output import measured
+from layerwise.tracing.early_reader import OnLayer
+from layerwise.tracing.output_transform import measured
 from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_prompt
 from layerwise.tracing.request_tokens import chosen_positions, prepare
 from layerwise.tracing.trace import Trace

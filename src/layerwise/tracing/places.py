@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.drive import BlockRunner, drive
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.loop import BlockRunner, drive
 from layerwise.capture.observers import Observer
 from layerwise.capture.own_forward import OwnForward
-from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
 from layerwise.models.loading.loaded import LoadedModel

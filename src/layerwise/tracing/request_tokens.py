@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
+from layerwise.capture.forward_pass import Edit, ForwardPass
 from layerwise.capture.own_forward import generate_greedily
-from layerwise.capture.plan import Edit, ForwardPass
 from layerwise.errors import PromptError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer

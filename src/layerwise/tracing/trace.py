@@ -187,7 +187,7 @@ class Trace(LayerMeasures):
 
     def to_frame(self) -> "pandas.DataFrame":
         """Return one row per layer and position: the measures, the likeliest token, tracked tokens."""
-        from layerwise.tracing.frame import frame_of
+        from layerwise.tracing.data_frame import frame_of
 
         return frame_of(self)
 

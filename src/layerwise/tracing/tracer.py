@@ -11,11 +11,11 @@ from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.lenses import Lens, resolve_lens
 from layerwise.readout.readout import ReadoutPlan
 from layerwise.readout.row_statistics import read_logits
-from layerwise.tracing.answer import join_answers
-from layerwise.tracing.causality import Lookahead, expect_causal
+from layerwise.tracing.answer_reading import join_answers
+from layerwise.tracing.causality_check import Lookahead, expect_causal
 from layerwise.tracing.checks import Checker, still_hold
-from layerwise.tracing.early import EarlyReader, OnLayer
-from layerwise.tracing.identity import IdentityCheck
+from layerwise.tracing.early_reader import EarlyReader, OnLayer
+from layerwise.tracing.identity_check import IdentityCheck
 from layerwise.tracing.layer_measures import MEASURES
 from layerwise.tracing.places import Geometry, Place, PlacesRead, Reading, Readings, capture_requests, read_requests
 from layerwise.tracing.request import Request

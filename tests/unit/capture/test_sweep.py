@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from layerwise.capture import sweep
-from layerwise.capture.calls import BlockCall, record_block_calls
-from layerwise.capture.plan import ForwardPass
+from layerwise.capture.block_calls import BlockCall, record_block_calls
+from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading.in_memory import model_in_memory

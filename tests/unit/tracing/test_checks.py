@@ -7,14 +7,14 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 import layerwise as lw
-from layerwise.capture.plan import ForwardPass
+from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import CheckError
 from layerwise.models.output_head.output_head import OutputTransform
 from layerwise.sites import Site
 from layerwise.tracing import checks
 from layerwise.tracing.checks import Checker
-from layerwise.tracing.float32 import Float32Check, check_device, float32_states
+from layerwise.tracing.float32_check import Float32Check, check_device, float32_states
 from layerwise.tracing.model import Model
 from layerwise.tracing.places import capture_requests
 from layerwise.tracing.request import Request

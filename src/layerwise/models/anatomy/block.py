@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from layerwise.models.anatomy.attention_and_mlp import more_than_parts, taps_of
+from layerwise.models.anatomy.block_taps import more_than_parts, taps_of
 from layerwise.models.anatomy.tap import Tap
 from layerwise.sites import KINDS
 

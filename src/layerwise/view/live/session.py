@@ -16,7 +16,7 @@ from layerwise.view.live.folder import RunFolder
 from layerwise.view.live.work import Listener
 
 if TYPE_CHECKING:
-    from layerwise.tracing.early import LayerRead
+    from layerwise.tracing.early_reader import LayerRead
     from layerwise.tracing.model import Model
 
 

@@ -4,7 +4,7 @@ import threading
 import httpx
 import pytest
 
-from layerwise.tracing.early import LayerRead
+from layerwise.tracing.early_reader import LayerRead
 from layerwise.view.live.server import ViewServer
 from layerwise.view.live.session import Session
 

@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from layerwise.capture.plan import ForwardPass, Segment, into_batches, split_into_segments
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.segments import Segment, into_batches, split_into_segments
 
 HEADER = tuple(range(100, 140))
 

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from layerwise.capture.calls import output_state, record_block_calls
-from layerwise.capture.drive import drive
-from layerwise.capture.forward import failures_told
+from layerwise.capture.block_calls import output_state, record_block_calls
+from layerwise.capture.loop import drive
+from layerwise.capture.model_call import failures_told
 from layerwise.errors import CheckError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.output_head.output_head import OutputHead
 from layerwise.readout.kernel import read_out
-from layerwise.tracing.identity import FLOAT32_LIMIT, identity_limit, largest_difference, output_logits
+from layerwise.tracing.identity_check import FLOAT32_LIMIT, identity_limit, largest_difference, output_logits
 
 
 @dataclass(frozen=True)

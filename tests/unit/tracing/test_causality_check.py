@@ -7,9 +7,9 @@ import transformers
 
 import layerwise as lw
 from benchmarks.tiny import always_streamed, tiny_config, tiny_model
-from layerwise.capture.drive import drive
+from layerwise.capture.loop import drive
 from layerwise.errors import UnsupportedModelError
-from layerwise.tracing.causality import Lookahead
+from layerwise.tracing.causality_check import Lookahead
 
 PROMPT = "The capital of Germany is"
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
-from layerwise.capture.forward import failures_told, taken
+from layerwise.capture.model_call import failures_told, taken
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.anatomy.decoder import Parts
 from layerwise.models.loading.loaded import LoadedModel

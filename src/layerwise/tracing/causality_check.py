@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.observers import LayerByLayer
-from layerwise.capture.plan import ForwardPass
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.anatomy.decoder import text_config

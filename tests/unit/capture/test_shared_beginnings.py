@@ -3,8 +3,8 @@
 import pytest
 
 from layerwise.capture import sweep
-from layerwise.capture.plan import ForwardPass
-from layerwise.capture.shared import can_share, segment_cache
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.shared_beginnings import can_share, segment_cache
 from layerwise.tracing.request import Request
 from tests.sweeps import states_of
 

@@ -9,7 +9,7 @@ import layerwise as lw
 from benchmarks.tiny import always_streamed, save, tiny_config, tiny_model
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.output_head.output_head import OutputTransform
-from layerwise.tracing.output import measured
+from layerwise.tracing.output_transform import measured
 
 PROMPT = "The capital of Germany is"
 

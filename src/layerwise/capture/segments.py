@@ -1,51 +1,10 @@
-"""What to run: forward passes, the positions that are looked at, and what passes have in common."""
+"""What forward passes have in common, so that it runs once: segments, and the batches that they run in."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
-
-from layerwise.sites import Site
-
-
-@runtime_checkable
-class Edit(Protocol):
-    """A change of the values at a site. Edits are compared and hashed: what they do is part of what a pass is."""
-
-    @property
-    def site(self) -> Site:
-        """Return where it attaches."""
-        ...
-
-    def apply(self, values: Float[Tensor, "position d_model"]) -> Float[Tensor, "position d_model"]:
-        """Return what takes the place of a pass's values; `values` stays as it is."""
-        ...
-
-
-@dataclass(frozen=True)
-class ForwardPass:
-    """Token ids to run through the model, with edits if any, and where to look."""
-
-    ids: tuple[int, ...]
-    positions: tuple[int, ...] = ()
-    """Indices into `ids`, each ≥ 0, in the order in which values are wanted."""
-    edits: tuple[Edit, ...] = ()
-    branch_of: "ForwardPass | None" = None
-    """A pass over the same ids that is this one up to its first edit: only from there on is it computed."""
-
-    def __post_init__(self) -> None:
-        parent = self.branch_of
-        if parent is not None and (not self.edits or parent.branch_of is not None or parent.ids != self.ids):
-            raise ValueError("A branch has edits, and goes over the ids of a pass that is no branch itself.")
-
-    @property
-    def key(self) -> tuple[Hashable, ...]:
-        """All that determines what is computed: two passes with one key have the same values at every position."""
-        return (self.ids, self.edits, self.branch_of.key if self.branch_of else None)
+from layerwise.capture.forward_pass import Edit, ForwardPass, own_places
 
 
 @dataclass(frozen=True)
@@ -63,15 +22,6 @@ class Segment:
     """Index of the pass that this is all of, where that had to stay whole."""
     edits: tuple[Edit, ...] = ()
     """That pass's."""
-
-
-def own_places(passes: Sequence[ForwardPass]) -> list[list[tuple[int, int]]]:
-    """Return, per pass, the positions that are looked at and their places: one pass's after another's."""
-    first = accumulate((len(each.positions) for each in passes), initial=0)
-    return [
-        [(position, start + k) for k, position in enumerate(each.positions)]
-        for each, start in zip(passes, first, strict=False)
-    ]
 
 
 def split_into_segments(

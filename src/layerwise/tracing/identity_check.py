@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.own_forward import OwnForward
-from layerwise.capture.plan import ForwardPass
 from layerwise.errors import CheckError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.device import dtype_name

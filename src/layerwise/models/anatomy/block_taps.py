@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from layerwise.models.anatomy.heads import makes_queries, output_projection, taps_of_heads
+from layerwise.models.anatomy.head_taps import makes_queries, output_projection, taps_of_heads
 from layerwise.models.anatomy.tap import Found, Tap
 
 _ATTENTION = ("self_attn", "attn", "self_attention", "attention", "temporal_block", "mixer")

@@ -12,7 +12,7 @@ from layerwise.capture.own_forward import own_output_head
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.output_head.output_head import OutputTransform
-from layerwise.tracing.identity import identity_limit, largest_difference
+from layerwise.tracing.identity_check import identity_limit, largest_difference
 
 _SIZES = (2.0, 20.0, 200.0, 2000.0)
 """Of the largest logit in each row, before the transform: a soft-cap that few prompts reach binds at one of them."""
