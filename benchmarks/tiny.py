@@ -160,5 +160,5 @@ def save(hf_model: Any, hf_tokenizer: Any, folder: Path) -> Path:
 @contextmanager
 def always_streamed() -> Iterator[None]:
     """Have models that are loaded inside the block streamed, be there ever so much memory."""
-    with mock.patch.object(device, "place_whole", lambda *_: None):
+    with mock.patch.object(device, "placement_in_memory", lambda *_: None):
         yield

@@ -173,7 +173,7 @@ def test_the_reader_of_imports_sees_what_points_backwards(module, source):
             "layerwise.models.libraries.bridge",
             "def late():\n    from transformer_lens.model_bridge import TransformerBridge",
         ),
-        ("layerwise.models.loading.loaded", "from layerwise.models.machine.device import place"),
+        ("layerwise.models.loading.loaded", "from layerwise.models.machine.device import placement_for"),
         ("layerwise.models.loading.loaded", "from layerwise.models.loading import random_weights"),
         ("layerwise.tracing.model", "from layerwise.models import machine"),
     ],

@@ -3,26 +3,8 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
-
-from layerwise.sites import Site
-
-
-@runtime_checkable
-class Edit(Protocol):
-    """A change of the values at a site. Edits are compared and hashed: what they do is part of what a pass is."""
-
-    @property
-    def site(self) -> Site:
-        """Return where it attaches."""
-        ...
-
-    def apply(self, values: Float[Tensor, "position d_model"]) -> Float[Tensor, "position d_model"]:
-        """Return what takes the place of a pass's values; `values` stays as it is."""
-        ...
+from layerwise.capture.edits import Edit
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from layerwise.capture.forward_pass import Edit, ForwardPass, own_places
+from layerwise.capture.edits import Edit
+from layerwise.capture.forward_pass import ForwardPass, own_places
 
 
 @dataclass(frozen=True)

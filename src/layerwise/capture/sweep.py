@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
 from layerwise.capture.block_calls import BlockCall, record_block_calls
-from layerwise.capture.forward_pass import Edit, ForwardPass, own_places
+from layerwise.capture.edits import Edit
+from layerwise.capture.forward_pass import ForwardPass, own_places
 from layerwise.capture.observers import KeptStates, Observer
 from layerwise.capture.segments import Segment, into_batches, split_into_segments
 from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache

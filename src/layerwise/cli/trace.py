@@ -223,7 +223,7 @@ def _table(trace: "Trace", place: int) -> "Table":
             cells += [_bar(float(answer.prob[layer])), f"{answer.rank[layer]:,}"]
         cells += [f"{math.exp(t.logprob[layer, place]):.3f}" for t in trace.tracked]
         cells.append(f"{trace.entropy_bits[layer, place]:.2f}")
-        winners = answer.ids_behind_prompt if answer else set()
+        winners = answer.ids_after_prompt if answer else set()
         tokens = Text("  ", no_wrap=True, overflow="ellipsis")
         cells.append(tokens.join(_token(token, token.id in winners) for token in trace.top(layer, position)[:_TOKENS]))
         table.add_row(*cells)

@@ -9,7 +9,7 @@ import numpy as np
 from layerwise.questions.answers import Answer
 from layerwise.tracing.layer_measures import ANSWER_CURVES
 from layerwise.tracing.places import Place, Reading
-from layerwise.tracing.request_tokens import Prepared
+from layerwise.tracing.prepared_request import Prepared
 from layerwise.tracing.trace import AnswerTrace
 
 

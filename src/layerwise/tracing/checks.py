@@ -16,7 +16,7 @@ from layerwise.models.residency.residency import Resident
 from layerwise.tracing.float32_check import Float32Check, check_against_float32
 from layerwise.tracing.identity_check import IdentityCheck, check_identity
 from layerwise.tracing.places import Captured, Place, Readings
-from layerwise.tracing.request_tokens import Prepared
+from layerwise.tracing.prepared_request import Prepared
 
 
 @dataclass

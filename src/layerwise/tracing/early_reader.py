@@ -11,7 +11,7 @@ from layerwise.capture.observers import LayerByLayer
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens
-from layerwise.tracing.request_tokens import Prepared
+from layerwise.tracing.prepared_request import Prepared
 from layerwise.types import Token, TokenProb
 
 

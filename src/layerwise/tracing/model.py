@@ -20,8 +20,8 @@ from layerwise.sites import Site
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early_reader import OnLayer
 from layerwise.tracing.output_transform import measured
+from layerwise.tracing.prepared_request import chosen_positions, prepare
 from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_prompt
-from layerwise.tracing.request_tokens import chosen_positions, prepare
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.tracing.without_gradients import without_gradients

@@ -20,7 +20,7 @@ from layerwise.readout.kernel import read_out
 from layerwise.readout.lenses import Lens, LogitLens
 from layerwise.readout.readout import Readout
 from layerwise.tracing.leaders import LeaderTracker
-from layerwise.tracing.request_tokens import Prepared
+from layerwise.tracing.prepared_request import Prepared
 from layerwise.tracing.trace import Leaders
 from layerwise.types import Progress
 

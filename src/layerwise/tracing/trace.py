@@ -62,7 +62,7 @@ class AnswerTrace(AnswerCurves):
     output, teacher-forced, and so outranks what any alternative has in its place."""
 
     @property
-    def ids_behind_prompt(self) -> set[int]:
+    def ids_after_prompt(self) -> set[int]:
         """Tokens that are an answer where they lead after the prompt itself: those decided by their first."""
         return {answer.deciding_token.id for answer in self.answers if answer.deciding_index == 0}
 
@@ -197,7 +197,7 @@ class Trace(LayerMeasures):
 
         frame = charts.leading_frame(
             [self.top(layer)[0] for layer in range(self.n_layers + 1)],
-            self.answer.ids_behind_prompt if self.answer else (),
+            self.answer.ids_after_prompt if self.answer else (),
             {tracked.token.id for tracked in self.tracked},
             self.answer.prob.tolist() if self.answer else None,
         )

@@ -18,8 +18,8 @@ from layerwise.tracing.early_reader import EarlyReader, OnLayer
 from layerwise.tracing.identity_check import IdentityCheck
 from layerwise.tracing.layer_measures import MEASURES
 from layerwise.tracing.places import Geometry, Place, PlacesRead, Reading, Readings, capture_requests, read_requests
+from layerwise.tracing.prepared_request import Prepared, prepare
 from layerwise.tracing.request import Request
-from layerwise.tracing.request_tokens import Prepared, prepare
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
 from layerwise.versions import package_versions

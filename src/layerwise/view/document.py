@@ -157,7 +157,7 @@ def _answer(answer: AnswerTrace | None) -> Json | None:
     decides = main.deciding_token
     return {
         "texts": [each.text for each in answer.answers],
-        "ids": sorted(answer.ids_behind_prompt),
+        "ids": sorted(answer.ids_after_prompt),
         "known": answer.known,
         "deciding": {"id": decides.id, "text": decides.text, "index": main.deciding_index},
     } | {name: packed(answer.curves[name]) for name in SHOWN_CURVES if name in answer.curves}

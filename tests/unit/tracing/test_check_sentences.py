@@ -10,8 +10,9 @@ WHOLE = {"device_error": 0.00034, "drift_variation": 0.0123, "drift_entropy_bits
 
 
 @pytest.fixture(scope="module")
-def trace(tiny):
-    return tiny.trace("The capital of Germany is")
+def trace(fresh):
+    """The first of its model, whose own forward ran on this very prompt."""
+    return fresh().trace("The capital of Germany is")
 
 
 def with_checks(trace, *, dtype="float32", device="cpu", lens="logit", **checks):

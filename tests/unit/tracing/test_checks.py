@@ -17,8 +17,8 @@ from layerwise.tracing.checks import Checker
 from layerwise.tracing.float32_check import Float32Check, check_device, float32_states
 from layerwise.tracing.model import Model
 from layerwise.tracing.places import capture_requests
+from layerwise.tracing.prepared_request import prepare
 from layerwise.tracing.request import Request
-from layerwise.tracing.request_tokens import prepare
 from tests.sweeps import states_of
 
 PROMPT = "The capital of Germany is"

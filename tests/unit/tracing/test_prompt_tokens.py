@@ -9,8 +9,8 @@ import torch
 
 import layerwise as lw
 from layerwise.errors import PromptError, PromptWarning, StoreError
+from layerwise.tracing.prepared_request import prepare
 from layerwise.tracing.request import Message, Request, as_prompt
-from layerwise.tracing.request_tokens import prepare
 from layerwise.tracing.trace import Trace
 
 PROMPT = "The capital of Germany is"

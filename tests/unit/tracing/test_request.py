@@ -1,8 +1,8 @@
 import pytest
 
 from layerwise.errors import PromptError
+from layerwise.tracing.prepared_request import prepare
 from layerwise.tracing.request import Request
-from layerwise.tracing.request_tokens import prepare
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ def test_every_id_has_a_text(part):
 def test_the_answer_is_read_layer_by_layer(trace, part):
     answer = part["answer"]
     assert answer["texts"] == [" Berlin", " Rome"]
-    assert set(answer["ids"]) == trace.answer.ids_behind_prompt
+    assert set(answer["ids"]) == trace.answer.ids_after_prompt
     assert answer["deciding"]["text"] == " Berlin"
     for name in ("prob", "rank", "logprob", "margin", "first_token_prob", "first_token_rank"):
         assert unpacked(answer[name]) == pytest.approx(getattr(trace.answer, name))

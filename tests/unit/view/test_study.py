@@ -214,7 +214,7 @@ def test_a_question_says_its_tokens_and_what_decides(run, study, models):
         "text": decides.text,
         "index": answer.deciding_index,
     }
-    assert detail["answer"]["ids"][place] == sorted(trace.answer.ids_behind_prompt)
+    assert detail["answer"]["ids"][place] == sorted(trace.answer.ids_after_prompt)
     probe = detail["rows"].index(study["questions"]["id"].index("probe"))
     assert detail["answer"]["deciding"][probe] is None
     assert detail["answer"]["ids"][probe] == []

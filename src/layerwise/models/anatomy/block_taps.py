@@ -19,11 +19,11 @@ _BEFORE_MLP = (
     *("pre_feedforward_layernorm", "pre_mlp_layernorm", "pre_ff_layernorm", "feedforward_layernorm", "ffn_norm"),
     *("channel_pre_norm", "ln_2", "norm_2", "final_layer_norm"),
 )
-_BEFORE_MLP_OR_BEHIND_ATTENTION = "post_attention_layernorm"
+_BEFORE_MLP_OR_AFTER_ATTENTION = "post_attention_layernorm"
 """Llama's name for the norm before the MLP. Where there is one of another name, or one after the MLP, it norms what
 attention returns; but not where GLM 4's norm does that."""
-_BEHIND_ATTENTION = "post_self_attn_layernorm"
-_BEHIND_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
+_AFTER_ATTENTION = "post_self_attn_layernorm"
+_AFTER_MLP = ("post_feedforward_layernorm", "post_mlp_layernorm")
 
 _NORMS_THE_STREAM = "apply_residual_connection_post_layernorm"
 """A setting of Bloom's, which its released models don't have, with which what stands in the stream is normed."""
@@ -95,25 +95,25 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
     for name in _BEFORE_MLP:
         if name in norms:
             return norms[name]
-    return None if _norms_attentions_output(block) else norms.get(_BEFORE_MLP_OR_BEHIND_ATTENTION)
+    return None if _norms_attentions_output(block) else norms.get(_BEFORE_MLP_OR_AFTER_ATTENTION)
 
 
 def _norms_attentions_output(block: nn.Module) -> bool:
     """Return whether a block's post_attention_layernorm stands after attention, as its name says."""
     norms = _norms(block)
-    if _BEHIND_ATTENTION in norms:
+    if _AFTER_ATTENTION in norms:
         return False
-    return any(name in norms for name in (*_BEFORE_MLP, *_BEHIND_MLP))
+    return any(name in norms for name in (*_BEFORE_MLP, *_AFTER_MLP))
 
 
-def _norm_behind_attention(block: nn.Module) -> nn.Module | None:
+def _norm_after_attention(block: nn.Module) -> nn.Module | None:
     norms = _norms(block)
-    name = _BEFORE_MLP_OR_BEHIND_ATTENTION if _norms_attentions_output(block) else _BEHIND_ATTENTION
+    name = _BEFORE_MLP_OR_AFTER_ATTENTION if _norms_attentions_output(block) else _AFTER_ATTENTION
     return norms.get(name)
 
 
-def _norm_behind_mlp(block: nn.Module) -> nn.Module | None:
-    return next((norm for name, norm in _norms(block).items() if name in _BEHIND_MLP), None)
+def _norm_after_mlp(block: nn.Module) -> nn.Module | None:
+    return next((norm for name, norm in _norms(block).items() if name in _AFTER_MLP), None)
 
 
 def _is_parallel(block: nn.Module) -> bool:
@@ -128,7 +128,7 @@ def _resid_mid(block: nn.Module, mlp: nn.Module, *, side_by_side: bool) -> Tap |
     norm = _norm_before_mlp(block)
     if norm is not None:
         return Tap(norm, enters=True)
-    if _norm_behind_mlp(block) is not None and mlp is not block:  # OLMo 2 norms only what the parts return
+    if _norm_after_mlp(block) is not None and mlp is not block:  # OLMo 2 norms only what the parts return
         return Tap(mlp, enters=True)
     return f"none of {_name(block)}'s norms ({', '.join(_norms(block)) or 'it has none'}) is known to precede the MLP"
 
@@ -136,11 +136,11 @@ def _resid_mid(block: nn.Module, mlp: nn.Module, *, side_by_side: bool) -> Tap |
 def _attn_out(block: nn.Module, attention: nn.Module) -> Tap | str:
     if beside := [name for name, _ in block.named_children() if name in _BESIDE_ATTENTION]:
         return f"{_name(block)} adds attention and {beside[0]} to the stream together, each with a scale of its own"
-    return _leaving(block, attention, _norm_behind_attention(block), output_projection(attention))
+    return _leaving(block, attention, _norm_after_attention(block), output_projection(attention))
 
 
 def _mlp_out(block: nn.Module, mlp: nn.Module) -> Tap | str:
-    return _leaving(block, mlp, _norm_behind_mlp(block), _down(mlp))
+    return _leaving(block, mlp, _norm_after_mlp(block), _down(mlp))
 
 
 def _mlp_post(block: nn.Module, mlp: nn.Module) -> Tap | str:

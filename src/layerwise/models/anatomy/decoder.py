@@ -88,7 +88,7 @@ def cache_slots(blocks: nn.ModuleList) -> list[set[int]]:
     return [{slot for slot in slots if slot is not None} for slots in own]
 
 
-def weights_behind_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, int]:
+def weights_after_last_block(hf_model: Any, names: Iterable[str]) -> dict[str, int]:
     """Return those of some weights' names that would belong to blocks after a model's last one, and which those are.
 
     Args:

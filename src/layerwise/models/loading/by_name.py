@@ -10,7 +10,7 @@ from layerwise.models.loading.random_weights import load_random
 from layerwise.models.loading.streamed import load_streamed
 from layerwise.models.loading.taking_apart import take_apart
 from layerwise.models.loading.whole import read_whole
-from layerwise.models.machine.device import give_back_memory, place
+from layerwise.models.machine.device import give_back_memory, placement_for
 from layerwise.models.sources.names import resolve
 from layerwise.models.sources.spec import ModelSpec
 from layerwise.models.weights.expectations import expect_finite
@@ -33,7 +33,7 @@ def load_model(spec: ModelSpec, progress: Progress | None = None) -> LoadedModel
     expect_decoder(facts.config, name, trust_remote_code=spec.trust_remote_code)
     if checkpoint.source.random:
         return load_random(name, checkpoint, *how)
-    placement = place(facts.parameters, facts.dtype, *how)
+    placement = placement_for(facts.parameters, facts.dtype, *how)
     if placement.budget is not None:
         expect_unpacked(checkpoint, name)
     with quiet_transformers():

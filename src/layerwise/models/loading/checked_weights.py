@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from layerwise.errors import CheckpointWarning, CorruptFileError, UnsupportedModelError
-from layerwise.models.anatomy.decoder import expects_ahead, find_parts, text_config, weights_behind_last_block
+from layerwise.models.anatomy.decoder import expects_ahead, find_parts, text_config, weights_after_last_block
 from layerwise.models.checkpoint.checkpoint import Checkpoint
 from layerwise.models.gguf.description import weights_of
 from layerwise.models.loading.from_files import model_of, settings_file
@@ -82,13 +82,13 @@ def _expect_all_blocks(checkpoint: Checkpoint, hf_model: Any, names: Iterable[st
 
     With blocks that the configuration leaves out, the model would be cut short without a word.
     """
-    beyond = weights_behind_last_block(hf_model, names)
-    behind = sorted(name for name, index in beyond.items() if not expects_ahead(hf_model, name, index))
-    if behind:
+    beyond = weights_after_last_block(hf_model, names)
+    more = sorted(name for name, index in beyond.items() if not expects_ahead(hf_model, name, index))
+    if more:
         depth = text_config(hf_model.config).num_hidden_layers
         raise CorruptFileError(
             f"{harmless(str(settings_file(checkpoint)))} asks for {depth} blocks, and the weight files hold more "
-            f"({harmless(behind[0])}{', …' if len(behind) > 1 else ''}): the predictions would be those of a model "
+            f"({harmless(more[0])}{', …' if len(more) > 1 else ''}): the predictions would be those of a model "
             "cut short. It belongs to another model, or was edited. Download it again."
         )
     return beyond

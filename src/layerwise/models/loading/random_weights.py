@@ -15,8 +15,8 @@ from layerwise.models.machine.device import (
     bytes_of,
     free_memory,
     give_back_memory,
-    place,
-    place_whole,
+    placement_for,
+    placement_in_memory,
     readable_size,
 )
 from layerwise.models.residency.assembly import empty_model
@@ -36,8 +36,8 @@ def load_random(name: str, checkpoint: Checkpoint, device: str, dtype: str, memo
         # Counted in the model: packed weights are fewer in the files.
         parameters = count_parameters(model_of(checkpoint, empty_model, torch.float32))
         give_back_memory()
-        placement = place(parameters, checkpoint.facts.dtype, device, dtype, memory)
-        drawn_here = place_whole(parameters, "float32", "cpu", "float32", bytes_of(memory))
+        placement = placement_for(parameters, checkpoint.facts.dtype, device, dtype, memory)
+        drawn_here = placement_in_memory(parameters, "float32", "cpu", "float32", bytes_of(memory))
         if placement.budget is not None or drawn_here is None:
             kept = readable_size(parameters * placement.dtype.itemsize)
             moved = "" if placement.device.type == "cpu" else f", then {kept} on {placement.device.type}"

@@ -32,7 +32,7 @@ class Placement:
     """Bytes of this machine's memory for the whole process, where the model is streamed; else None."""
 
 
-def place(
+def placement_for(
     parameters: int, stored_dtype: str, device: str = "auto", dtype: str = "auto", memory: str | int = "auto"
 ) -> Placement:
     """Return where `parameters` weights stored as `stored_dtype` run.
@@ -45,7 +45,7 @@ def place(
         ModelError: an unknown or absent device, or an unknown dtype or amount of memory, was asked for.
     """
     budget = bytes_of(memory)
-    placement = place_whole(parameters, stored_dtype, device, dtype, budget)
+    placement = placement_in_memory(parameters, stored_dtype, device, dtype, budget)
     if placement:
         return placement
     name, stored = _candidates(device)[0], DTYPES.get(stored_dtype, torch.float32)
@@ -56,7 +56,7 @@ def place(
     )
 
 
-def place_whole(
+def placement_in_memory(
     parameters: int, stored_dtype: str, device: str = "auto", dtype: str = "auto", budget: int | None = None
 ) -> Placement | None:
     """Return the first placement with room for a whole model; on the CPU within `budget` bytes for this process."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from layerwise.models.machine.device import Placement, place_whole
+from layerwise.models.machine.device import Placement, placement_in_memory
 from layerwise.models.sources.bundled import BUNDLED, is_pulled
 from layerwise.models.sources.hub import cached
 from layerwise.models.sources.names import ALIASES
@@ -42,7 +42,7 @@ def known_models() -> list[KnownModel]:
             parameters=_PARAMETERS[model.name],
             download_bytes=model.size_bytes,
             present=is_pulled(model.name),
-            placement=place_whole(_PARAMETERS[model.name], "float32"),
+            placement=placement_in_memory(_PARAMETERS[model.name], "float32"),
             licence=model.licence,
         )
         for model in BUNDLED.values()
@@ -54,7 +54,7 @@ def known_models() -> list[KnownModel]:
             parameters=_PARAMETERS[alias],
             download_bytes=2 * _PARAMETERS[alias],
             present=cached(repo_id) is not None,
-            placement=place_whole(_PARAMETERS[alias], "bfloat16"),
+            placement=placement_in_memory(_PARAMETERS[alias], "bfloat16"),
             licence=f"see its page on the hub: {repo_id}",
         )
         for alias, repo_id in ALIASES.items()

@@ -67,10 +67,10 @@ def expect_all_used(
         CorruptFileError: one of them belongs to a block, a norm, a head, a scale or an embedding.
     """
     left_out = hf_model._keys_to_ignore_on_load_unexpected or ()
-    behind, needed, told = set(ahead), dict[str, str](), list[str]()
+    expected_ahead, needed, told = set(ahead), dict[str, str](), list[str]()
     where = _Where(hf_model, parts)
     for tensor in sorted(unused, key=lambda each: each.name):
-        if tensor.parameter in behind or _is_computed(tensor):
+        if tensor.parameter in expected_ahead or _is_computed(tensor):
             continue
         place = where.of(tensor.parameter)
         known = [pattern for pattern in left_out if re.search(pattern, tensor.parameter)]

@@ -192,7 +192,7 @@ def two_blocks() -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("way", ["resident", "streamed"])
 def test_blocks_that_the_header_leaves_out_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str):
     if way == "streamed":
-        monkeypatch.setattr(device, "place_whole", lambda *_: None)
+        monkeypatch.setattr(device, "placement_in_memory", lambda *_: None)
     with pytest.raises(CorruptFileError, match=r"short\.gguf asks for 1 blocks, and holds more .blk\.1\.attn_norm"):
         load(write_gguf(tmp_path / "short.gguf", tensors=two_blocks()))
 

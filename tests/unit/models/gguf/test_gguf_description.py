@@ -122,7 +122,7 @@ def test_a_bias_that_the_class_has_no_place_for_is_refused(
     write: Write, monkeypatch: pytest.MonkeyPatch, name: str, way: str
 ):
     if way == "streamed":
-        monkeypatch.setattr(device, "place_whole", lambda *_: None)
+        monkeypatch.setattr(device, "placement_in_memory", lambda *_: None)
     with pytest.raises(UnsupportedModelError, match=rf"has {name}, and LlamaForCausalLM, .* has no .*bias to take it"):
         lw.load(write(tensors={name: np.ones(D_MODEL, dtype=np.float32)}), device="cpu")
 

@@ -48,10 +48,10 @@ def mark_special_tokens(tokenizer: Any, vocabulary: Vocabulary, header: GgufHead
     """Let a `tokenizers.Tokenizer` find tokens of control and user-defined ones wherever a text spells them out."""
     from tokenizers import AddedToken
 
-    before, behind = _takes_spaces(vocabulary, header)
+    before, after = _takes_spaces(vocabulary, header)
     for ids, special in ((vocabulary.control, True), (vocabulary.user_defined, False)):
         tokens = [
-            AddedToken(vocabulary.tokens[i], lstrip=i in before, rstrip=i in behind, normalized=False, special=special)
+            AddedToken(vocabulary.tokens[i], lstrip=i in before, rstrip=i in after, normalized=False, special=special)
             for i in sorted(ids)
         ]
         (tokenizer.add_special_tokens if special else tokenizer.add_tokens)(tokens)

@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
-from layerwise.capture.forward_pass import Edit, ForwardPass
+from layerwise.capture.edits import Edit
+from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.own_forward import generate_greedily
 from layerwise.errors import PromptError
 from layerwise.models.loading.loaded import LoadedModel
