@@ -6,10 +6,10 @@ import hashlib
 import os
 import secrets
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from layerwise.interrupts import interrupts_waiting
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def written_whole(target: Path) -> Iterator[Path]:
         scratch_folder.mkdir(mode=0o700)
         yield scratch
         _flush(scratch)
-        with _interrupts_waiting():
+        with interrupts_waiting():
             _put_in_place(scratch, target)
             shutil.rmtree(scratch_folder, ignore_errors=True)
     except BaseException:
@@ -54,32 +54,6 @@ def _put_in_place(scratch: Path, target: Path) -> None:
         if replaced.exists():
             replaced.rename(target)
         raise
-
-
-@contextlib.contextmanager
-def _interrupts_waiting() -> Iterator[None]:
-    """Let an interrupt that comes during the block be raised at its end.
-
-    Python raises interrupts in the main thread alone: in any other there is nothing to do. An
-    interrupt whose handler was not set by Python (`signal.getsignal` is None) cannot be put back.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or handler is None:
-        yield
-        return
-    came = False
-
-    def note(*_: object) -> None:
-        nonlocal came
-        came = True
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 @contextlib.contextmanager

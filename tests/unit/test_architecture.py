@@ -10,7 +10,7 @@ import layerwise
 
 LEAVES = {
     *("types", "lens_spec", "sites", "errors", "text", "files"),
-    *("charts", "compiled", "display", "policy", "versions"),
+    *("charts", "compiled", "display", "policy", "versions", "interrupts"),
 }
 """Files that every room may import, and that import one another only."""
 

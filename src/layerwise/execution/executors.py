@@ -7,6 +7,7 @@ from typing import Protocol
 from layerwise.errors import LayerwiseError, StoreError
 from layerwise.execution.tasks import ShardTask, TaskFailure, TaskResult
 from layerwise.execution.worker import Worker
+from layerwise.interrupts import collect_garbage
 from layerwise.models.sources.spec import ModelSpec
 from layerwise.tracing.loading import load_spec
 from layerwise.tracing.model import Model
@@ -43,7 +44,9 @@ class InProcess:
         self, tasks: Sequence[ShardTask], stored: Collection[str], tell: Callable[[str], None]
     ) -> Iterator[Outcome]:
         """Yield each task's outcome. Where one fails, so do the later ones of its model, for the same reason."""
-        for spec, of_model in groupby(tasks, key=lambda task: task.model):
+        for number, (spec, of_model) in enumerate(groupby(tasks, key=lambda task: task.model)):
+            if number:
+                collect_garbage()  # the model before, or two of them would be in memory
             yield from self._run_model(spec, list(of_model), stored, tell)
 
     def _run_model(

@@ -1,6 +1,7 @@
 """Wherever tasks are computed and in whatever order they come back, the stored run is the same."""
 
 import pickle
+import weakref
 
 import pytest
 
@@ -121,3 +122,17 @@ def test_models_are_loaded_as_they_are_asked_for(planned, load_family, tmp_path)
     carry_out(planned, tmp_path / "run", InProcess(load), models=models)
     assert asked == models
     assert open_run(tmp_path / "run").complete
+
+
+def test_a_model_is_let_go_of_before_the_next_is_loaded(planned, fresh):
+    before = []
+
+    def load(spec):
+        assert [model for model in before if model() is not None] == []
+        model = fresh()
+        before.append(weakref.ref(model.hf))
+        return model
+
+    for _ in InProcess(load).run(tasks_of(planned, specs(planned)), frozenset(), lambda what: None):
+        pass
+    assert len(before) == 2

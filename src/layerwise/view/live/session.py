@@ -1,6 +1,5 @@
 """What a server holds and computes: one model at a time, the results so far, the runs that may be opened."""
 
-import gc
 import math
 import time
 import warnings
@@ -8,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import PromptWarning
+from layerwise.interrupts import collect_garbage
 from layerwise.lens_spec import SPECS, spec_of
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
@@ -113,7 +113,7 @@ class Session:
         if self._loaded and self._loaded[0] == name:
             return self._loaded[1]
         self._loaded = None  # before the next is loaded: there may be no room for both
-        gc.collect()
+        collect_garbage()
         progress(f"loading {name}", 0, None)
         model = self._load(name, progress)
         self._loaded = name, model
