@@ -1,8 +1,10 @@
 """Interrupts (Ctrl-C) that come at a bad moment."""
 
+import _thread
 import contextlib
 import gc
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -41,3 +43,35 @@ def collect_garbage() -> None:
     """
     with interrupts_waiting():
         gc.collect()
+
+
+_AGAIN_AFTER = 0.05
+"""Seconds after which an interrupt that went unheard is sent again: what was running must have ended by then."""
+
+
+@contextlib.contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Send an interrupt again, during the block, that was raised where Python lets no exception out.
+
+    Such places are callbacks of what is freed (a library's dictionary of weak references, `__del__`): Python prints
+    "Exception ignored in …" and goes on as if nothing had been asked.
+    """
+    before = sys.unraisablehook
+    waiting: list[threading.Timer] = []
+
+    def hear(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            before(unraisable)
+            return
+        again = threading.Timer(_AGAIN_AFTER, _thread.interrupt_main)  # sent at once, it would be raised in here
+        again.daemon = True
+        waiting.append(again)
+        again.start()
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for again in waiting:
+            again.cancel()

@@ -1,10 +1,11 @@
 import gc
 import signal
+import time
 import weakref
 
 import pytest
 
-from layerwise.interrupts import collect_garbage
+from layerwise.interrupts import collect_garbage, interrupts_heard
 
 
 class Part:
@@ -31,3 +32,24 @@ def test_an_interrupt_that_comes_while_garbage_is_freed_is_not_lost(interrupted_
     with pytest.raises(KeyboardInterrupt):
         collect_garbage()
     assert interrupted_while_freed() is None
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_library_loses_is_sent_again(interrupted_while_freed):
+    with pytest.raises(KeyboardInterrupt), interrupts_heard():
+        gc.collect()
+        assert interrupted_while_freed() is None, "the interrupt was raised, and not here"
+        for _ in range(600):
+            time.sleep(0.1)
+
+
+def test_what_else_goes_unheard_is_told_as_before(monkeypatch):
+    told = []
+    monkeypatch.setattr("sys.unraisablehook", lambda unraisable: told.append(unraisable.exc_type))
+    part = Part()
+    found = weakref.ref(part, lambda _: 1 / 0)
+    del part
+    with interrupts_heard():
+        gc.collect()
+    assert found() is None
+    assert told == [ZeroDivisionError]

@@ -9,7 +9,9 @@ def main() -> None:
     try:
         with _quiet_end():
             from layerwise.cli.app import run_app
-        run_app()  # puts the commands together before one of them begins
+            from layerwise.interrupts import interrupts_heard
+        with interrupts_heard():
+            run_app()  # puts the commands together before one of them begins
     except KeyboardInterrupt:
         _forget_interrupt()
         raise SystemExit(_INTERRUPTED) from None
