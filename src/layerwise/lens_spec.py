@@ -29,6 +29,14 @@ class LensSpec:
 LOGIT = LensSpec("logit", "final norm and output head", ends_at_output=True)
 RAW = LensSpec("raw", "output head alone", ends_at_output=False)
 
+RIDGE = LensSpec("ridge", "what is linearly there: least squares to the last layer", ends_at_output=True)
+TUNED = LensSpec("tuned", "what best predicts the output: an affine map fitted to it", ends_at_output=True)
+JACOBIAN = LensSpec("jacobian", "what the state disposes the model to say, now and later", ends_at_output=True)
+R = LensSpec("r", "the Jacobian lens with changed backward rules, for large displacements", ends_at_output=True)
+
+METHODS = {spec.name: spec for spec in (RIDGE, TUNED, JACOBIAN, R)}
+"""The kinds of lenses that are fitted, by name. A fitted lens is called by its method, or ``method:where it lies``."""
+
 SPECS = {spec.name: spec for spec in (LOGIT, RAW)}
 """The lenses that need no fitting, by name. How each reads is in `readout.lenses`."""
 
@@ -44,9 +52,21 @@ def spec_of(name: str) -> LensSpec:
     return SPECS[name]
 
 
+def method_spec(name: str) -> LensSpec:
+    """Return the description of what a method fits.
+
+    Raises:
+        PromptError: there is no such method.
+    """
+    if name not in METHODS:
+        raise PromptError(f"Unknown kind of lens {one_line(repr(name), 60)}; expected one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
 def ends_at_output(name: str) -> bool:
     """Return whether layer n of what a lens of this name has read is known to be the model's own output."""
-    return name in SPECS and SPECS[name].ends_at_output
+    spec = SPECS.get(name) or METHODS.get(name.partition(":")[0])
+    return spec is not None and spec.ends_at_output
 
 
 def main_lens(names: Collection[str]) -> str:

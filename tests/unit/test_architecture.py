@@ -19,6 +19,8 @@ ROOMS = [
     "questions",
     "capture",
     "readout",
+    "lenses",
+    "fitting",
     "measures",
     "tracing",
     "studies",

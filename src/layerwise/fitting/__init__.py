@@ -1,0 +1,1 @@
+"""Fitting lenses: text, estimators, and carrying a fit through to the end."""
