@@ -17,12 +17,12 @@ class SegmentKeys(DynamicLayer):
     """Keys and values of one block for a batch of segments, those of the tokens before them included.
 
     Where a model expects its cache: it is told how many tokens stand before, and hands in the keys
-    and values of its own. They are held until the last segment that goes on from them has had them.
+    and values of its own. They are held until the last segment that goes on from them has had them, or for good.
     """
 
-    def __init__(self, start: int, parents: list[tuple["SegmentKeys", int]]):
+    def __init__(self, start: int, parents: list[tuple["SegmentKeys", int]], held: bool = False):
         super().__init__()
-        self._start, self._parents = start, parents
+        self._start, self._parents, self._held = start, parents, held
         self._awaited = 0
         for layer, _row in parents:
             layer._awaited += 1
@@ -34,11 +34,11 @@ class SegmentKeys(DynamicLayer):
         """Return keys and values from the first token on."""
         keys = self._from_the_first(key_states, [layer.keys for layer, _row in self._parents])
         values = self._from_the_first(value_states, [layer.values for layer, _row in self._parents])
-        if self._awaited:
+        if self._awaited or self._held:
             self.keys, self.values = keys, values
         for layer, _row in self._parents:
             layer._awaited -= 1
-            if not layer._awaited:
+            if not layer._awaited and not layer._held:
                 layer.keys = layer.values = None
         return keys, values
 
@@ -50,16 +50,17 @@ class SegmentKeys(DynamicLayer):
         return torch.cat([before, own], dim=-2)
 
 
-def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]]) -> Cache:
+def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]], *, held: bool = False) -> Cache:
     """Return a cache for a batch of segments that begin at `start`.
 
     Args:
         n_blocks: how many blocks the model has.
         start: how many tokens stand before.
         parents: per segment, the cache of the batch that it goes on from, and which row of it.
+        held: keep keys and values for blocks that run on what comes after more than once.
     """
     layers: list[Any] = [
-        SegmentKeys(start, [(cache.layers[block], row) for cache, row in parents])  # type: ignore[misc]
+        SegmentKeys(start, [(cache.layers[block], row) for cache, row in parents], held)  # type: ignore[misc]
         for block in range(n_blocks)
     ]
     return Cache(layers=layers)

@@ -29,8 +29,11 @@ class Residency(Protocol):
         """Bytes of hidden states that may be kept in memory; None for as many as there are."""
         ...
 
-    def filled(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
-        """Return a context that gives a block with its weights. Sweeps go from the first block to the last."""
+    def filled(self, index: int, then: int | None = None) -> contextlib.AbstractContextManager[nn.Module]:
+        """Return a context that gives a block with its weights.
+
+        `then` is the block that will be wanted after it: the next one, unless it is said.
+        """
         ...
 
     def attached(self) -> contextlib.AbstractContextManager[None]:
@@ -46,7 +49,7 @@ class Resident:
     bytes_read: int = 0
     bytes_for_states: int | None = None
 
-    def filled(self, index: int) -> contextlib.AbstractContextManager[nn.Module]:
+    def filled(self, index: int, then: int | None = None) -> contextlib.AbstractContextManager[nn.Module]:
         return contextlib.nullcontext(self.blocks[index])
 
     def attached(self) -> contextlib.AbstractContextManager[None]:
@@ -118,13 +121,14 @@ class Streamed:
         return self._filler.weights.files.bytes_read
 
     @contextlib.contextmanager
-    def filled(self, index: int) -> Iterator[nn.Module]:
+    def filled(self, index: int, then: int | None = None) -> Iterator[nn.Module]:
+        then = index + 1 if then is None else then
         self._in_use[index] += 1
         try:
             self._bring(index, ahead=False)
             self._held[index] = self._coming.pop(index).result() if index in self._coming else self._held[index]
-            if index + 1 < len(self._blocks):
-                self._bring(index + 1, ahead=True)
+            if 0 <= then < len(self._blocks):
+                self._bring(then, ahead=True)
             yield self._blocks[index].module
         finally:
             self._in_use[index] -= 1

@@ -1,0 +1,105 @@
+"""The loop backwards: from the last layer down, what later states owe to earlier ones."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from layerwise.capture.block_calls import record_block_calls
+from layerwise.capture.loop import drive
+from layerwise.capture.model_call import failures_told
+from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
+from layerwise.errors import UnsupportedModelError
+from layerwise.models.loading.loaded import LoadedModel
+
+_ADVICE = (
+    "Lenses that are made of gradients need a model whose blocks compute in floating point, and no kernels without "
+    "derivatives."
+)
+
+
+class KeptInputs:
+    """Texts of one length that went up through the blocks, and what entered each, for the way back.
+
+    The first positions of every text may be left out of the way back: no gradient of later states with respect to later
+    ones goes through theirs. Where blocks know of earlier tokens by keys and values alone, these are
+    held, and the blocks run on the rest; elsewhere they run on the whole.
+    """
+
+    def __init__(self, model: LoadedModel, texts: Int[Tensor, "text position"], left_out: int = 0) -> None:
+        """Go up through all blocks.
+
+        Args:
+            model: the model to run.
+            texts: token ids.
+            left_out: how many positions at the beginning are of no interest.
+
+        Raises:
+            UnsupportedModelError: the blocks form no chain.
+        """
+        self._model, self._left_out = model, left_out
+        self._inputs: list[Float[Tensor, "text position d_model"]] = []
+        self._cut = left_out if left_out and can_share(model.parts, model.hf.config) and is_as_made(model.hf) else 0
+        texts = texts.to(model.device)
+        beginning = segment_cache(model.n_layers, 0, [], held=True) if self._cut else None
+        self._before, self._calls_before = (
+            record_block_calls(model, texts[:, : self._cut], beginning) if beginning else (None, [])
+        )
+        cache = beginning and segment_cache(model.n_layers, self._cut, [(beginning, row) for row in range(len(texts))])
+        self._hidden, self._calls = record_block_calls(model, texts[:, self._cut :], cache)
+        drive(model, [self])
+
+    @torch.no_grad()
+    def run_block(self, index: int, block: nn.Module) -> None:
+        """Take the texts through a block, which has its weights now."""
+        if self._before is not None:
+            self._before = self._calls_before[index](block, self._before)
+        self._inputs.append(self._hidden)
+        self._hidden = self._calls[index](block, self._hidden)
+
+    @property
+    def last(self) -> Float[Tensor, "text position d_model"]:
+        """Layer n, without the positions that were left out."""
+        return self._hidden[:, self._run_all_the_same :]
+
+    @contextlib.contextmanager
+    def linearised(self, index: int, block: nn.Module) -> Iterator["LinearisedBlock"]:
+        """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile."""
+        entering = self._inputs[index].detach().clone().requires_grad_(True)
+        with torch.enable_grad(), failures_told(f"Block {index} cannot be gone through backwards", _ADVICE):
+            leaving = self._calls[index](block, entering)
+        if not leaving.requires_grad:
+            raise UnsupportedModelError(
+                f"Block {index} of {type(self._model.hf).__name__} computes without a derivative, so no gradient comes "
+                f"through it. {_ADVICE}"
+            )
+        yield LinearisedBlock(entering, leaving, self._run_all_the_same)
+
+    @property
+    def _run_all_the_same(self) -> int:
+        """How many of the positions that are left out the blocks run on."""
+        return self._left_out - self._cut
+
+
+class LinearisedBlock:
+    """A block's derivative at some texts."""
+
+    def __init__(self, entering: Tensor, leaving: Tensor, left_out: int) -> None:
+        self._entering, self._leaving = entering, leaving
+        self._kept = slice(left_out, None)
+        self._whole = torch.zeros_like(leaving) if left_out else None
+
+    def pull_back_(self, cotangent: Float[Tensor, "text position d_model"]) -> None:
+        """Put in the place of a cotangent after the block what it is before it.
+
+        A cotangent says, for every text and position that was not left out, what a small change of the state there is
+        worth.
+        """
+        given = cotangent.to(self._leaving.device)
+        if self._whole is not None:
+            self._whole[:, self._kept] = given
+            given = self._whole
+        [found] = torch.autograd.grad(self._leaving, self._entering, given, retain_graph=True)
+        cotangent.copy_(found[:, self._kept])
