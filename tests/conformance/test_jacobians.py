@@ -1,4 +1,4 @@
-"""The Jacobian estimator on every family, against autograd on transformers' own forward, written the other way round."""
+"""The Jacobian estimator on every family, against autograd on transformers' own forward, and the other way round."""
 
 import pytest
 import torch

@@ -1,7 +1,7 @@
 """The loop backwards: from the last layer down, what later states owe to earlier ones."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +13,9 @@ from layerwise.capture.model_call import failures_told
 from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
 from layerwise.errors import UnsupportedModelError
 from layerwise.models.loading.loaded import LoadedModel
+
+Rules = Callable[[nn.Module], contextlib.AbstractContextManager[None]]
+"""A context, for a block, inside of which it runs forward to be gone through backwards in another way."""
 
 _ADVICE = (
     "Lenses that are made of gradients need a model whose blocks compute in floating point, and no kernels without "
@@ -28,18 +31,25 @@ class KeptInputs:
     held, and the blocks run on the rest; elsewhere they run on the whole.
     """
 
-    def __init__(self, model: LoadedModel, texts: Int[Tensor, "text position"], left_out: int = 0) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        texts: Int[Tensor, "text position"],
+        left_out: int = 0,
+        rules: Rules = contextlib.nullcontext,
+    ) -> None:
         """Go up through all blocks.
 
         Args:
             model: the model to run.
             texts: token ids.
             left_out: how many positions at the beginning are of no interest.
+            rules: how gradients go back through a block, where that is not as they do.
 
         Raises:
             UnsupportedModelError: the blocks form no chain.
         """
-        self._model, self._left_out = model, left_out
+        self._model, self._left_out, self._rules = model, left_out, rules
         self._inputs: list[Float[Tensor, "text position d_model"]] = []
         self._cut = left_out if left_out and can_share(model.parts, model.hf.config) and is_as_made(model.hf) else 0
         texts = texts.to(model.device)
@@ -68,7 +78,8 @@ class KeptInputs:
     def linearised(self, index: int, block: nn.Module) -> Iterator["LinearisedBlock"]:
         """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile."""
         entering = self._inputs[index].detach().clone().requires_grad_(True)
-        with torch.enable_grad(), failures_told(f"Block {index} cannot be gone through backwards", _ADVICE):
+        failing = failures_told(f"Block {index} cannot be gone through backwards", _ADVICE)
+        with torch.enable_grad(), self._rules(block), failing:
             leaving = self._calls[index](block, entering)
         if not leaving.requires_grad:
             raise UnsupportedModelError(

@@ -6,13 +6,14 @@ are unlike all others, and the last, which predicts no token of the text. h_n is
 final norm.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.capture.backward import KeptInputs
+from layerwise.capture.backward import KeptInputs, Rules
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
@@ -35,6 +36,7 @@ class JacobianSums:
         layers: Sequence[int] | None = None,
         *,
         skipped: int = SKIPPED,
+        rules: Rules = contextlib.nullcontext,
         progress: Progress | None = None,
     ) -> None:
         """Begin with no texts.
@@ -43,9 +45,10 @@ class JacobianSums:
             model: the model to read.
             layers: those that a matrix is wanted for; by default 0 to n - 1.
             skipped: positions at the beginning of each text that are left out.
+            rules: how gradients go back through a block (`r_rules` for the R lens).
             progress: told how many of a batch's steps are done.
         """
-        self._model, self._skipped, self._progress = model, skipped, progress
+        self._model, self._skipped, self._rules, self._progress = model, skipped, rules, progress
         self._layers = sorted(range(model.n_layers) if layers is None else layers)
         d_model = model.output_head.weight.shape[1]
         self._sums = {layer: torch.zeros(d_model, d_model) for layer in self._layers}
@@ -62,7 +65,7 @@ class JacobianSums:
         if texts.shape[1] < self._skipped + 2:
             raise ValueError(f"Texts of {texts.shape[1]} tokens have no position after {self._skipped} and a last one.")
         # The last position has no influence on those before it.
-        kept = KeptInputs(self._model, texts[:, :-1], self._skipped)
+        kept = KeptInputs(self._model, texts[:, :-1], self._skipped, self._rules)
         d_model = kept.last.shape[-1]
         room = self._room(kept.last)
         for start in range(0, d_model, len(room)):

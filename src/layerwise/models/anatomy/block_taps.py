@@ -33,7 +33,7 @@ _CHANGES_THE_STREAM = ("layer_scalar", "per_layer_input_gate")
 
 def taps_of(block: nn.Module) -> Found:
     """Return where each kind of site is in a block, or why it has none."""
-    attention, mlps = attention_of(block), _mlps(block)
+    attention, mlps = attention_of(block), mlps_of(block)
     found: Found = {"resid_pre": Tap(block, enters=True), "resid_post": Tap(block, enters=False)}
     if attention is None:
         found |= dict.fromkeys(("attn_out", "q", "k", "v", "z", "pattern"), f"{_name(block)} has no attention")
@@ -69,10 +69,10 @@ def attention_of(block: nn.Module) -> nn.Module | None:
     return None
 
 
-def _mlps(block: nn.Module) -> list[nn.Module]:
+def mlps_of(block: nn.Module) -> list[nn.Module]:
     """Return a block's MLPs; where it has none, but the layers of one (OPT, XGLM), itself."""
     named = [child for name, child in block.named_children() if name in _MLP and not makes_queries(child)]
-    mlps = [child for child in named if _down(child) is not None or _routes(child)]
+    mlps = [child for child in named if _down(child) is not None or routes(child)]
     return mlps or ([block] if _down(block) is not None else [])
 
 
@@ -82,16 +82,19 @@ def _down(mlp: nn.Module) -> nn.Module | None:
     return next((child for child in named if getattr(child.weight, "ndim", None) == 2), None)
 
 
-def _routes(mlp: nn.Module) -> bool:
+def routes(mlp: nn.Module) -> bool:
+    """Return whether an MLP sends tokens to experts."""
     return any(name in _ROUTERS for name, _ in mlp.named_children())
 
 
-def _norms(block: nn.Module) -> dict[str, nn.Module]:
+def norms_of(block: nn.Module) -> dict[str, nn.Module]:
+    """Return a block's own norms by name; not those inside its parts."""
     return {name: child for name, child in block.named_children() if "norm" in type(child).__name__.lower()}
 
 
-def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
-    norms = _norms(block)
+def norm_before_mlp(block: nn.Module) -> nn.Module | None:
+    """Return the norm that the MLP reads the stream through, where that is not the one that attention does too."""
+    norms = norms_of(block)
     for name in _BEFORE_MLP:
         if name in norms:
             return norms[name]
@@ -100,37 +103,37 @@ def _norm_before_mlp(block: nn.Module) -> nn.Module | None:
 
 def _norms_attentions_output(block: nn.Module) -> bool:
     """Return whether a block's post_attention_layernorm stands after attention, as its name says."""
-    norms = _norms(block)
+    norms = norms_of(block)
     if _AFTER_ATTENTION in norms:
         return False
     return any(name in norms for name in (*_BEFORE_MLP, *_AFTER_MLP))
 
 
 def _norm_after_attention(block: nn.Module) -> nn.Module | None:
-    norms = _norms(block)
+    norms = norms_of(block)
     name = _BEFORE_MLP_OR_AFTER_ATTENTION if _norms_attentions_output(block) else _AFTER_ATTENTION
     return norms.get(name)
 
 
 def _norm_after_mlp(block: nn.Module) -> nn.Module | None:
-    return next((norm for name, norm in _norms(block).items() if name in _AFTER_MLP), None)
+    return next((norm for name, norm in norms_of(block).items() if name in _AFTER_MLP), None)
 
 
 def _is_parallel(block: nn.Module) -> bool:
     """Return whether attention and MLP read the same state."""
-    norms = _norms(block)
+    norms = norms_of(block)
     return bool(getattr(block, "use_parallel_residual", False)) or "ln_mlp" in norms or len(norms) == 1
 
 
 def _resid_mid(block: nn.Module, mlp: nn.Module, *, side_by_side: bool) -> Tap | str:
     if side_by_side:
         return f"{_name(block)} runs attention and MLP side by side on the same state"
-    norm = _norm_before_mlp(block)
+    norm = norm_before_mlp(block)
     if norm is not None:
         return Tap(norm, enters=True)
     if _norm_after_mlp(block) is not None and mlp is not block:  # OLMo 2 norms only what the parts return
         return Tap(mlp, enters=True)
-    return f"none of {_name(block)}'s norms ({', '.join(_norms(block)) or 'it has none'}) is known to precede the MLP"
+    return f"none of {_name(block)}'s norms ({', '.join(norms_of(block)) or 'it has none'}) is known to precede the MLP"
 
 
 def _attn_out(block: nn.Module, attention: nn.Module) -> Tap | str:
