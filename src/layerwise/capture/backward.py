@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.cache_utils import Cache
 
-from layerwise.capture.block_calls import record_block_calls
+from layerwise.capture.block_calls import BlockCall, record_block_calls
 from layerwise.capture.loop import drive
 from layerwise.capture.model_call import failures_told
 from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
@@ -36,6 +37,8 @@ class KeptInputs:
         model: LoadedModel,
         texts: Int[Tensor, "text position"],
         left_out: int = 0,
+        *,
+        copies: int = 1,
         rules: Rules = contextlib.nullcontext,
     ) -> None:
         """Go up through all blocks.
@@ -44,12 +47,13 @@ class KeptInputs:
             model: the model to run.
             texts: token ids.
             left_out: how many positions at the beginning are of no interest.
+            copies: how many cotangents of each text go down side by side.
             rules: how gradients go back through a block, where that is not as they do.
 
         Raises:
             UnsupportedModelError: the blocks form no chain.
         """
-        self._model, self._left_out, self._rules = model, left_out, rules
+        self._model, self._left_out, self._copies, self._rules = model, left_out, copies, rules
         self._inputs: list[Float[Tensor, "text position d_model"]] = []
         self._cut = left_out if left_out and can_share(model.parts, model.hf.config) and is_as_made(model.hf) else 0
         texts = texts.to(model.device)
@@ -57,9 +61,15 @@ class KeptInputs:
         self._before, self._calls_before = (
             record_block_calls(model, texts[:, : self._cut], beginning) if beginning else (None, [])
         )
-        cache = beginning and segment_cache(model.n_layers, self._cut, [(beginning, row) for row in range(len(texts))])
-        self._hidden, self._calls = record_block_calls(model, texts[:, self._cut :], cache)
+        self._hidden, self._calls = self._recorded(texts, beginning, copies=1)
+        _, self._calls_of_copies = self._recorded(texts, beginning, copies)
         drive(model, [self])
+
+    def _recorded(self, texts: Tensor, beginning: Cache | None, copies: int) -> tuple[Tensor, list[BlockCall]]:
+        """Return layer 0 and the blocks' calls for copies of the texts, one copy of all after another."""
+        rows = [*range(len(texts))] * copies
+        cache = beginning and segment_cache(self._model.n_layers, self._cut, [(beginning, row) for row in rows])
+        return record_block_calls(self._model, texts[rows, self._cut :], cache)
 
     @torch.no_grad()
     def run_block(self, index: int, block: nn.Module) -> None:
@@ -77,10 +87,10 @@ class KeptInputs:
     @contextlib.contextmanager
     def linearised(self, index: int, block: nn.Module) -> Iterator["LinearisedBlock"]:
         """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile."""
-        entering = self._inputs[index].detach().clone().requires_grad_(True)
+        entering = self._inputs[index].repeat(self._copies, 1, 1).requires_grad_(True)
         failing = failures_told(f"Block {index} cannot be gone through backwards", _ADVICE)
         with torch.enable_grad(), self._rules(block), failing:
-            leaving = self._calls[index](block, entering)
+            leaving = self._calls_of_copies[index](block, entering)
         if not leaving.requires_grad:
             raise UnsupportedModelError(
                 f"Block {index} of {type(self._model.hf).__name__} computes without a derivative, so no gradient comes "
@@ -100,17 +110,15 @@ class LinearisedBlock:
     def __init__(self, entering: Tensor, leaving: Tensor, left_out: int) -> None:
         self._entering, self._leaving = entering, leaving
         self._kept = slice(left_out, None)
-        self._whole = torch.zeros_like(leaving) if left_out else None
+        self._whole = torch.zeros_like(leaving)
 
-    def pull_back_(self, cotangent: Float[Tensor, "text position d_model"]) -> None:
-        """Put in the place of a cotangent after the block what it is before it.
+    def pull_back_(self, cotangents: Float[Tensor, "copy text position d_model"]) -> None:
+        """Put in the place of cotangents after the block what they are before it; at most as many as there are copies.
 
         A cotangent says, for every text and position that was not left out, what a small change of the state there is
         worth.
         """
-        given = cotangent.to(self._leaving.device)
-        if self._whole is not None:
-            self._whole[:, self._kept] = given
-            given = self._whole
-        [found] = torch.autograd.grad(self._leaving, self._entering, given, retain_graph=True)
-        cotangent.copy_(found[:, self._kept])
+        given = cotangents.flatten(0, 1)
+        self._whole[: len(given), self._kept] = given
+        [found] = torch.autograd.grad(self._leaving, self._entering, self._whole, retain_graph=True)
+        cotangents.copy_(found[: len(given), self._kept].view(cotangents.shape))

@@ -23,6 +23,9 @@ from layerwise.types import Progress
 SKIPPED = 16
 """Positions at the beginning of a text that are left out, as the reference does."""
 
+_TOKENS_AT_ONCE = 512
+"""Of texts, and of copies of them where they are few: a block's products are as fast as they get."""
+
 _COTANGENTS_BYTES = 64 << 20
 """Cotangents that go down through a resident model together: a block is run forward once for so many."""
 
@@ -65,23 +68,34 @@ class JacobianSums:
         if texts.shape[1] < self._skipped + 2:
             raise ValueError(f"Texts of {texts.shape[1]} tokens have no position after {self._skipped} and a last one.")
         # The last position has no influence on those before it.
-        kept = KeptInputs(self._model, texts[:, :-1], self._skipped, self._rules)
+        for some in texts[:, :-1].split(max(1, _TOKENS_AT_ONCE // (texts.shape[1] - 1 - self._skipped))):
+            self._add(some)
+
+    def _add(self, texts: Int[Tensor, "text position"]) -> None:
+        """Add texts that go through the blocks together."""
+        copies = max(1, _TOKENS_AT_ONCE // (len(texts) * (texts.shape[1] - self._skipped)))
+        kept = KeptInputs(self._model, texts, self._skipped, copies=copies, rules=self._rules)
         d_model = kept.last.shape[-1]
         room = self._room(kept.last)
         for start in range(0, d_model, len(room)):
             rows = slice(start, min(start + len(room), d_model))
-            self._go_down(kept, _put_unit_vectors(room[: rows.stop - start], start), rows)
+            self._go_down(kept, _put_unit_vectors(room[: rows.stop - start], start), rows, copies)
         self._count += len(texts)
 
-    def _go_down(self, kept: KeptInputs, cotangents: Float[Tensor, "row text position d_model"], rows: slice) -> None:
+    def _go_down(
+        self, kept: KeptInputs, cotangents: Float[Tensor, "row text position d_model"], rows: slice, copies: int
+    ) -> None:
         """Take the rows' cotangents from layer n to the lowest layer that is wanted."""
         n_layers, n_positions, d_model = self._model.n_layers, *cotangents.shape[2:]
         for index in reversed(range(self._layers[0], n_layers)):
+            sums = self._sums.get(index)
             with self._model.residency.filled(index, then=index - 1) as block, kept.linearised(index, block) as linear:
-                for row, cotangent in zip(range(rows.start, rows.stop), cotangents, strict=True):
-                    linear.pull_back_(cotangent)
-                    if index in self._sums:
-                        self._sums[index][row] += cotangent.float().sum(dim=(0, 1)).cpu() / n_positions
+                for start in range(0, len(cotangents), copies):
+                    some = cotangents[start : start + copies]
+                    linear.pull_back_(some)
+                    if sums is not None:
+                        first = rows.start + start
+                        sums[first : first + len(some)] += some.float().sum(dim=(1, 2)).cpu() / n_positions
                     self._release()
             if self._progress:
                 done = rows.start * n_layers + (n_layers - index) * (rows.stop - rows.start)
