@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerwise.errors import LayerwiseError
+    from layerwise.lenses.reading import load_lens
     from layerwise.readout.lenses import Lens
     from layerwise.sites import Site
     from layerwise.store.run import Run, open_run
@@ -35,6 +36,7 @@ __all__ = [
     "TokenProb",
     "Trace",
     "load",
+    "load_lens",
     "open_run",
     "show",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
     "load": "layerwise.tracing.loading",
+    "load_lens": "layerwise.lenses.reading",
     "open_run": "layerwise.store.run",
     "show": "layerwise.view.shown",
 }
