@@ -13,6 +13,8 @@ LayerwiseError
 ├── CheckError                  numbers failed a check, so none are reported
 ├── QuestionError               a file of questions says something that cannot be asked
 ├── StudyError                  a study file says something that cannot be run
+├── TextError                   text to fit a lens on cannot be read, or there is too little
+├── LensError                   a fitted lens cannot be made, opened or used with this model
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
@@ -82,6 +84,14 @@ class QuestionError(LayerwiseError):
 
 class StudyError(LayerwiseError):
     """A study file says something that cannot be run."""
+
+
+class TextError(LayerwiseError):
+    """Text to fit a lens on cannot be read, or there is too little of it."""
+
+
+class LensError(LayerwiseError):
+    """A fitted lens cannot be made, opened, or used with this model."""
 
 
 class StoreError(LayerwiseError):
