@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from layerwise.readout.lenses import Lens
     from layerwise.sites import Site
     from layerwise.store.run import Run, open_run
+    from layerwise.tracing.lens_fitting import fit_lens
     from layerwise.tracing.loading import load
     from layerwise.tracing.model import Model
     from layerwise.tracing.request import Request
@@ -35,6 +36,7 @@ __all__ = [
     "Token",
     "TokenProb",
     "Trace",
+    "fit_lens",
     "load",
     "load_lens",
     "open_run",
@@ -52,6 +54,7 @@ _HOMES = {
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
+    "fit_lens": "layerwise.tracing.lens_fitting",
     "load": "layerwise.tracing.loading",
     "load_lens": "layerwise.lenses.reading",
     "open_run": "layerwise.store.run",

@@ -9,12 +9,11 @@ LayerwiseError
 │   ├── UnsupportedModelError     an architecture the lens has no meaning for, or that we cannot take apart
 │   └── DoesNotFitError           no device here has room for it
 ├── PromptError                 a prompt, answer or position cannot be used
-├── LensError                   a fitted lens cannot be read, or belongs to another model
+├── LensError                   a fitted lens cannot be made or read, or belongs to another model
 ├── CheckError                  numbers failed a check, so none are reported
 ├── QuestionError               a file of questions says something that cannot be asked
 ├── StudyError                  a study file says something that cannot be run
 ├── TextError                   text to fit a lens on cannot be read, or there is too little
-├── LensError                   a fitted lens cannot be made, opened or used with this model
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
@@ -71,7 +70,7 @@ class PromptError(LayerwiseError):
 
 
 class LensError(LayerwiseError):
-    """A fitted lens cannot be read, or it belongs to another model."""
+    """A fitted lens cannot be made or read, or it belongs to another model."""
 
 
 class CheckError(LayerwiseError):
@@ -88,10 +87,6 @@ class StudyError(LayerwiseError):
 
 class TextError(LayerwiseError):
     """Text to fit a lens on cannot be read, or there is too little of it."""
-
-
-class LensError(LayerwiseError):
-    """A fitted lens cannot be made, opened, or used with this model."""
 
 
 class StoreError(LayerwiseError):

@@ -1,7 +1,8 @@
 """The public model: what `layerwise.load` returns."""
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,13 @@ class Model:
                 for item in prepared
             ]
             return capture_sites(model, passes, wanted, progress) if passes else []
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[LoadedModel]:
+        """Give the model taken apart, in a block in which it computes as it does for traces."""
+        model = self._now()
+        with without_gradients(), model.evaluating():
+            yield model
 
     def compare_precision(self, request: Request) -> None:
         """Compare half precision, or an accelerator, with float32 on the CPU on this prompt, where that is due.

@@ -43,6 +43,19 @@ def read_documents(sources: Sequence[str | Path], field: str = FIELD) -> list[st
     return found
 
 
+def given_documents(texts: Sequence[str | Path] | None, field: str = FIELD) -> list[str] | None:
+    """Return documents that were given as strings, and those of files that were given as paths; None for none at all.
+
+    Raises:
+        TextError: a file cannot be read, or has no text in it.
+    """
+    if texts is None:
+        return None
+    if isinstance(texts, str | Path):
+        raise TextError("Texts come as a list: strings that are documents, and paths of files. Got one alone.")
+    return [text for each in texts for text in ([each] if isinstance(each, str) else read_documents([each], field))]
+
+
 def _documents_of(source: str | Path, field: str) -> Iterator[str]:
     if str(source).startswith(HUB):
         return _from_hub(str(source), field)
