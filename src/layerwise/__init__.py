@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerwise.errors import LayerwiseError
+    from layerwise.lenses.reading import load_lens
     from layerwise.readout.lenses import Lens
     from layerwise.sites import Site
     from layerwise.store.run import Run, open_run
+    from layerwise.tracing.lens_fitting import fit_lens
     from layerwise.tracing.loading import load
     from layerwise.tracing.model import Model
     from layerwise.tracing.request import Request
@@ -34,7 +36,9 @@ __all__ = [
     "Token",
     "TokenProb",
     "Trace",
+    "fit_lens",
     "load",
+    "load_lens",
     "open_run",
     "show",
 ]
@@ -50,7 +54,9 @@ _HOMES = {
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
+    "fit_lens": "layerwise.tracing.lens_fitting",
     "load": "layerwise.tracing.loading",
+    "load_lens": "layerwise.lenses.reading",
     "open_run": "layerwise.store.run",
     "show": "layerwise.view.shown",
 }

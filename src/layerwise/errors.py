@@ -9,14 +9,17 @@ LayerwiseError
 │   ├── UnsupportedModelError     an architecture the lens has no meaning for, or that we cannot take apart
 │   └── DoesNotFitError           no device here has room for it
 ├── PromptError                 a prompt, answer or position cannot be used
+├── LensError                   a fitted lens cannot be made or read, or belongs to another model
 ├── CheckError                  numbers failed a check, so none are reported
 ├── QuestionError               a file of questions says something that cannot be asked
 ├── StudyError                  a study file says something that cannot be run
+├── TextError                   text to fit a lens on cannot be read, or there is too little
 ├── StoreError                  a run or trace on disk cannot be read or written
 └── MissingDependencyError      an optional package is not installed
 
-Beside them stand two warnings, for what stops nothing: CheckpointWarning, and PromptWarning, where a prompt can be
-read and was probably not meant as it is.
+Beside them stand three warnings, for what stops nothing: CheckpointWarning; PromptWarning, where a prompt can be
+read and was probably not meant as it is; and LensWarning, where a lens can be read through and something is not known
+of it.
 
 A message says what was expected, what came, why it matters, and what to do.
 """
@@ -24,6 +27,10 @@ A message says what was expected, what came, why it matters, and what to do.
 
 class PromptWarning(UserWarning):
     """Something in a prompt or an answer is read by the model and seen by nobody."""
+
+
+class LensWarning(UserWarning):
+    """A fitted lens can be read through, and something is not known of it, or not there at every layer."""
 
 
 class LayerwiseError(Exception):
@@ -62,6 +69,10 @@ class PromptError(LayerwiseError):
     """A prompt, an answer or a position cannot be used with this model."""
 
 
+class LensError(LayerwiseError):
+    """A fitted lens cannot be made or read, or it belongs to another model."""
+
+
 class CheckError(LayerwiseError):
     """A check of the numbers failed. Nothing is reported, because it would be wrong."""
 
@@ -72,6 +83,10 @@ class QuestionError(LayerwiseError):
 
 class StudyError(LayerwiseError):
     """A study file says something that cannot be run."""
+
+
+class TextError(LayerwiseError):
+    """Text to fit a lens on cannot be read, or there is too little of it."""
 
 
 class StoreError(LayerwiseError):

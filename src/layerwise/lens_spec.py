@@ -19,6 +19,8 @@ class LensSpec:
     """Whether what it reads at layer n is the model's own output."""
     sum: str | None = None
     """SHA-256 of the numbers that were fitted for it; None where nothing was."""
+    notes: tuple[str, ...] = ()
+    """What has to be said beside what it reads, in sentences: they stand with the notes of every trace."""
 
     @property
     def key(self) -> str | dict[str, str]:
@@ -35,7 +37,7 @@ JACOBIAN = LensSpec("jacobian", "what the state disposes the model to say, now a
 R = LensSpec("r", "the Jacobian lens with changed backward rules, for large displacements", ends_at_output=True)
 
 METHODS = {spec.name: spec for spec in (RIDGE, TUNED, JACOBIAN, R)}
-"""The kinds of lenses that are fitted, by name. A fitted lens is called by its method, or ``method:where it lies``."""
+"""The kinds of lenses that are fitted, by name. A fitted lens is asked for by its method, or ``METHOD:PATH``."""
 
 SPECS = {spec.name: spec for spec in (LOGIT, RAW)}
 """The lenses that need no fitting, by name. How each reads is in `readout.lenses`."""

@@ -7,7 +7,7 @@ import layerwise
 
 PUBLIC = [
     *("LayerwiseError", "Lens", "Model", "ModelInfo", "Request", "Run", "Site", "Token", "TokenProb", "Trace"),
-    *("load", "open_run", "show"),
+    *("fit_lens", "load", "load_lens", "open_run", "show"),
 ]
 
 

@@ -119,7 +119,7 @@ def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> t
     transformers' forward, and its cache where the model has one of keys and values (Mamba has not);
     none of the sampling settings that a checkpoint may bring (penalties, temperature) are applied.
     """
-    ends, made, cache = _end_ids(model), list[int](), None
+    ends, made, cache = end_ids(model), list[int](), None
     while len(made) < count:
         length = len(ids) + len(made)
         if model.rope_of(length) != model.rope_of(length - 1):
@@ -133,7 +133,7 @@ def generate_greedily(model: LoadedModel, ids: tuple[int, ...], count: int) -> t
     return tuple(made)
 
 
-def _end_ids(model: LoadedModel) -> set[int | None]:
+def end_ids(model: LoadedModel) -> set[int | None]:
     """Return the ids that end a text; chat models have several (end of turn, end of text)."""
     ends = getattr(getattr(model.hf, "generation_config", None), "eos_token_id", None)
     return {model.tokenizer.end_id, *(ends if isinstance(ends, list | tuple) else [ends])}

@@ -21,7 +21,7 @@ from layerwise.cli.console import (
 )
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
-from layerwise.lens_spec import LOGIT, SPECS
+from layerwise.lens_spec import LOGIT, METHODS, SPECS
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -74,8 +74,8 @@ def trace(
     lens: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"{' or '.join(f'{spec.name} ({spec.reads})' for spec in SPECS.values())}; the first is the default; "
-            "repeat to set side by side."
+            help=f"{' or '.join(f'{spec.name} ({spec.reads})' for spec in SPECS.values())}; the first is the default. "
+            f"Or fitted: {', '.join(METHODS)} (the model's own), METHOD:PATH (a folder or file). Repeat for several."
         ),
     ] = None,
     positions: Annotated[str, typer.Option(help="last, all, or indices and slices: 0,3:5,-1.")] = "last",
@@ -146,7 +146,7 @@ def trace(
             chat_args=chat_args,
         )
         [traces] = loaded.trace_all([request], lenses=lenses, progress=progress)
-    for note in traces[0].notes:
+    for note in dict.fromkeys(note for trace in traces for note in trace.notes):
         say_note(f"Warning: {note}")
     if html is not None:
         from layerwise.view.page import page_html

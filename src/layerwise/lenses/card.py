@@ -1,9 +1,13 @@
 """A fitted lens's card: what it is, what it was fitted on, and how it does on held-out text. Needs no PyTorch."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from layerwise.lens_spec import LensSpec, method_spec
+from layerwise.lens_spec import METHODS, LensSpec, method_spec
+from layerwise.text import one_line
+
+_SUM = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -14,8 +18,8 @@ class LensCard:
     """A name in `lens_spec.METHODS`."""
     model: str | None
     """As it is shown (`types.shown_name`); None where a published file does not say."""
-    n_layers: int
-    """Blocks of the model."""
+    n_layers: int | None
+    """Blocks of the model; None where a published file does not say."""
     d_model: int
     layers: tuple[int, ...]
     """Layers that have a translator, in order; layer n needs none."""
@@ -35,7 +39,24 @@ class LensCard:
     format: str = "layerwise"
     """What wrote it: ``layerwise``, or whose published file it is."""
 
-    def spec(self, name: str) -> LensSpec:
-        """Return what it is known by under a name."""
+    def spec(self, name: str, notes: tuple[str, ...] = ()) -> LensSpec:
+        """Return what it is known by under a name, and what has to be said beside what it reads."""
         kind = method_spec(self.method)
-        return LensSpec(name, kind.reads, kind.ends_at_output, self.tensors_sum)
+        return LensSpec(name, kind.reads, kind.ends_at_output, self.tensors_sum, notes)
+
+    def missing(self, n_layers: int) -> list[int]:
+        """Return the layers before the last that have no translator."""
+        return sorted(set(range(n_layers)) - set(self.layers))
+
+    def expect_sane(self) -> None:
+        """Raise ValueError where a part is of the right type and still cannot be true."""
+        if self.method not in METHODS:
+            raise ValueError(f"method: expected one of {', '.join(METHODS)}; got {one_line(repr(self.method), 40)}")
+        if self.d_model < 1 or (self.n_layers is not None and self.n_layers < 1):
+            raise ValueError("d_model and n_layers: expected at least 1")
+        if not self.layers or list(self.layers) != sorted(set(self.layers)) or self.layers[0] < 0:
+            raise ValueError("layers: expected some, each once and in order")
+        if self.n_layers is not None and self.layers[-1] >= self.n_layers:
+            raise ValueError(f"layers: expected less than n_layers ({self.n_layers}); got {self.layers[-1]}")
+        if not _SUM.fullmatch(self.tensors_sum):
+            raise ValueError("tensors_sum: expected 64 hexadecimal digits")

@@ -48,6 +48,20 @@ class RawLens:
 _READERS: dict[LensSpec, type[Lens]] = {kind.spec: kind for kind in (LogitLens, RawLens)}
 
 
+@runtime_checkable
+class ByLayer(Protocol):
+    """A lens that does not read all layers in the same way."""
+
+    def at(self, layer: int) -> Lens:
+        """Return a lens for states of this layer alone."""
+        ...
+
+
+def lens_at(lens: Lens, layer: int) -> Lens:
+    """Return what reads states of one layer alone as a lens does."""
+    return lens.at(layer) if isinstance(lens, ByLayer) else lens
+
+
 def resolve_lens(lens: str | Lens) -> Lens:
     """Return the lens with this name; a lens itself as it is.
 

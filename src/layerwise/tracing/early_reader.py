@@ -10,7 +10,7 @@ from torch import Tensor
 from layerwise.capture.observers import LayerByLayer
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.kernel import read_out
-from layerwise.readout.lenses import Lens
+from layerwise.readout.lenses import Lens, lens_at
 from layerwise.tracing.prepared_request import Prepared
 from layerwise.types import Token, TokenProb
 
@@ -42,10 +42,11 @@ class EarlyReader(LayerByLayer):
     @torch.no_grad()
     def read(self, layer: int, states: Float[Tensor, "place d_model"]) -> None:
         item, head, text_of = self._item, self._model.output_head, self._model.tokenizer.text_of
+        lens = lens_at(self._lens, layer)
         readout = read_out(
             states[:, None],
             head,
-            rows_of=lambda some: self._lens.rows(some, head),
+            rows_of=lambda some: lens.rows(some, head),
             top_k=item.request.top_k,
         )
         ids, logprobs = readout.top_ids[:, 0].tolist(), readout.top_logprobs[:, 0].double()

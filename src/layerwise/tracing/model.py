@@ -1,7 +1,8 @@
 """The public model: what `layerwise.load` returns."""
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
-from layerwise.errors import PromptError, PromptWarning
+from layerwise.errors import LensWarning, PromptError, PromptWarning
 from layerwise.lens_spec import LOGIT
+from layerwise.lenses.opening import open_lens
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.loading.snapshot import Snapshot
 from layerwise.models.loading.taking_apart import take_apart_again
@@ -113,7 +115,9 @@ class Model:
                 token ids is taken as it is; after ids that the tokenizer would not write so, it has to be.
             alternatives: wrong answers of the same type; they settle which token decides.
             track: texts of single tokens to follow at every layer and position.
-            lens: ``logit`` (final norm and output head), ``raw`` (output head alone), or a `Lens`.
+            lens: ``logit`` (final norm and output head) or ``raw`` (output head alone); a fitted one: ``ridge``,
+                ``tuned``, ``jacobian`` or ``r`` for the model's own, ``"jacobian:PATH"`` for one in a folder or file;
+                or a `Lens`, such as `load_lens` returns.
             positions: ``last``, ``all``, indices and slices as in ``"0,3:5,-1"``, or indices as numbers.
             top_k: how many of the likeliest tokens to keep per layer and position.
             chat: put the prompt into the model's chat template.
@@ -126,10 +130,12 @@ class Model:
 
         Raises:
             PromptError: prompt, answer, token or position cannot be used with this model.
+            LensError: there is no such fitted lens, it is damaged, or it is another model's.
             CheckError: the numbers did not pass the checks, so there are none.
 
         Warns:
             PromptWarning: the trace has `notes`: something that nobody sees is in a text, and is read.
+            LensWarning: it has notes on the lens: which weights it was fitted for is not known, or it lacks layers.
         """
         request = Request(
             as_prompt(prompt),
@@ -146,8 +152,9 @@ class Model:
             chat_args=dict(chat_args or {}),
         )
         [[trace]] = self.trace_all([request], lenses=(lens,), progress=progress, on_layer=on_layer)
+        of_lens = open_lens(lens, self._loaded).spec.notes  # kept since it was read through
         for note in trace.notes:
-            warnings.warn(note, PromptWarning, stacklevel=2)
+            warnings.warn(note, LensWarning if note in of_lens else PromptWarning, stacklevel=2)
         return trace
 
     def trace_all(
@@ -240,6 +247,13 @@ class Model:
                 for item in prepared
             ]
             return capture_sites(model, passes, wanted, progress) if passes else []
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[LoadedModel]:
+        """Give the model taken apart, in a block in which it computes as it does for traces."""
+        model = self._now()
+        with without_gradients(), model.evaluating():
+            yield model
 
     def compare_precision(self, request: Request) -> None:
         """Compare half precision, or an accelerator, with float32 on the CPU on this prompt, where that is due.

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layerwise.lens_spec import LOGIT
+from layerwise.lens_spec import LOGIT, LensSpec
+from layerwise.lenses.names import expect_told_apart
+from layerwise.lenses.opening import open_lens
 from layerwise.models.loading.loaded import LoadedModel
-from layerwise.readout.lenses import Lens, resolve_lens
+from layerwise.readout.lenses import Lens
 from layerwise.readout.readout import ReadoutPlan
 from layerwise.readout.row_statistics import read_logits
 from layerwise.tracing.answer_reading import join_answers
@@ -52,20 +54,22 @@ def trace_requests(
     Args:
         model: the model to read.
         requests: prompts, and what to read after them.
-        lenses: lenses or their names; all read the same captured states.
+        lenses: lenses, or what `open_lens` finds them by; all read the same captured states.
         checker: remembers which checks this model has passed.
         check_length_groups: run the identity check once per length group instead of once per model.
         progress: told how far it is.
         on_layer: shown each layer of the first request, through the first lens, as soon as it is computed.
 
     Raises:
-        PromptError: a request cannot be turned into tokens.
+        PromptError: a request cannot be turned into tokens, or two lenses would have one name.
+        LensError: a lens cannot be read, or was fitted for another model.
         UnsupportedModelError: the model is not causal.
         CheckError: the numbers are not the model's own.
     """
     if not requests:
         return []
-    chosen = [resolve_lens(lens) for lens in lenses]
+    chosen = [open_lens(lens, model) for lens in lenses]
+    expect_told_apart((lens.spec.name, str(lens.spec.key)) for lens in chosen)
     prepared = [prepare(model, request) for request in requests]
     due = checker.due(model, [item.ids for item in prepared])
     early = [EarlyReader(model, prepared[0], chosen[0], on_layer)] if on_layer else []
@@ -86,7 +90,7 @@ def trace_requests(
         report = _report(checks[index], checker, output.source)
         traces.append(
             [
-                _join(model, index, item, lens.spec.name, geometry, reading, readings, output, report)
+                _join(model, index, item, lens.spec, geometry, reading, readings, output, report)
                 for lens, reading in zip(chosen, readings.by_lens, strict=True)
             ]
         )
@@ -134,7 +138,7 @@ def _join(
     model: LoadedModel,
     index: int,
     item: Prepared,
-    lens: str,
+    lens: LensSpec,
     geometry: Geometry,
     reading: Reading,
     readings: Readings,
@@ -155,7 +159,7 @@ def _join(
         prompt=item.text,
         tokens=tokenizer.tokens(item.ids),
         generated=tokenizer.tokens(item.generated),
-        lens=lens,
+        lens=lens.name,
         positions=item.positions,
         top_ids=top_ids,
         top_logprobs=read.table(readout.top_logprobs)[..., :k],
@@ -177,5 +181,5 @@ def _join(
         lse=readings.lse(reading, Place(index, item.last), item.request.temperatures),
         checks=checks,
         versions=package_versions(),
-        notes=item.notes,
+        notes=item.notes + lens.notes,
     )

@@ -1,0 +1,221 @@
+"""A fit from documents to a lens on disk."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layerwise.errors import LensError, StoreError
+from layerwise.fitting.accumulating import Accumulation, Fitted
+from layerwise.fitting.estimate import Estimate
+from layerwise.fitting.estimator import MakeEstimator
+from layerwise.fitting.held_out import HeldOut
+from layerwise.fitting.methods import fit_method
+from layerwise.fitting.plan import FitPlan, FitRequest, chosen_layers
+from layerwise.fitting.text.documents import Document, document
+from layerwise.fitting.text.self_text import write_documents
+from layerwise.fitting.text.windows import FitText, divide
+from layerwise.lens_spec import method_spec
+from layerwise.lenses.card import LensCard
+from layerwise.lenses.fitted import FittedLens, Translator
+from layerwise.lenses.folder import save_lens
+from layerwise.lenses.unembedding import unembedding_sum
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.text import harmless
+from layerwise.types import Progress, shown_name
+from layerwise.versions import package_versions
+
+HELD_OUT = 32
+"""Windows that are held out, where there is enough text."""
+LENGTH = 128
+"""Tokens of a window by default, as in the Jacobian lens's paper."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told of a fit on its way."""
+
+    progress: Progress | None = None
+    on_estimate: Callable[[Estimate], None] | None = None
+    """Told once what it will cost, from one measured batch."""
+    on_note: Callable[[str], None] = lambda note: None
+    """Told what users should know of the text, and of a fit that is gone on with."""
+
+
+def make_plan(model: LoadedModel, request: FitRequest) -> FitPlan:
+    """Return what is to be done, with what the method does by default filled in.
+
+    Raises:
+        LensError: a setting is none that the method or the model has.
+    """
+    method, until, how = request.method, request.until, fit_method(request.method)
+    if unknown := [name for name in request.options if name not in how.options]:
+        raise LensError(f"{method} has no setting {unknown[0]!r}; it has {', '.join(how.options) or 'none'}.")
+    length, texts = request.length or LENGTH, request.count or how.texts
+    if model.context_length and length > model.context_length:
+        raise LensError(
+            f"A window of {length:,} tokens is more than {model.name} reads ({model.context_length:,}). Choose a "
+            "smaller --length."
+        )
+    if texts < 2:
+        raise LensError(f"Expected at least 2 texts, one for each half; got {texts}.")
+    if until is not None and not 0 < until <= 1:
+        raise LensError(f"--until is a share of positions, above 0 and at most 1; got {until:g}.")
+    layers = chosen_layers(request.layers, model.n_layers)
+    options = {**how.options, **request.options}
+    return FitPlan(method, texts, length, layers, how.until if until is None else until, request.seed, options)
+
+
+def read_text(
+    model: LoadedModel, plan: FitPlan, documents: Sequence[Document | str] | None, progress: Progress | None = None
+) -> FitText:
+    """Return a fit's windows, from documents, or where there are none given from what the model writes.
+
+    Raises:
+        TextError: there is too little text.
+    """
+    if documents is None:
+        written = write_documents(model, plan.texts + HELD_OUT, plan.length, seed=plan.seed, progress=progress)
+        documents = [document(ids) for ids in written]
+    given = [each if isinstance(each, Document) else document(each) for each in documents]
+    return divide(given, model.tokenizer, length=plan.length, fitted=plan.texts, held_out=HELD_OUT, progress=progress)
+
+
+def fit(model: LoadedModel, plan: FitPlan, text: FitText, out: Path, listener: Listener | None = None) -> FittedLens:
+    """Fit a lens, write it to a folder, and return it as it was written.
+
+    A fit that was interrupted goes on from OUT.partial, and comes to the same lens.
+
+    Raises:
+        LensError: there is a lens in the folder already, or what is in OUT.partial is another fit's.
+        StoreError: the folder cannot be written.
+    """
+    listener, partial = listener or Listener(), partial_folder(out)
+    expect_free(out)
+    tell_of(text, partial, listener)
+    held_out = HeldOut(model, text.held_out.ids, plan.seed)
+    accumulation = make_accumulation(model, plan, text, held_out)
+    found = accumulation.carry_out(partial, progress=listener.progress, on_estimate=listener.on_estimate)
+    made = finish(model, plan, found, held_out, text.held_out.described(), out, listener)
+    shutil.rmtree(partial, ignore_errors=True)
+    return made
+
+
+def tell_of(text: FitText, partial: Path, listener: Listener) -> None:
+    """Tell what users should know before a fit begins."""
+    for note in text.notes:
+        listener.on_note(note)
+    if partial.exists():
+        listener.on_note(f"Going on with the fit in {harmless(str(partial))}.")
+
+
+def estimator_maker(model: LoadedModel, plan: FitPlan) -> MakeEstimator:
+    """Return what makes the plan's estimators.
+
+    Raises:
+        LensError: its method is no sum over windows.
+    """
+    make = fit_method(plan.method).make
+    if make is None:
+        raise LensError(f"{plan.method} goes over its text more than once, so it cannot be divided into shards.")
+    return lambda: make(model, plan)
+
+
+def make_accumulation(model: LoadedModel, plan: FitPlan, text: FitText, held_out: HeldOut) -> Accumulation:
+    """Return a fit by sums, ready to be carried out."""
+    how, d = fit_method(plan.method), model.output_head.weight.shape[1]
+    batch = how.batch(model, plan)
+    return Accumulation(
+        plan,
+        text,
+        held_out,
+        estimator_maker(model, plan),
+        key_of(model, plan, text),
+        batch,
+        bytes_per_batch=how.batch_bytes(model, plan, batch),
+        bytes_of_lens=len(plan.layers) * d * d * torch.float16.itemsize,
+    )
+
+
+def key_of(model: LoadedModel, plan: FitPlan, text: FitText) -> dict[str, Any]:
+    """Return all that determines a fit's numbers, as plain values."""
+    return {
+        "method": plan.method,
+        "layers": list(plan.layers),
+        "settings": plan.estimator,
+        "until": plan.until,
+        "seed": plan.seed,
+        "model": shown_name(model.name),
+        "weights": model.identified().weights_sum,
+        "dtype": model.info.dtype,
+        "device": model.info.device,
+        "text": [half.sum for half in text.halves],
+        "held out": text.held_out.sum,
+        "versions": package_versions(),
+    }
+
+
+def finish(
+    model: LoadedModel,
+    plan: FitPlan,
+    found: Fitted,
+    held_out: HeldOut,
+    held_out_described: Mapping[str, Any],
+    out: Path,
+    listener: Listener,
+) -> FittedLens:
+    """Judge what was found on held-out text, and write it with its card."""
+    dtype, translators = as_stored(found.translators)
+    lens = FittedLens(method_spec(plan.method), translators)
+    figures = held_out.figures(lens, plan.layers, progress=listener.progress).described()
+    if found.agreement:
+        figures["halves"] = found.agreement.described()
+    card = LensCard(
+        method=plan.method,
+        model=shown_name(model.name),
+        n_layers=model.n_layers,
+        d_model=model.output_head.weight.shape[1],
+        layers=plan.layers,
+        tensors_sum="",
+        unembedding_sum=unembedding_sum(model.output_head),
+        weights_sum=model.identified().weights_sum,
+        estimator={**plan.estimator, "seed": plan.seed},
+        text={**found.used.described(), "length": plan.length, "held_out": dict(held_out_described)},
+        held_out=figures,
+        versions=package_versions(),
+    )
+    card = save_lens(out, card, translators, dtype)
+    return FittedLens(card.spec(plan.method), translators, card)
+
+
+def as_stored(translators: Mapping[int, Translator]) -> tuple[str, dict[int, Translator]]:
+    """Return the precision to store translators in, and what will be read of them then.
+
+    float16, whose rounding changes a state by a relative 2⁻¹² and no figure by a digit; float32 where a number is too
+    large for it.
+    """
+    tensors = [t for each in translators.values() for t in (each.matrix, each.bias) if t is not None]
+    if any(float(t.abs().max()) > torch.finfo(torch.float16).max for t in tensors):
+        return "float32", dict(translators)
+    return "float16", {
+        layer: Translator(each.matrix.half().float(), None if each.bias is None else each.bias.half().float())
+        for layer, each in translators.items()
+    }
+
+
+def partial_folder(out: Path) -> Path:
+    """Return where a fit that is not done yet keeps what it has."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def expect_free(out: Path) -> None:
+    """Raise where a folder has something in it: a lens took minutes or days, and is not written over."""
+    try:
+        there = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise StoreError(f"{harmless(str(out))} cannot be written: {error.strerror or error}.") from error
+    if there:
+        raise LensError(f"There is something in {harmless(str(out))} already. Choose another --out, or delete it.")

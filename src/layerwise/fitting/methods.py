@@ -1,0 +1,74 @@
+"""The methods by which lenses are fitted: one table, by the names of `lens_spec.METHODS`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from layerwise.errors import LensError
+from layerwise.fitting.estimator import Estimator
+from layerwise.fitting.plan import FitPlan
+from layerwise.fitting.ridge import FIRST, PENALTY, RidgeEstimator
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.models.residency.residency import Resident
+from layerwise.text import one_line
+
+_STATES_BYTES = 256 << 20
+"""States of one batch that ridge holds at a time."""
+_WINDOWS_AT_ONCE = 16
+"""With more, products are hardly faster, and progress is told less often."""
+
+
+@dataclass(frozen=True)
+class FitMethod:
+    """How one kind of lens is fitted, and on how much text by default."""
+
+    texts: int
+    until: float | None
+    make: Callable[[LoadedModel, FitPlan], Estimator] | None
+    """Makes what is summed over windows; None for a method that goes over the text more than once."""
+    batch: Callable[[LoadedModel, FitPlan], int]
+    """How many windows to take at once."""
+    batch_bytes: Callable[[LoadedModel, FitPlan, int], int]
+    """Memory that so many windows take while they are worked on."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Its own settings, with what they are by default."""
+
+
+def _make_ridge(model: LoadedModel, plan: FitPlan) -> Estimator:
+    return RidgeEstimator(model, plan.layers, **plan.options)
+
+
+def _bytes_of_states(model: LoadedModel, plan: FitPlan, windows: int) -> int:
+    width = model.output_head.weight.shape[1] * model.dtype.itemsize
+    return windows * plan.length * (model.n_layers + 1) * width
+
+
+def _windows_of_states(model: LoadedModel, plan: FitPlan) -> int:
+    """Return of how many windows states are held: of a streamed model as many as may be, for each batch reads it."""
+    streamed = not isinstance(model.residency, Resident)
+    room = model.residency.bytes_for_states or _STATES_BYTES
+    most = max(1, room // _bytes_of_states(model, plan, 1))
+    return min(most, plan.texts) if streamed else min(most, _WINDOWS_AT_ONCE)
+
+
+FIT_METHODS = {
+    "ridge": FitMethod(
+        texts=160,
+        until=None,
+        make=_make_ridge,
+        batch=_windows_of_states,
+        batch_bytes=_bytes_of_states,
+        options={"penalty": PENALTY, "first": FIRST},
+    ),
+}
+
+
+def fit_method(name: str) -> FitMethod:
+    """Return how a method fits.
+
+    Raises:
+        LensError: there is no such method.
+    """
+    if name not in FIT_METHODS:
+        raise LensError(f"No lens is fitted by {one_line(repr(name), 60)}; expected one of {', '.join(FIT_METHODS)}.")
+    return FIT_METHODS[name]

@@ -1,0 +1,114 @@
+"""Sums of a fit on disk: a checkpoint to go on from, or a shard to be merged with others.
+
+FOLDER/fit.json              what was fitted on what, and how far it came
+FOLDER/first.safetensors     the sums of the first half
+FOLDER/second.safetensors    those of the second
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from layerwise.errors import LensError, StoreError
+from layerwise.files import sha256_of, written_whole
+from layerwise.fitting.estimator import Estimator
+from layerwise.text import harmless, one_line
+
+_SCHEMA = 1
+_STATE = "fit.json"
+_HALVES = ("first.safetensors", "second.safetensors")
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a fit came, and what it is."""
+
+    key: Mapping[str, Any]
+    """All that determines its numbers: method and settings, model, text. Sums with another key are not added up."""
+    batch: int
+    """Windows that are run together. Another number gives other round-off."""
+    done: tuple[int, int]
+    """Windows of each half that are in the sums."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What whoever goes on with it needs beside."""
+
+
+def save_sums(folder: Path, state: Progressed, halves: Sequence[Estimator]) -> None:
+    """Write sums to a folder, whole or not at all.
+
+    Raises:
+        StoreError: they cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    try:
+        with written_whole(folder) as scratch:
+            scratch.mkdir()
+            files = {}
+            for name, half in zip(_HALVES, halves, strict=True):
+                save_file({key: values.cpu().contiguous() for key, values in half.sums().items()}, scratch / name)
+                files[name] = sha256_of(scratch / name)
+            told = {"schema": _SCHEMA, **vars(state), "files": files}
+            (scratch / _STATE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    except Exception as error:  # safetensors has an error of its own for a full disk
+        raise StoreError(
+            f"The sums of the fit could not be written to {harmless(str(folder))}: {error}. What was there before is "
+            "as it was; make room or permissions, and run the same command again."
+        ) from error
+
+
+def read_state(folder: Path) -> Progressed:
+    """Return how far the fit came whose sums are in a folder.
+
+    Raises:
+        LensError: there are none, or they are damaged.
+    """
+    try:
+        told = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        if told["schema"] != _SCHEMA:
+            raise LensError(
+                f"{_shown(folder)} is of schema {one_line(repr(told['schema']), 40)}, and this version of layerwise "
+                f"reads schema {_SCHEMA}. Delete the folder, and fit again."
+            )
+        for name in _HALVES:
+            if sha256_of(folder / name) != told["files"][name]:
+                raise LensError(f"{_shown(folder / name)} was changed or cut short. {_AGAIN}")
+        first, second = (int(number) for number in told["done"])
+        return Progressed(dict(told["key"]), int(told["batch"]), (first, second), dict(told["more"]))
+    except OSError as error:
+        raise LensError(f"{_shown(folder)} holds no sums of a fit: {error.strerror or error}.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise LensError(f"{_shown(folder / _STATE)} is damaged ({type(error).__name__}). {_AGAIN}") from error
+
+
+def read_sums(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return the sums of both halves, of a folder whose state was read."""
+    from safetensors.torch import load_file
+
+    first, second = (load_file(folder / name) for name in _HALVES)
+    return first, second
+
+
+def expect_same_fit(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise LensError where sums are of another fit, with what differs."""
+    unlike = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+    if unlike:
+        said = "; ".join(
+            f"{name}: {one_line(repr(found.get(name)), 80)} there, {one_line(repr(expected.get(name)), 80)} here"
+            for name in unlike
+        )
+        raise LensError(
+            f"{_shown(folder)} holds the sums of another fit ({said}). They cannot be added up with this one's. Go on "
+            "with the settings it was begun with, choose another --out, or delete that folder."
+        )
+
+
+_AGAIN = "Delete the folder, and fit again."
+
+
+def _shown(path: Path) -> str:
+    return harmless(str(path))

@@ -1,0 +1,93 @@
+"""Text that the model writes itself, so that nothing need be found or fetched to fit a lens on."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from layerwise.capture.model_call import run_model
+from layerwise.capture.own_forward import end_ids
+from layerwise.errors import TextError
+from layerwise.fitting.text.windows import beginning
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.types import Progress
+
+_AT_ONCE = 32
+"""Documents that are written side by side: each step reads all weights, whatever their number."""
+
+
+@torch.no_grad()
+def write_documents(
+    model: LoadedModel, count: int, length: int, *, seed: int = 0, progress: Progress | None = None
+) -> list[tuple[int, ...]]:
+    """Return documents as token ids, each drawn token by token from what the model predicts (temperature 1).
+
+    They begin after BOS, or where a tokenizer has none after the end of a text. No document ends: tokens that would
+    end it are never drawn. What stands before each text (`beginning`) is left off.
+
+    Args:
+        model: what writes.
+        count: documents.
+        length: tokens of each, what stands before it among them.
+        seed: of the draw.
+        progress: told how many tokens were written.
+
+    Raises:
+        TextError: the tokenizer has no token that a text begins after.
+    """
+    before = beginning(model.tokenizer) or _first_token(model)
+    written = length - len(beginning(model.tokenizer))
+    draw = torch.Generator().manual_seed(seed)
+    documents: list[tuple[int, ...]] = []
+    for start in range(0, count, _AT_ONCE):
+        n_here = min(_AT_ONCE, count - start)
+
+        def tell(step: int, start: int = start, n_here: int = n_here) -> None:
+            if progress:
+                progress("the model writes text", start * written + step * n_here, count * written)
+
+        ids = _continued(model, torch.tensor([before] * n_here, device=model.device), written, draw, tell)
+        documents += [tuple(row) for row in ids[:, len(before) :].tolist()]
+    return documents
+
+
+def _continued(
+    model: LoadedModel,
+    ids: Int[Tensor, "document position"],
+    count: int,
+    draw: torch.Generator,
+    tell: Callable[[int], None],
+) -> Int[Tensor, "document position"]:
+    """Return ids with so many more."""
+    barred = [i for i in end_ids(model) if i is not None]
+    cache, step = None, ids
+    for done in range(count):
+        if model.rope_of(ids.shape[1]) != model.rope_of(ids.shape[1] - 1):
+            cache, step = None, ids  # its keys were turned by other frequencies
+        with model.residency.attached():
+            logits, cache = run_model(model, step, use_cache=True, cache=cache)
+        drawn = _drawn(logits, barred, draw).to(ids.device)
+        ids = torch.cat([ids, drawn], dim=1)
+        step = drawn if cache is not None else ids
+        tell(done + 1)
+    return ids
+
+
+def _drawn(
+    logits: Float[Tensor, "document token"], barred: list[int], draw: torch.Generator
+) -> Int[Tensor, "document 1"]:
+    logits = logits.float().cpu()
+    logits[:, barred] = -torch.inf
+    return torch.multinomial(logits.softmax(-1), 1, generator=draw)
+
+
+def _first_token(model: LoadedModel) -> tuple[int, ...]:
+    hf = model.tokenizer.hf
+    first = hf.bos_token_id if hf.bos_token_id is not None else hf.eos_token_id
+    if first is None:
+        raise TextError(
+            f"{model.name} cannot write text by itself: its tokenizer has no token that a text begins after (BOS), or "
+            "that ends one. Give text: --text FILE."
+        )
+    return (first,)

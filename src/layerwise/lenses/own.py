@@ -1,0 +1,50 @@
+"""Where a model's own lenses lie: shipped with layerwise, or fitted on this machine. Needs no PyTorch."""
+
+import re
+from pathlib import Path
+
+from layerwise.errors import ModelError
+from layerwise.lens_spec import METHODS
+from layerwise.lenses.folder import is_lens_folder
+from layerwise.models.machine.cache import cache_folder
+from layerwise.models.sources.names import resolve
+from layerwise.types import shown_name
+
+SHIPPED = Path(__file__).parent / "data"
+"""MODEL/METHOD: the lenses that come with layerwise."""
+
+
+def fitted_here() -> Path:
+    """Return the folder of the lenses that were fitted on this machine, also as MODEL/METHOD. It need not exist."""
+    return cache_folder() / "lenses"
+
+
+def own_lens_folder(model_name: str, method: str) -> Path | None:
+    """Return the folder of a model's own lens, one that comes with layerwise before one fitted here; None without one.
+
+    What is found is still compared with the model's weights when it is opened.
+    """
+    model = model_folder(model_name)
+    places = [] if model is None else [root / model / method for root in (SHIPPED, fitted_here())]
+    return next((place for place in places if is_lens_folder(place)), None)
+
+
+def own_lenses(model_name: str) -> tuple[str, ...]:
+    """Return the methods of which a model has a lens of its own."""
+    return tuple(method for method in METHODS if own_lens_folder(model_name, method))
+
+
+def model_folder(model_name: str) -> str | None:
+    """Return the name of the folders that hold a model's lenses, the same for all its aliases.
+
+    None for random weights, which have none.
+    """
+    try:
+        source = resolve(model_name)
+    except ModelError:  # a model in memory: it goes by the name that its configuration has
+        name = model_name
+    else:
+        if source.random:
+            return None
+        name = source.location
+    return re.sub(r"[^\w.-]+", "--", shown_name(name)).lstrip(".") or None
