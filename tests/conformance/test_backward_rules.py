@@ -8,7 +8,7 @@ from layerwise.errors import UnsupportedModelError
 from layerwise.fitting.jacobian import JacobianSums
 from layerwise.models.anatomy.backward_rules import r_rules
 from tests.conformance.conftest import CASES
-from tests.conformance.test_jacobians import SKIPPED, TEXTS, error, expected
+from tests.conformance.test_jacobians import LENGTH, SKIPPED, TEXTS, error, expected
 
 REFUSED = {
     *("qwen3-moe", "qwen3-next", "llama4", "mixtral", "gemma4", "recurrent-gemma", "gpt-oss", "deepseek-v2"),
@@ -72,9 +72,8 @@ def changed_modules(block):
 )
 def test_gradients_are_those_of_rules_written_by_hand(whole, name, by_hand):
     loaded = whole(name)._loaded
-    sums = JacobianSums(loaded, skipped=SKIPPED, rules=r_rules)
-    with torch.no_grad():
-        sums.add(TEXTS)
+    sums = JacobianSums(loaded, length=LENGTH, skipped=SKIPPED, rules=r_rules)
+    sums.add(TEXTS)
     plain = expected(loaded.hf, loaded.parts.blocks)
     for block in loaded.parts.blocks:
         by_hand(block)
@@ -135,6 +134,7 @@ def test_an_activation_is_a_straight_line_through_where_it_is(activation):
     output = _straighten_activation(module, (z,), module(z))
     assert torch.equal(output, activation(z))
     output.sum().backward()
+    assert z.grad is not None
     large = z.detach().abs() > 0.1
     assert torch.allclose(z.grad[large], (activation(z) / z).detach()[large])
     near_zero = activation(torch.tensor(1e-4)) / 1e-4

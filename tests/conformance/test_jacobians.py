@@ -40,9 +40,8 @@ def error(found, wanted):
 
 
 def fitted(model):
-    sums = JacobianSums(model._loaded, skipped=SKIPPED)
-    with torch.no_grad():
-        sums.add(TEXTS)
+    sums = JacobianSums(model._loaded, length=LENGTH, skipped=SKIPPED)
+    sums.add(TEXTS)
     return sums.translators()
 
 

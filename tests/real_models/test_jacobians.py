@@ -22,9 +22,8 @@ def test_it_is_what_transformer_lens_fits(name):
     texts = torch.cat([model.bridge.to_tokens(text)[:, :LENGTH] for text in TEXTS])
     n_layers = model._loaded.n_layers
     layers = range(n_layers - BLOCKS, n_layers)
-    sums = JacobianSums(model._loaded, layers)
-    with torch.no_grad():
-        sums.add(texts)
+    sums = JacobianSums(model._loaded, layers, length=LENGTH)
+    sums.add(texts)
     theirs = JacobianLens.fit(
         model.bridge,
         TEXTS,

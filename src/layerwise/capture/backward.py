@@ -18,6 +18,12 @@ from layerwise.models.loading.loaded import LoadedModel
 Rules = Callable[[nn.Module], contextlib.AbstractContextManager[None]]
 """A context, for a block, inside of which it runs forward to be gone through backwards in another way."""
 
+
+def no_rules(block: nn.Module) -> contextlib.AbstractContextManager[None]:
+    """Leave gradients as they are."""
+    return contextlib.nullcontext()
+
+
 _ADVICE = (
     "Lenses that are made of gradients need a model whose blocks compute in floating point, and no kernels without "
     "derivatives."
@@ -39,7 +45,7 @@ class KeptInputs:
         left_out: int = 0,
         *,
         copies: int = 1,
-        rules: Rules = contextlib.nullcontext,
+        rules: Rules = no_rules,
     ) -> None:
         """Go up through all blocks.
 

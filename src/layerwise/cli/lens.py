@@ -20,7 +20,9 @@ from layerwise.cli.console import (
     say_note,
 )
 from layerwise.errors import LensError, TextError
+from layerwise.lens_spec import JACOBIAN, R
 from layerwise.models.sources.names import DEFAULT_MODEL
+from layerwise.text import one_line
 
 if TYPE_CHECKING:
     from layerwise.lenses.fitted import FittedLens
@@ -33,9 +35,18 @@ _Model = Annotated[str, typer.Option(help="Bundled name, alias, hub id, folder o
 
 @app.command("fit")
 def fit(
-    method: Annotated[str, typer.Option(help="ridge (least squares to the last layer, in one pass over the text).")],
+    method: Annotated[
+        str,
+        typer.Option(
+            help="ridge (least squares to the last layer, in one pass over the text) or jacobian (what states dispose "
+            "the model to say; minutes to hours)."
+        ),
+    ],
     out: _Out,
     model: _Model = DEFAULT_MODEL,
+    rules: Annotated[
+        str | None, typer.Option(help="r: with the R lens's backward rules, for --method jacobian.")
+    ] = None,
     text: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,11 +89,14 @@ def fit(
     Example: layerwise lens fit --model smollm2-135m --method ridge --text book.txt --out lenses/smollm2-ridge
 
     Example: layerwise lens fit --model smollm2-135m --method ridge --self-text --texts 40 --out lenses/small
+
+    Example: layerwise lens fit --model smollm2-135m --method jacobian --rules r --text book.txt --out lenses/smollm2-r
     """
     if not text and not self_text:
         raise TextError("There is no text to fit on: give --text FILE, or let the model write it with --self-text.")
     if text and self_text:
         raise TextError("--text and --self-text exclude each other: a card names one source.")
+    method = _with_rules(method, rules)
     part, options = _shard(shard), _options(option or [])
     with _interruption_told(out), progress_bar(quiet) as progress:
         from layerwise.fitting.fit import Listener
@@ -164,6 +178,18 @@ def print_card(lens: "FittedLens", out: Path) -> None:
     console.print(table)
     print(f"At {figures['positions']} held-out positions. The lens and its card are in {out}. Read through it:")
     print(f'layerwise trace "The capital of Germany is" --model {card.model} --lens logit --lens {card.method}:{out}')
+
+
+def _with_rules(method: str, rules: str | None) -> str:
+    """Return the method that is meant: the R lens is a Jacobian lens with rules of its own."""
+    if rules is None:
+        return method
+    if (method, rules) != (JACOBIAN.name, R.name):
+        raise LensError(
+            f"--rules {one_line(repr(rules), 60)} with --method {one_line(method, 60)} means nothing; the one that "
+            "there is, is --method jacobian --rules r."
+        )
+    return R.name
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Int
+from torch import Tensor
+
 from layerwise.fitting.agreement import Agreement, agreement
 from layerwise.fitting.estimate import Estimate
 from layerwise.fitting.estimator import Estimator, MakeEstimator, added
@@ -69,6 +72,10 @@ class Fitted:
     used: UsedText
 
 
+SecondsPerWindow = Callable[[Int[Tensor, "window position"]], float]
+"""Says how long some windows take each."""
+
+
 @dataclass(frozen=True, eq=False)
 class Accumulation:
     """A fit that is about to be carried out, or to be gone on with."""
@@ -81,6 +88,8 @@ class Accumulation:
     """All that determines the numbers: what sums with another key are not added to."""
     batch: int
     """Windows that an estimator takes at once."""
+    seconds_per_window: SecondsPerWindow | None = None
+    """Measures a small part of the work; without it the first batch is measured as it is done."""
     bytes_per_batch: int = 0
     """Of what an estimator holds for a batch beside its sums."""
     bytes_of_lens: int = 0
@@ -117,13 +126,16 @@ class Accumulation:
         halves = self._begun(partial)
         clock = _Clock()
         total = sum(len(half) for half in self.text.halves)
-        told = False
+        if on_estimate and self.seconds_per_window and (first := halves.next(self.text)) is not None:
+            ids = halves.upcoming(self.text, first)
+            on_estimate(self._estimate(halves, self.seconds_per_window(ids), total))
+        told = self.seconds_per_window is not None
         agreed: Agreement | None = None
         while agreed is None and (index := halves.next(self.text)) is not None:
             began = time.perf_counter()
-            windows = halves.take(self.text, index)
+            windows = halves.take(self.text, index, _of_a_batch(self.plan.method, sum(halves.done), total, progress))
             if on_estimate and not told:
-                on_estimate(self._estimate(halves, time.perf_counter() - began, windows, total))
+                on_estimate(self._estimate(halves, (time.perf_counter() - began) / windows, total))
             told = True
             if progress:
                 progress(f"fitting {self.plan.method}", sum(halves.done), total)
@@ -142,9 +154,9 @@ class Accumulation:
             estimator.restore(sums)
         return Halves(halves.estimators, state.batch, state.done)
 
-    def _estimate(self, halves: "Halves", seconds: float, windows: int, total: int) -> Estimate:
+    def _estimate(self, halves: "Halves", seconds_per_window: float, total: int) -> Estimate:
         sums = sum(t.numel() * t.element_size() for half in halves.estimators for t in half.sums().values())
-        left = seconds / windows * (total - sum(halves.done))
+        left = seconds_per_window * (total - sum(halves.done))
         return Estimate(
             left, 2 * sums + self.bytes_per_batch, self.bytes_of_lens + sums, may_stop_early=self.plan.until is not None
         )
@@ -174,10 +186,14 @@ class Halves:
         left = [index for index in (0, 1) if self._done[index] < len(text.halves[index])]
         return min(left, key=lambda index: (self._done[index], index), default=None)
 
-    def take(self, text: FitText, index: int) -> int:
+    def upcoming(self, text: FitText, index: int) -> Int[Tensor, "window position"]:
+        """Return a half's next batch."""
+        return text.halves[index].ids[self._done[index] :][: self.batch]
+
+    def take(self, text: FitText, index: int, progress: Progress | None = None) -> int:
         """Have a half take its next batch, and return how many windows that were."""
-        ids = text.halves[index].ids[self._done[index] :][: self.batch]
-        self.estimators[index].add(ids)
+        ids = self.upcoming(text, index)
+        self.estimators[index].add(ids, progress)
         self._done[index] += len(ids)
         return len(ids)
 
@@ -220,6 +236,13 @@ def joined(
 def _compared(plan: FitPlan, halves: Halves, held_out: HeldOut) -> Agreement:
     first, second = (estimator.translators() for estimator in halves.estimators)
     return agreement(plan.method, first, second, held_out, halves.done)
+
+
+def _of_a_batch(method: str, done: int, total: int, progress: Progress | None) -> Progress | None:
+    """Return who is told how far a batch is, in words that say how far all is."""
+    return progress and (
+        lambda _, step, steps: progress(f"fitting {method}, {done} of {total} windows done", step, steps)
+    )
 
 
 class _Clock:

@@ -7,14 +7,15 @@ from jaxtyping import Int
 from torch import Tensor
 
 from layerwise.lenses.fitted import Translator
+from layerwise.types import Progress
 
 
 @runtime_checkable
 class Estimator(Protocol):
     """Sums over text. Two of them are merged by adding up their sums."""
 
-    def add(self, windows: Int[Tensor, "window position"]) -> None:
-        """Take one batch of windows."""
+    def add(self, windows: Int[Tensor, "window position"], progress: Progress | None = None) -> None:
+        """Take one batch of windows; told of it where that takes long."""
         ...
 
     def sums(self) -> dict[str, Tensor]:

@@ -135,6 +135,7 @@ def make_accumulation(model: LoadedModel, plan: FitPlan, text: FitText, held_out
         estimator_maker(model, plan),
         key_of(model, plan, text),
         batch,
+        seconds_per_window=how.seconds_per_window and how.seconds_per_window(model, plan),
         bytes_per_batch=how.batch_bytes(model, plan, batch),
         bytes_of_lens=len(plan.layers) * d * d * torch.float16.itemsize,
     )

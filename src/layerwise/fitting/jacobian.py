@@ -7,27 +7,40 @@ final norm.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from layerwise.capture.backward import KeptInputs, Rules
+from layerwise.capture.backward import KeptInputs, Rules, no_rules
+from layerwise.errors import LensError
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
+from layerwise.models.machine.waiting import noticing_others
 from layerwise.models.residency.residency import Resident
 from layerwise.types import Progress
 
 SKIPPED = 16
 """Positions at the beginning of a text that are left out, as the reference does."""
 
+LENGTH = 128
+"""Tokens of a text, as in the paper."""
+
 _TOKENS_AT_ONCE = 512
 """Of texts, and of copies of them where they are few: a block's products are as fast as they get."""
 
 _COTANGENTS_BYTES = 64 << 20
 """Cotangents that go down through a resident model together: a block is run forward once for so many."""
+
+_STATES_IN_A_GRAPH = 40
+"""What a block's graph keeps, in states of d_model numbers: of an MLP four times as wide some dozens."""
+
+_MEASURED = 2
+"""How many times a step is measured."""
 
 
 class JacobianSums:
@@ -38,68 +51,131 @@ class JacobianSums:
         model: LoadedModel,
         layers: Sequence[int] | None = None,
         *,
+        length: int = LENGTH,
         skipped: int = SKIPPED,
-        rules: Rules = contextlib.nullcontext,
-        progress: Progress | None = None,
+        rules: Rules = no_rules,
     ) -> None:
         """Begin with no texts.
 
         Args:
             model: the model to read.
             layers: those that a matrix is wanted for; by default 0 to n - 1.
+            length: tokens of each text.
             skipped: positions at the beginning of each text that are left out.
             rules: how gradients go back through a block (`r_rules` for the R lens).
-            progress: told how many of a batch's steps are done.
+
+        Raises:
+            LensError: texts of this length have no position between those that are left out.
         """
-        self._model, self._skipped, self._rules, self._progress = model, skipped, rules, progress
+        if length < skipped + 2:
+            raise LensError(
+                f"A Jacobian lens leaves out the first {skipped} positions of a text and the last one, and nothing is "
+                f"left of {length} tokens. Fit it on windows of at least {skipped + 2}; 128 are usual."
+            )
+        self._model, self._skipped, self._rules = model, skipped, rules
+        self._positions = length - 1 - skipped
         self._layers = sorted(range(model.n_layers) if layers is None else layers)
-        d_model = model.output_head.weight.shape[1]
-        self._sums = {layer: torch.zeros(d_model, d_model) for layer in self._layers}
+        self._d_model = model.output_head.weight.shape[1]
+        self._sums = {layer: torch.zeros(self._d_model, self._d_model) for layer in self._layers}
         self._count = 0
         self._release: Callable[[], None] = lambda: None
 
-    def add(self, texts: Int[Tensor, "text position"]) -> None:
-        """Add some texts of one length.
+    @property
+    def batch(self) -> int:
+        """How many texts go through the blocks together."""
+        return max(1, _TOKENS_AT_ONCE // self._positions) if self._is_resident else 1
+
+    def bytes_of(self, texts: int) -> int:
+        """Return about how much memory so many texts take on their way: inputs, cotangents, and a block's graph."""
+        states = texts * self._positions * self._d_model * self._model.dtype.itemsize
+        cotangents = min(self._d_model * states, max(states, _COTANGENTS_BYTES))
+        graph = _STATES_IN_A_GRAPH * max(states, _TOKENS_AT_ONCE * self._d_model * self._model.dtype.itemsize)
+        return (self._model.n_layers + 1) * states + cotangents + graph
+
+    @torch.no_grad()
+    def add(self, windows: Int[Tensor, "text position"], progress: Progress | None = None) -> None:
+        """Add some texts.
 
         Raises:
-            ValueError: a text has no position between those that are left out.
             UnsupportedModelError: the model's blocks have no such Jacobian.
         """
-        if texts.shape[1] < self._skipped + 2:
-            raise ValueError(f"Texts of {texts.shape[1]} tokens have no position after {self._skipped} and a last one.")
-        # The last position has no influence on those before it.
-        for some in texts[:, :-1].split(max(1, _TOKENS_AT_ONCE // (texts.shape[1] - 1 - self._skipped))):
-            self._add(some)
+        for some in windows.split(self.batch):
+            self._add(some[:, :-1], progress)  # the last position has no influence on those before it
 
-    def _add(self, texts: Int[Tensor, "text position"]) -> None:
+    @torch.no_grad()
+    def seconds_per_text(self, windows: Int[Tensor, "text position"]) -> float:
+        """Return about how long each text takes, from some blocks that some cotangents go through."""
+        texts = windows[: self.batch, :-1]
+        began = time.perf_counter()
+        kept, copies = self._kept(texts)
+        upwards = time.perf_counter() - began
+        some = kept.last.new_ones(copies, *kept.last.shape)
+        steps = -(-self._d_model // copies)
+        measured = []
+        for index in {self._layers[0], (self._layers[0] + self._model.n_layers) // 2, self._model.n_layers - 1}:
+            with self._model.residency.filled(index, then=-1) as block:
+                began = time.perf_counter()
+                with kept.linearised(index, block) as linear:
+                    linear.pull_back_(some)
+                    forward = time.perf_counter()
+                    for _ in range(_MEASURED):
+                        linear.pull_back_(some)
+                    done = time.perf_counter()
+            chunks = -(-self._d_model // len(self._room(kept.last)))
+            measured.append(chunks * (forward - began) + steps * (done - forward) / _MEASURED)
+        return (upwards + statistics.mean(measured) * (self._model.n_layers - self._layers[0])) / len(texts)
+
+    @property
+    def _is_resident(self) -> bool:
+        return isinstance(self._model.residency, Resident)
+
+    def _kept(self, texts: Int[Tensor, "text position"]) -> tuple[KeptInputs, int]:
+        """Return texts that went up, and how many copies of them go down side by side."""
+        copies = max(1, _TOKENS_AT_ONCE // (len(texts) * self._positions))
+        return KeptInputs(self._model, texts, self._skipped, copies=copies, rules=self._rules), copies
+
+    def _add(self, texts: Int[Tensor, "text position"], progress: Progress | None) -> None:
         """Add texts that go through the blocks together."""
-        copies = max(1, _TOKENS_AT_ONCE // (len(texts) * (texts.shape[1] - self._skipped)))
-        kept = KeptInputs(self._model, texts, self._skipped, copies=copies, rules=self._rules)
-        d_model = kept.last.shape[-1]
+        kept, copies = self._kept(texts)
         room = self._room(kept.last)
-        for start in range(0, d_model, len(room)):
-            rows = slice(start, min(start + len(room), d_model))
-            self._go_down(kept, _put_unit_vectors(room[: rows.stop - start], start), rows, copies)
+        for start in range(0, self._d_model, len(room)):
+            rows = slice(start, min(start + len(room), self._d_model))
+            cotangents = _put_unit_vectors(room[: rows.stop - start], start, self._release)
+            self._go_down(kept, cotangents, rows, copies, progress)
         self._count += len(texts)
 
     def _go_down(
-        self, kept: KeptInputs, cotangents: Float[Tensor, "row text position d_model"], rows: slice, copies: int
+        self,
+        kept: KeptInputs,
+        cotangents: Float[Tensor, "row text position d_model"],
+        rows: slice,
+        copies: int,
+        progress: Progress | None,
     ) -> None:
         """Take the rows' cotangents from layer n to the lowest layer that is wanted."""
-        n_layers, n_positions, d_model = self._model.n_layers, *cotangents.shape[2:]
-        for index in reversed(range(self._layers[0], n_layers)):
+        lowest, n_layers = self._layers[0], self._model.n_layers
+        of_each_row = n_layers - lowest
+        for index in reversed(range(lowest, n_layers)):
             sums = self._sums.get(index)
-            with self._model.residency.filled(index, then=index - 1) as block, kept.linearised(index, block) as linear:
+            with (
+                self._noticing_others(),
+                self._model.residency.filled(index, then=index - 1) as block,
+                kept.linearised(index, block) as linear,
+            ):
                 for start in range(0, len(cotangents), copies):
                     some = cotangents[start : start + copies]
                     linear.pull_back_(some)
                     if sums is not None:
                         first = rows.start + start
-                        sums[first : first + len(some)] += some.float().sum(dim=(1, 2)).cpu() / n_positions
+                        sums[first : first + len(some)] += some.float().sum(dim=(1, 2)).cpu() / self._positions
                     self._release()
-            if self._progress:
-                done = rows.start * n_layers + (n_layers - index) * (rows.stop - rows.start)
-                self._progress("differentiating", done, n_layers * d_model)
+                    if progress:
+                        done = rows.start * of_each_row + (n_layers - 1 - index) * len(cotangents) + start + len(some)
+                        progress("differentiating", done, self._d_model * of_each_row)
+
+    def _noticing_others(self) -> contextlib.AbstractContextManager[None]:
+        computing = self._model.device.type == "cpu" and self._is_resident  # a streamed model waits for the disk
+        return noticing_others() if computing else contextlib.nullcontext()
 
     def _room(self, last: Float[Tensor, "text position d_model"]) -> Float[Tensor, "row text position d_model"]:
         """Return memory for the cotangents that go down together.
@@ -107,7 +183,7 @@ class JacobianSums:
         Of a streamed model that is all of them, on disk if memory has no room: its weights are read once for all.
         """
         one, d_model = last.numel() * last.dtype.itemsize, last.shape[-1]
-        if isinstance(self._model.residency, Resident):
+        if self._is_resident:
             return last.new_empty(min(d_model, max(1, _COTANGENTS_BYTES // one)), *last.shape)
         allowed = self._model.residency.bytes_for_states
         if allowed is None or d_model * one <= allowed:
@@ -120,21 +196,22 @@ class JacobianSums:
         """Return all that was added up; sums of other texts can be added to it."""
         return {"texts": torch.tensor(self._count), **{f"layer.{k}": each for k, each in self._sums.items()}}
 
-    def restore(self, sums: dict[str, Tensor]) -> None:
+    def restore(self, sums: Mapping[str, Tensor]) -> None:
         """Go on from sums."""
         self._count = int(sums["texts"])
         self._sums = {layer: sums[f"layer.{layer}"].clone() for layer in self._layers}
 
     def translators(self) -> dict[int, Translator]:
         """Return the mean over the texts."""
-        return {layer: Translator(each / self._count) for layer, each in self._sums.items()}
+        return {layer: Translator(each / max(1, self._count)) for layer, each in self._sums.items()}
 
 
 def _put_unit_vectors(
-    cotangents: Float[Tensor, "row text position d_model"], first: int
+    cotangents: Float[Tensor, "row text position d_model"], first: int, release: Callable[[], None]
 ) -> Float[Tensor, "row text position d_model"]:
     """Make cotangent i, at every text and position, the unit vector along dimension first + i, and return them."""
-    cotangents.zero_()
-    rows = torch.arange(len(cotangents), device=cotangents.device)
-    cotangents[rows, :, :, first + rows] = 1
+    for row, cotangent in enumerate(cotangents):
+        cotangent.zero_()
+        cotangent[..., first + row] = 1
+        release()
     return cotangents

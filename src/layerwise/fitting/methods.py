@@ -4,10 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from layerwise.capture.backward import Rules, no_rules
 from layerwise.errors import LensError
+from layerwise.fitting.accumulating import SecondsPerWindow
 from layerwise.fitting.estimator import Estimator
+from layerwise.fitting.jacobian import SKIPPED, JacobianSums
 from layerwise.fitting.plan import FitPlan
 from layerwise.fitting.ridge import FIRST, PENALTY, RidgeEstimator
+from layerwise.models.anatomy.backward_rules import r_rules
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.residency.residency import Resident
 from layerwise.text import one_line
@@ -26,6 +30,8 @@ class FitMethod:
     until: float | None
     make: Callable[[LoadedModel, FitPlan], Estimator] | None
     """Makes what is summed over windows; None for a method that goes over the text more than once."""
+    seconds_per_window: Callable[[LoadedModel, FitPlan], SecondsPerWindow] | None = field(default=None, kw_only=True)
+    """Foretells how long windows take, where a batch takes too long to be measured."""
     batch: Callable[[LoadedModel, FitPlan], int]
     """How many windows to take at once."""
     batch_bytes: Callable[[LoadedModel, FitPlan, int], int]
@@ -51,6 +57,23 @@ def _windows_of_states(model: LoadedModel, plan: FitPlan) -> int:
     return min(most, plan.texts) if streamed else min(most, _WINDOWS_AT_ONCE)
 
 
+def _jacobian_maker(rules: Rules) -> Callable[[LoadedModel, FitPlan], JacobianSums]:
+    return lambda model, plan: JacobianSums(model, plan.layers, length=plan.length, rules=rules, **plan.options)
+
+
+def _jacobian_method(rules: Rules) -> FitMethod:
+    make = _jacobian_maker(rules)
+    return FitMethod(
+        texts=100,
+        until=0.9,
+        make=make,
+        seconds_per_window=lambda model, plan: make(model, plan).seconds_per_text,
+        batch=lambda model, plan: make(model, plan).batch,
+        batch_bytes=lambda model, plan, windows: make(model, plan).bytes_of(windows),
+        options={"skipped": SKIPPED},
+    )
+
+
 FIT_METHODS = {
     "ridge": FitMethod(
         texts=160,
@@ -60,6 +83,8 @@ FIT_METHODS = {
         batch_bytes=_bytes_of_states,
         options={"penalty": PENALTY, "first": FIRST},
     ),
+    "jacobian": _jacobian_method(no_rules),
+    "r": _jacobian_method(r_rules),
 }
 
 

@@ -15,6 +15,7 @@ from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
+from layerwise.types import Progress
 
 PENALTY = 3e-4
 """λ by default, in units of the mean variance of a layer's coordinates: the same at any scale of states and of text.
@@ -55,10 +56,10 @@ class RidgeEstimator:
         self._sums |= {"xx": zeros(many, d, d), "xy": zeros(many, d, d)}
 
     @torch.no_grad()
-    def add(self, windows: Int[Tensor, "window position"]) -> None:
+    def add(self, windows: Int[Tensor, "window position"], progress: Progress | None = None) -> None:
         """Run windows through the model, all side by side, and add their moments."""
         places = tuple(range(self._first, windows.shape[1]))
-        sweep = Sweep(self._model, [ForwardPass(tuple(ids), places) for ids in windows.tolist()])
+        sweep = Sweep(self._model, [ForwardPass(tuple(ids), places) for ids in windows.tolist()], progress=progress)
         drive(self._model, [sweep])
         last, y = _centred(sweep.states[:, -1])
         self._sums["count"] += len(last)

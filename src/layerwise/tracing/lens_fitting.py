@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def carry_out_shard(
     Raises as `fit_lens` does; LensError too where the method has no shards.
     """
     with _fitting(model, request, listener) as (loaded, plan, text):
-        fit_shard(loaded, plan, text, Path(out), shard, listener)
+        whole = plan if request.until is not None else replace(plan, until=None)  # the method's own is for one machine
+        fit_shard(loaded, whole, text, Path(out), shard, listener)
 
 
 def merge(

@@ -36,11 +36,11 @@ def killed(monkeypatch):
     def after(batches):
         usual, taken = RidgeEstimator.add, []
 
-        def add(self, windows):
+        def add(self, windows, progress=None):
             taken.append(windows)
             if len(taken) > batches:
                 raise KeyboardInterrupt
-            usual(self, windows)
+            usual(self, windows, progress)
 
         monkeypatch.setattr(RidgeEstimator, "add", add)
         return taken
