@@ -38,8 +38,8 @@ def fit(
     method: Annotated[
         str,
         typer.Option(
-            help="ridge (least squares to the last layer, in one pass over the text) or jacobian (what states dispose "
-            "the model to say; minutes to hours)."
+            help="ridge (least squares to the last layer: one pass over the text), tuned (closest to the output), or "
+            "jacobian (what states dispose the model to say; minutes to hours)."
         ),
     ],
     out: _Out,
@@ -99,7 +99,7 @@ def fit(
     method = _with_rules(method, rules)
     part, options = _shard(shard), _options(option or [])
     with _interruption_told(out), progress_bar(quiet) as progress:
-        from layerwise.fitting.fit import Listener
+        from layerwise.fitting.listener import Listener
         from layerwise.fitting.plan import FitRequest
         from layerwise.fitting.text.reading import read_documents
         from layerwise.tracing.lens_fitting import carry_out, carry_out_shard

@@ -16,7 +16,7 @@ from layerwise.fitting.held_out import HeldOut
 from layerwise.fitting.plan import FitPlan
 from layerwise.fitting.sums_folder import Progressed, expect_same_fit, read_state, read_sums, save_sums
 from layerwise.fitting.text.windows import FitText, sum_of_sums
-from layerwise.lenses.fitted import Translator
+from layerwise.lenses.fitted import Translators
 from layerwise.types import Progress
 
 _BETWEEN_CHECKPOINTS = 60
@@ -65,7 +65,7 @@ class UsedText:
 class Fitted:
     """What came of a fit."""
 
-    translators: dict[int, Translator]
+    translators: Translators
     """Of both halves together."""
     agreement: Agreement | None
     """None for a method that knows no halves."""

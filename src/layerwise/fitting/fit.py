@@ -1,26 +1,26 @@
 """A fit from documents to a lens on disk."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from layerwise.errors import LensError, StoreError
-from layerwise.fitting.accumulating import Accumulation, Fitted
-from layerwise.fitting.estimate import Estimate
+from layerwise.fitting.accumulating import Accumulation, Fitted, UsedText
 from layerwise.fitting.estimator import MakeEstimator
 from layerwise.fitting.held_out import HeldOut
+from layerwise.fitting.listener import Listener
 from layerwise.fitting.methods import fit_method
 from layerwise.fitting.plan import FitPlan, FitRequest, chosen_layers
 from layerwise.fitting.text.documents import Document, document
 from layerwise.fitting.text.self_text import write_documents
 from layerwise.fitting.text.windows import FitText, divide
+from layerwise.fitting.tuned import Tuning
 from layerwise.lens_spec import method_spec
 from layerwise.lenses.card import LensCard
-from layerwise.lenses.fitted import FittedLens, Translator
+from layerwise.lenses.fitted import FittedLens, Translators
 from layerwise.lenses.folder import save_lens
 from layerwise.lenses.unembedding import unembedding_sum
 from layerwise.models.loading.loaded import LoadedModel
@@ -34,17 +34,6 @@ LENGTH = 128
 """Tokens of a window by default, as in the Jacobian lens's paper."""
 
 
-@dataclass(frozen=True)
-class Listener:
-    """Who is told of a fit on its way."""
-
-    progress: Progress | None = None
-    on_estimate: Callable[[Estimate], None] | None = None
-    """Told once what it will cost, from one measured batch."""
-    on_note: Callable[[str], None] = lambda note: None
-    """Told what users should know of the text, and of a fit that is gone on with."""
-
-
 def make_plan(model: LoadedModel, request: FitRequest) -> FitPlan:
     """Return what is to be done, with what the method does by default filled in.
 
@@ -52,8 +41,11 @@ def make_plan(model: LoadedModel, request: FitRequest) -> FitPlan:
         LensError: a setting is none that the method or the model has.
     """
     method, until, how = request.method, request.until, fit_method(request.method)
-    if unknown := [name for name in request.options if name not in how.options]:
-        raise LensError(f"{method} has no setting {unknown[0]!r}; it has {', '.join(how.options) or 'none'}.")
+    defaults = how.options(model)
+    if unknown := [name for name in request.options if name not in defaults]:
+        raise LensError(f"{method} has no setting {unknown[0]!r}; it has {', '.join(defaults)}.")
+    for name, value in request.options.items():
+        _expect_like(name, value, defaults[name])
     length, texts = request.length or LENGTH, request.count or how.texts
     if model.context_length and length > model.context_length:
         raise LensError(
@@ -65,8 +57,17 @@ def make_plan(model: LoadedModel, request: FitRequest) -> FitPlan:
     if until is not None and not 0 < until <= 1:
         raise LensError(f"--until is a share of positions, above 0 and at most 1; got {until:g}.")
     layers = chosen_layers(request.layers, model.n_layers)
-    options = {**how.options, **request.options}
+    options = {**defaults, **request.options}
     return FitPlan(method, texts, length, layers, how.until if until is None else until, request.seed, options)
+
+
+def _expect_like(name: str, value: Any, default: Any) -> None:
+    """Raise LensError where a setting is of another kind than its default: a text for a number, or less than zero."""
+    number = isinstance(default, int | float)
+    kinds = (int, float) if isinstance(default, float) else type(default)
+    if not isinstance(value, kinds) or isinstance(value, bool) or (number and not 0 <= value < float("inf")):
+        kind = "a number, at least 0" if number else "a word"
+        raise LensError(f"The setting {name} is {kind}, as in {name}={default}; got {value!r}.")
 
 
 def read_text(
@@ -96,9 +97,16 @@ def fit(model: LoadedModel, plan: FitPlan, text: FitText, out: Path, listener: L
     listener, partial = listener or Listener(), partial_folder(out)
     expect_free(out)
     tell_of(text, partial, listener)
+    how = fit_method(plan.method)
     held_out = HeldOut(model, text.held_out.ids, plan.seed)
-    accumulation = make_accumulation(model, plan, text, held_out)
-    found = accumulation.carry_out(partial, progress=listener.progress, on_estimate=listener.on_estimate)
+    if how.make:
+        accumulation = make_accumulation(model, plan, text, held_out)
+        found = accumulation.carry_out(partial, progress=listener.progress, on_estimate=listener.on_estimate)
+    else:
+        tuning = Tuning(model, plan, text, key_of(model, plan, text), how.batch(model, plan))
+        translators = tuning.carry_out(partial, progress=listener.progress, on_estimate=listener.on_estimate)
+        used = UsedText.of(text, [len(half) for half in text.halves])
+        found, held_out = Fitted(translators, None, used), tuning.judged_on
     made = finish(model, plan, found, held_out, text.held_out.described(), out, listener)
     shutil.rmtree(partial, ignore_errors=True)
     return made
@@ -170,7 +178,7 @@ def finish(
 ) -> FittedLens:
     """Judge what was found on held-out text, and write it with its card."""
     dtype, translators = as_stored(found.translators)
-    lens = FittedLens(method_spec(plan.method), translators)
+    lens = FittedLens(method_spec(plan.method), translators).to(model.device)
     figures = held_out.figures(lens, plan.layers, progress=listener.progress).described()
     if found.agreement:
         figures["halves"] = found.agreement.described()
@@ -192,19 +200,17 @@ def finish(
     return FittedLens(card.spec(plan.method), translators, card)
 
 
-def as_stored(translators: Mapping[int, Translator]) -> tuple[str, dict[int, Translator]]:
+def as_stored(translators: Translators) -> tuple[str, Translators]:
     """Return the precision to store translators in, and what will be read of them then.
 
     float16, whose rounding changes a state by a relative 2⁻¹² and no figure by a digit; float32 where a number is too
     large for it.
     """
-    tensors = [t for each in translators.values() for t in (each.matrix, each.bias) if t is not None]
-    if any(float(t.abs().max()) > torch.finfo(torch.float16).max for t in tensors):
-        return "float32", dict(translators)
-    return "float16", {
-        layer: Translator(each.matrix.half().float(), None if each.bias is None else each.bias.half().float())
-        for layer, each in translators.items()
-    }
+    numbers = [tensor for each in translators.values() for tensor in each.tensors.values()]
+    if any(float(tensor.abs().max()) > torch.finfo(torch.float16).max for tensor in numbers):
+        return "float32", translators
+    cpu = torch.device("cpu")
+    return "float16", {k: each.to(cpu, torch.float16).to(cpu, torch.float32) for k, each in translators.items()}
 
 
 def partial_folder(out: Path) -> Path:

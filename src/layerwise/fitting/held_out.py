@@ -19,9 +19,11 @@ from layerwise.readout.lenses import Lens, resolve_lens
 from layerwise.readout.readout import BITS, Readout
 from layerwise.types import Progress
 
-_LOGITS = 1 << 25
+_LOGITS = 1 << 24
 """Logits by which a layer is judged: fewer positions where the vocabulary is large."""
-_FEWEST, _MOST = 64, 256
+_FEWEST, _MOST = 64, 192
+_COMPARED = 64
+"""Positions at which halves are compared, more than once while a lens is fitted."""
 _FIRST = 1
 """Position from which on they are drawn. Position 0 is an attention sink, and its prediction nobody reads."""
 
@@ -53,9 +55,18 @@ class Figures:
 class HeldOut:
     """States at some positions of held-out windows."""
 
-    def __init__(self, model: LoadedModel, windows: Int[Tensor, "window position"], seed: int = 0) -> None:
-        """Take windows. They are run through the model when their states are first needed."""
-        self._model, self._windows, self._seed = model, windows, seed
+    def __init__(
+        self, model: LoadedModel, windows: Int[Tensor, "window position"], seed: int = 0, most: int = _MOST
+    ) -> None:
+        """Take windows, which are run through the model when their states are first needed.
+
+        Args:
+            model: what reads them.
+            windows: at least one.
+            seed: of the positions that are drawn.
+            most: positions to draw at most; fewer of a model with a large vocabulary.
+        """
+        self._model, self._windows, self._seed, self._most = model, windows, seed, most
 
     @cached_property
     @torch.no_grad()
@@ -68,7 +79,7 @@ class HeldOut:
     @property
     def passes(self) -> list[ForwardPass]:
         """The windows with the positions that were drawn, about as many of each."""
-        wanted = max(_FEWEST, min(_MOST, _LOGITS // self._model.output_head.vocab_size))
+        wanted = min(self._most, max(_FEWEST, _LOGITS // self._model.output_head.vocab_size))
         draw = torch.Generator().manual_seed(self._seed)
         n_windows, length = self._windows.shape
         each = min(length - _FIRST, -(-wanted // n_windows))
@@ -98,9 +109,14 @@ class HeldOut:
             bias[:n],
         )
 
+    def kl_bits(self, lens: Lens, layers: Sequence[int]) -> list[float]:
+        """Return by layer the mean KL(output ‖ lens)."""
+        readout = self._read([lens], list(layers))
+        return readout.kl_from_final_bits.double().mean(0)[: len(layers)].tolist()
+
     def agreement(self, first: Lens, second: Lens, layers: Sequence[int]) -> list[float]:
         """Return by layer the share of positions where two lenses' likeliest tokens are the same."""
-        top = self._read([first, second], list(layers)).top_ids[:, :, 0]
+        top = self._read([first, second], list(layers), most=_COMPARED).top_ids[:, :, 0]
         n = len(layers)
         return (top[:, :n] == top[:, n : 2 * n]).double().mean(0).tolist()
 
@@ -111,6 +127,7 @@ class HeldOut:
         layers: list[int],
         progress: Progress | None = None,
         mean: "_MeanDistribution | None" = None,
+        most: int | None = None,
     ) -> Readout:
         """Read rows of each lens's layers, one lens's after another's, and the output's last."""
         head = self._model.output_head
@@ -120,7 +137,12 @@ class HeldOut:
             return torch.cat([*read, head.normed(states[:, -1:])], dim=1)
 
         return read_out(
-            self.states, head, rows_of=rows, top_k=1, observe=mean and mean.add, progress=_renamed(progress)
+            self.states[:: -(-len(self.states) // (most or len(self.states)))],
+            head,
+            rows_of=rows,
+            top_k=1,
+            observe=mean and mean.add,
+            progress=_renamed(progress),
         )
 
 

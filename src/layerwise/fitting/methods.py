@@ -1,11 +1,12 @@
 """The methods by which lenses are fitted: one table, by the names of `lens_spec.METHODS`."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from layerwise.capture.backward import Rules, no_rules
 from layerwise.errors import LensError
+from layerwise.fitting import tuned
 from layerwise.fitting.accumulating import SecondsPerWindow
 from layerwise.fitting.estimator import Estimator
 from layerwise.fitting.jacobian import SKIPPED, JacobianSums
@@ -29,15 +30,15 @@ class FitMethod:
     texts: int
     until: float | None
     make: Callable[[LoadedModel, FitPlan], Estimator] | None
-    """Makes what is summed over windows; None for a method that goes over the text more than once."""
-    seconds_per_window: Callable[[LoadedModel, FitPlan], SecondsPerWindow] | None = field(default=None, kw_only=True)
-    """Foretells how long windows take, where a batch takes too long to be measured."""
+    """Makes what is summed over windows; None for descent, which goes over the text more than once (`tuned`)."""
     batch: Callable[[LoadedModel, FitPlan], int]
     """How many windows to take at once."""
     batch_bytes: Callable[[LoadedModel, FitPlan, int], int]
     """Memory that so many windows take while they are worked on."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Its own settings, with what they are by default."""
+    options: Callable[[LoadedModel], Mapping[str, Any]]
+    """Its own settings, with what they are by default for a model."""
+    seconds_per_window: Callable[[LoadedModel, FitPlan], SecondsPerWindow] | None = None
+    """Foretells how long windows take, where a batch takes too long to be measured."""
 
 
 def _make_ridge(model: LoadedModel, plan: FitPlan) -> Estimator:
@@ -70,7 +71,7 @@ def _jacobian_method(rules: Rules) -> FitMethod:
         seconds_per_window=lambda model, plan: make(model, plan).seconds_per_text,
         batch=lambda model, plan: make(model, plan).batch,
         batch_bytes=lambda model, plan, windows: make(model, plan).bytes_of(windows),
-        options={"skipped": SKIPPED},
+        options=lambda model: {"skipped": SKIPPED},
     )
 
 
@@ -81,7 +82,15 @@ FIT_METHODS = {
         make=_make_ridge,
         batch=_windows_of_states,
         batch_bytes=_bytes_of_states,
-        options={"penalty": PENALTY, "first": FIRST},
+        options=lambda model: {"penalty": PENALTY, "first": FIRST},
+    ),
+    "tuned": FitMethod(
+        texts=160,
+        until=None,
+        make=None,
+        batch=_windows_of_states,
+        batch_bytes=_bytes_of_states,
+        options=lambda model: tuned.default_options(model.output_head.weight.shape[1]),
     ),
     "jacobian": _jacobian_method(no_rules),
     "r": _jacobian_method(r_rules),

@@ -61,11 +61,15 @@ class RidgeEstimator:
         places = tuple(range(self._first, windows.shape[1]))
         sweep = Sweep(self._model, [ForwardPass(tuple(ids), places) for ids in windows.tolist()], progress=progress)
         drive(self._model, [sweep])
-        last, y = _centred(sweep.states[:, -1])
+        self.add_states(sweep.states)
+
+    def add_states(self, at_layers: Float[Tensor, "place layer d_model"]) -> None:
+        """Add the moments of states at layers 0 to n."""
+        last, y = _centred(at_layers[:, -1])
         self._sums["count"] += len(last)
         self._sums["y"] += len(last) * y
         for index, layer in enumerate(self._layers):
-            states, x = _centred(sweep.states[:, layer])
+            states, x = _centred(at_layers[:, layer])
             self._sums["x"][index] += len(last) * x
             self._sums["xx"][index] += _product(states, x, states, x)
             self._sums["xy"][index] += _product(states, x, last, y)
@@ -85,14 +89,20 @@ class RidgeEstimator:
         y = self._sums["y"] / count
         found = {}
         for index, layer in enumerate(self._layers):
-            x = self._sums["x"][index] / count
-            covariance = self._sums["xx"][index] / count - torch.outer(x, x)
+            x, covariance = self.covariance(layer)
             crossed = self._sums["xy"][index] / count - torch.outer(x, y)
-            size = covariance.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
-            covariance.diagonal().add_(self._penalty * size)
             matrix = torch.linalg.solve(covariance, crossed).T
             found[layer] = Translator(matrix.float().contiguous(), (y - matrix @ x).float())
         return found
+
+    def covariance(self, layer: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, "d_model d_model"]]:
+        """Return the mean of a layer's states, and their covariance with λ on its diagonal, in float64."""
+        index, count = self._layers.index(layer), self._sums["count"].clamp_min(1)
+        x = self._sums["x"][index] / count
+        covariance = self._sums["xx"][index] / count - torch.outer(x, x)
+        size = covariance.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
+        covariance.diagonal().add_(self._penalty * size)
+        return x, covariance
 
 
 def _centred(

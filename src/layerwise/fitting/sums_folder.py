@@ -1,8 +1,8 @@
-"""Sums of a fit on disk: a checkpoint to go on from, or a shard to be merged with others.
+"""What a fit has so far, on disk: a checkpoint to go on from, or a shard to be merged with others.
 
-FOLDER/fit.json              what was fitted on what, and how far it came
-FOLDER/first.safetensors     the sums of the first half
-FOLDER/second.safetensors    those of the second
+FOLDER/fit.json              what is fitted on what, and how far it came
+FOLDER/first.safetensors     of a fit by sums: those of the first half
+FOLDER/second.safetensors    and of the second
 """
 
 import json
@@ -31,14 +31,19 @@ class Progressed:
     """All that determines its numbers: method and settings, model, text. Sums with another key are not added up."""
     batch: int
     """Windows that are run together. Another number gives other round-off."""
-    done: tuple[int, int]
-    """Windows of each half that are in the sums."""
+    done: tuple[int, ...]
+    """Windows of each half that are in the sums; or steps that were taken."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """What whoever goes on with it needs beside."""
 
 
 def save_sums(folder: Path, state: Progressed, halves: Sequence[Estimator]) -> None:
-    """Write sums to a folder, whole or not at all.
+    """Write both halves' sums to a folder, whole or not at all. Raises StoreError if they cannot be written."""
+    save_tensors(folder, state, {name: half.sums() for name, half in zip(_HALVES, halves, strict=True)})
+
+
+def save_tensors(folder: Path, state: Progressed, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write how far a fit came, and files of tensors by name, to a folder: whole or not at all.
 
     Raises:
         StoreError: they cannot be written.
@@ -49,15 +54,15 @@ def save_sums(folder: Path, state: Progressed, halves: Sequence[Estimator]) -> N
         with written_whole(folder) as scratch:
             scratch.mkdir()
             files = {}
-            for name, half in zip(_HALVES, halves, strict=True):
-                save_file({key: values.cpu().contiguous() for key, values in half.sums().items()}, scratch / name)
+            for name, held in tensors.items():
+                save_file({key: values.cpu().contiguous() for key, values in held.items()}, scratch / name)
                 files[name] = sha256_of(scratch / name)
             told = {"schema": _SCHEMA, **vars(state), "files": files}
             (scratch / _STATE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     except Exception as error:  # safetensors has an error of its own for a full disk
         raise StoreError(
-            f"The sums of the fit could not be written to {harmless(str(folder))}: {error}. What was there before is "
-            "as it was; make room or permissions, and run the same command again."
+            f"What the fit has so far could not be written to {harmless(str(folder))}: {error}. What was there before "
+            "is as it was; make room or permissions, and run the same command again."
         ) from error
 
 
@@ -74,11 +79,11 @@ def read_state(folder: Path) -> Progressed:
                 f"{_shown(folder)} is of schema {one_line(repr(told['schema']), 40)}, and this version of layerwise "
                 f"reads schema {_SCHEMA}. Delete the folder, and fit again."
             )
-        for name in _HALVES:
-            if sha256_of(folder / name) != told["files"][name]:
+        for name, known in dict(told["files"]).items():
+            if Path(name).name != name or sha256_of(folder / name) != known:
                 raise LensError(f"{_shown(folder / name)} was changed or cut short. {_AGAIN}")
-        first, second = (int(number) for number in told["done"])
-        return Progressed(dict(told["key"]), int(told["batch"]), (first, second), dict(told["more"]))
+        done = tuple(int(number) for number in told["done"])
+        return Progressed(dict(told["key"]), int(told["batch"]), done, dict(told["more"]))
     except OSError as error:
         raise LensError(f"{_shown(folder)} holds no sums of a fit: {error.strerror or error}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -87,10 +92,23 @@ def read_state(folder: Path) -> Progressed:
 
 def read_sums(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return the sums of both halves, of a folder whose state was read."""
+    first, second = read_tensors(folder, _HALVES)
+    return first, second
+
+
+def read_tensors(folder: Path, names: Sequence[str]) -> list[dict[str, Tensor]]:
+    """Return files of tensors, of a folder whose state was read.
+
+    Raises:
+        LensError: one is missing or damaged.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    first, second = (load_file(folder / name) for name in _HALVES)
-    return first, second
+    try:
+        return [load_file(folder / name) for name in names]
+    except (OSError, SafetensorError) as error:
+        raise LensError(f"{_shown(folder)} is damaged: {error}. {_AGAIN}") from error
 
 
 def expect_same_fit(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

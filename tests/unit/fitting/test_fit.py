@@ -8,7 +8,7 @@ import torch
 import layerwise as lw
 from layerwise.errors import LensError, StoreError, TextError
 from layerwise.fitting import accumulating, sums_folder
-from layerwise.fitting.fit import Listener
+from layerwise.fitting.listener import Listener
 from layerwise.fitting.plan import FitRequest
 from layerwise.fitting.ridge import RidgeEstimator
 from layerwise.tracing.lens_fitting import carry_out_shard, merge
@@ -275,7 +275,7 @@ def test_a_number_too_large_for_float16_is_kept_in_float32(model, manual, tmp_pa
 
     def large(self):
         found = usual(self)
-        found[1].bias[0] = 1e5
+        found[1].tensors["bias"][0] = 1e5
         return found
 
     monkeypatch.setattr(RidgeEstimator, "translators", large)
