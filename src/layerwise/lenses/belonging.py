@@ -53,8 +53,8 @@ def _expect_shape(card: LensCard, shown: str, model: LoadedModel) -> None:
         blocks = f"{card.n_layers} blocks" if card.n_layers else f"at least {card.layers[-1] + 1} blocks"
         raise LensError(
             f"The {shown} lens was fitted for {_for_model(card)}with {blocks} of width {card.d_model}; "
-            f"{one_line(shown_name(model.name), 80)} has {n_layers} of width {d_model}. It is another model's: fit one "
-            "for this model with `layerwise lens fit`."
+            f"{one_line(shown_name(model.name), 80)} has {n_layers} of width {d_model}. It is another model's, or "
+            "leads to a block before the last; fit one for this model with `layerwise lens fit`."
         )
 
 
