@@ -6,7 +6,7 @@ from pathlib import Path
 from layerwise.errors import LensError, OfflineError
 from layerwise.lenses.card import LensCard
 from layerwise.lenses.folder import is_lens_folder, read_card
-from layerwise.lenses.names import LensName
+from layerwise.lenses.names import LensName, lens_name
 from layerwise.lenses.own import own_lens_folder
 from layerwise.models.libraries.published_lenses import PublishedLens, published_jacobian_lens
 from layerwise.models.machine.cache import remembered_sha256
@@ -92,6 +92,18 @@ def find_lens(name: LensName, model_name: str, folder: Path = Path()) -> FoundLe
             f"{name.kind}:PATH; paths are read from {harmless(str(folder.absolute()))}."
         )
     return FoundLens(name, published)
+
+
+def expect_lens(text: str, model_name: str) -> None:
+    """Stop before a model is loaded where a lens that it is to be read through cannot be opened.
+
+    Raises:
+        PromptError: there is no such kind of lens.
+        LensError: there is no such lens, or it is damaged.
+    """
+    name = lens_name(text)
+    if name.is_fitted:
+        _ = find_lens(name, model_name).card
 
 
 def expect_kind(card: LensCard, found: FoundLens) -> None:
