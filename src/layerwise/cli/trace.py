@@ -109,10 +109,13 @@ def trace(
 
     Example: layerwise trace --model smollm2-135m --ids 504,3575,282,4521,314 --answer-ids 11452
     """
+    from layerwise.lenses.finding import expect_lens
     from layerwise.tracing.loading import load
     from layerwise.tracing.request import Request
 
     lenses = _distinct(lens or [LOGIT.name])
+    for each in lenses:
+        expect_lens(each, model)
     if json is not None and len(lenses) > 1:
         raise PromptError(f"A JSON file holds one lens's trace, and {len(lenses)} were asked for. Write one at a time.")
     asked = given_prompt(prompt, prompt_file, ids, conversation)

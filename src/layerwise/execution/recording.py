@@ -85,7 +85,14 @@ def carry_out(
                 failures.setdefault(name, outcome.reason)
             else:
                 for shard in outcome.shards:
-                    writer.store(shard.key, shard.table, model=shard.model, lens=shard.lens, questions=shard.questions)
+                    writer.store(
+                        shard.key,
+                        shard.table,
+                        model=shard.model,
+                        lens=shard.lens,
+                        questions=shard.questions,
+                        lens_sum=shard.lens_sum,
+                    )
                 keys[task.number] = outcome.keys
             done += len(task.questions)
             tell(f"reading {name}")

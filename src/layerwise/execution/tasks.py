@@ -33,6 +33,7 @@ class ShardTask:
     model: ModelSpec
     questions: tuple[Question, ...]
     lenses: tuple[str, ...]
+    """What they are opened by."""
     top_k: int
     temperatures: tuple[float, ...]
 
@@ -66,6 +67,8 @@ class Shard:
     """Ids, one per row."""
     table: "pa.Table"
     """Of the form `store.tables.QUESTIONS`."""
+    lens_sum: str | None = None
+    """SHA-256 of the lens's numbers, where it was fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +98,13 @@ class TaskFailure:
 def tasks_of(planned: PlannedStudy, models: Sequence[ModelSpec]) -> list[ShardTask]:
     """Return all that a study has to compute, one model after another."""
     study, questions = planned.study, planned.questions
+    lenses = tuple(planned.lenses.asked.get(name, name) for name in study.lenses)
     parts = [
         (model, questions[start : start + _QUESTIONS_PER_SHARD])
         for model in models
         for start in range(0, len(questions), _QUESTIONS_PER_SHARD)
     ]
     return [
-        ShardTask(number, model, part, tuple(study.lenses), study.top_k, tuple(study.temperatures))
+        ShardTask(number, model, part, lenses, study.top_k, tuple(study.temperatures))
         for number, (model, part) in enumerate(parts)
     ]

@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 
 from layerwise.errors import PromptError
 from layerwise.execution.tasks import Shard, ShardTask, TaskResult
+from layerwise.lenses.card import expect_every_layer
+from layerwise.lenses.fitted import FittedLens
 from layerwise.questions.question import Question
-from layerwise.readout.lenses import resolve_lens
 from layerwise.store.tables import as_table, question_row, refused_row
 from layerwise.tracing.model import Model
 
@@ -16,8 +17,11 @@ class Worker:
     def __init__(self, model: Model, tasks: Sequence[ShardTask]) -> None:
         """Take a model, and all tasks that it has in the study, whichever of them this worker will compute."""
         self._model, self._tasks = model, tasks
-        self._lenses = [resolve_lens(lens) for lens in tasks[0].lenses]
         self.info = model.identified()
+        self._lenses = [model.open_lens(lens) for lens in tasks[0].lenses]
+        for lens in self._lenses:
+            if isinstance(lens, FittedLens) and lens.card:
+                expect_every_layer(lens.card, lens.spec.name, self.info.n_layers)
 
     def compare_precision(self) -> None:
         """Do so on the study's first question, whichever shards are missing: what is stored must not depend on that."""
@@ -48,14 +52,17 @@ class Worker:
         by_id = dict(zip((question.id for question in asked), traces, strict=True))
         name = self._model.info.name
         shards = []
-        for lens, key in missing.items():
+        for at, lens in enumerate(lens.spec for lens in self._lenses):
+            if lens.name not in missing:
+                continue
             rows = [
-                question_row(by_id[question.id][task.lenses.index(lens)], question)
+                question_row(by_id[question.id][at], question)
                 if question.id in by_id
-                else refused_row(question, name, lens, str(refusals[question.id]))
+                else refused_row(question, name, lens.name, str(refusals[question.id]))
                 for question in task.questions
             ]
-            shards.append(Shard(key, name, lens, tuple(question.id for question in task.questions), as_table(rows)))
+            ids = tuple(question.id for question in task.questions)
+            shards.append(Shard(missing[lens.name], name, lens.name, ids, as_table(rows), lens.sum))
         return tuple(shards)
 
     def _refusal(self, task: ShardTask, question: Question) -> str | None:

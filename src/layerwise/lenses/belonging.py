@@ -1,7 +1,7 @@
 """Whether a lens is a model's: what is compared, and what can only be said."""
 
 from layerwise.errors import LensError
-from layerwise.lenses.card import LensCard
+from layerwise.lenses.card import LensCard, layers_named
 from layerwise.lenses.unembedding import unembedding_sum
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.text import one_line
@@ -24,28 +24,6 @@ def expect_fitted_for(card: LensCard, shown: str, model: LoadedModel) -> tuple[s
     return (*_of_weights(card, shown, model), *_of_layers(card, shown, model.n_layers))
 
 
-def expect_every_layer(card: LensCard, shown: str, n_layers: int) -> None:
-    """Stop where a lens lacks a layer that a study would read as if it were there. Layer 0 published ones may lack.
-
-    Raises:
-        LensError: it does.
-    """
-    if missing := [layer for layer in card.missing(n_layers) if layer]:
-        raise LensError(
-            f"The {shown} lens has no translator for {layers_named(missing)} of {n_layers}. A trace reads such layers "
-            "as the logit lens does and says so; in a study's figures they would pass for the lens's. Fit all layers."
-        )
-
-
-def layers_named(layers: list[int]) -> str:
-    """Return ``layer 0``, or ``layers 0, 3 and 4``; of many the first ones and how many there are."""
-    if len(layers) == 1:
-        return f"layer {layers[0]}"
-    if len(layers) > 8:
-        return f"{len(layers)} layers ({', '.join(map(str, layers[:6]))}, …)"
-    return f"layers {', '.join(map(str, layers[:-1]))} and {layers[-1]}"
-
-
 def _expect_shape(card: LensCard, shown: str, model: LoadedModel) -> None:
     n_layers, d_model = model.n_layers, model.output_head.weight.shape[1]
     deep = card.layers[-1] < n_layers and card.n_layers in (None, n_layers)
@@ -53,8 +31,8 @@ def _expect_shape(card: LensCard, shown: str, model: LoadedModel) -> None:
         blocks = f"{card.n_layers} blocks" if card.n_layers else f"at least {card.layers[-1] + 1} blocks"
         raise LensError(
             f"The {shown} lens was fitted for {_for_model(card)}with {blocks} of width {card.d_model}; "
-            f"{one_line(shown_name(model.name), 80)} has {n_layers} of width {d_model}. It is another model's: fit one "
-            "for this model with `layerwise lens fit`."
+            f"{one_line(shown_name(model.name), 80)} has {n_layers} of width {d_model}. It is another model's, or "
+            "leads to a block before the last; fit one for this model with `layerwise lens fit`."
         )
 
 

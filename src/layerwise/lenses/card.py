@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from layerwise.errors import LensError
 from layerwise.lens_spec import METHODS, LensSpec, method_spec
 from layerwise.text import one_line
 
@@ -60,3 +61,25 @@ class LensCard:
             raise ValueError(f"layers: expected less than n_layers ({self.n_layers}); got {self.layers[-1]}")
         if not _SUM.fullmatch(self.tensors_sum):
             raise ValueError("tensors_sum: expected 64 hexadecimal digits")
+
+
+def expect_every_layer(card: LensCard, shown: str, n_layers: int) -> None:
+    """Stop where a lens lacks a layer that a study would read as if it were there. Layer 0 published ones may lack.
+
+    Raises:
+        LensError: it does.
+    """
+    if missing := [layer for layer in card.missing(n_layers) if layer]:
+        raise LensError(
+            f"The {shown} lens has no translator for {layers_named(missing)} of {n_layers}. A trace reads such layers "
+            "as the logit lens does and says so; in a study's figures they would pass for the lens's. Fit all layers."
+        )
+
+
+def layers_named(layers: list[int]) -> str:
+    """Return ``layer 0``, or ``layers 0, 3 and 4``; of many the first ones and how many there are."""
+    if len(layers) == 1:
+        return f"layer {layers[0]}"
+    if len(layers) > 8:
+        return f"{len(layers)} layers ({', '.join(map(str, layers[:6]))}, …)"
+    return f"layers {', '.join(map(str, layers[:-1]))} and {layers[-1]}"

@@ -32,6 +32,10 @@ class Translator:
         """What it consists of, by the names that a lens's file has for them."""
         return {"matrix": self.matrix} | ({} if self.bias is None else {"bias": self.bias})
 
+    def whole(self) -> Float[Tensor, "d_model d_model"]:
+        """Return A."""
+        return self.matrix
+
     def apply(self, states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
         """Return A h + b in float32."""
         return torch.nn.functional.linear(states.float(), self.matrix.float(), _raised(self.bias))
@@ -56,6 +60,10 @@ class LowRankTranslator:
     def tensors(self) -> dict[str, Tensor]:
         """What it consists of, by the names that a lens's file has for them."""
         return {"left": self.left, "right": self.right} | ({} if self.bias is None else {"bias": self.bias})
+
+    def whole(self) -> Float[Tensor, "d_model d_model"]:
+        """Return A = I + left · right in float32."""
+        return torch.eye(len(self.left), device=self.left.device) + self.left.float() @ self.right.float()
 
     def apply(self, states: Float[Tensor, "*any d_model"]) -> Float[Tensor, "*any d_model"]:
         """Return h + left (right h) + b in float32."""

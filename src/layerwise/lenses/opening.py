@@ -3,16 +3,14 @@
 import weakref
 from pathlib import Path
 
-from layerwise.errors import LensError
 from layerwise.lenses.belonging import expect_fitted_for
 from layerwise.lenses.card import LensCard
+from layerwise.lenses.finding import expect_kind, find_lens
 from layerwise.lenses.fitted import FittedLens, Translators
 from layerwise.lenses.names import LensName, lens_name
-from layerwise.lenses.own import own_lens_folder
 from layerwise.lenses.reading import read_any
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.lenses import Lens, resolve_lens
-from layerwise.text import harmless, one_line
 
 _Look = list[tuple[str, int, int]]
 
@@ -30,7 +28,8 @@ def open_lens(lens: str | Lens, model: LoadedModel) -> Lens:
 
     Args:
         lens: ``logit`` or ``raw``; ``ridge``, ``tuned``, ``jacobian`` or ``r`` for the model's own lens of that kind;
-            one of these, a colon, and the folder or file that it is in; or a lens.
+            one of these, a colon, and the folder or file that it is in, or the name that a Jacobian lens was published
+            under; or a lens.
         model: the model.
 
     Raises:
@@ -49,34 +48,17 @@ def open_lens(lens: str | Lens, model: LoadedModel) -> Lens:
 
 
 def _fitted(name: LensName, model: LoadedModel) -> FittedLens:
-    place = _place(name, model)
+    found = find_lens(name, model.name)
+    place = found.fetched()
     opened, look = _opened.setdefault(model, {}), _look(place)
     known = opened.get((name.shown, place))
     if known and known[0] == look:
         return known[1]
     card, translators = read_any(place)
-    if card.method != name.kind:
-        raise LensError(
-            f"{harmless(str(place))} holds a {card.method} lens, and a {name.kind} lens was asked for. What it reads "
-            f"means something else; ask for {card.method}:{harmless(str(place))}."
-        )
+    expect_kind(card, found)
     lens = _made_ready(card, translators, name.shown, model)
     opened[name.shown, place] = look, lens
     return lens
-
-
-def _place(name: LensName, model: LoadedModel) -> Path:
-    """Return where a lens lies."""
-    if name.place is not None:
-        return Path(name.place).expanduser().absolute()
-    own = own_lens_folder(model.name, name.kind)
-    if own is None:
-        asked = harmless(one_line(model.name))
-        raise LensError(
-            f"There is no {name.kind} lens of {asked} on this machine. Fit one (layerwise lens fit --model {asked} "
-            f"--method {name.kind} --out DIR), then ask for {name.kind}:DIR."
-        )
-    return own
 
 
 def _look(place: Path) -> _Look:

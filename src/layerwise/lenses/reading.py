@@ -7,6 +7,8 @@ from layerwise.lenses.card import LensCard
 from layerwise.lenses.fitted import FittedLens, Translators
 from layerwise.lenses.folder import is_lens_folder, read_lens
 from layerwise.lenses.names import shown_lens
+from layerwise.lenses.published.jacobian import read_jacobian
+from layerwise.lenses.published.tuned import is_tuned_lens_folder, read_tuned
 from layerwise.text import harmless
 
 
@@ -29,7 +31,11 @@ def read_any(place: Path) -> tuple[LensCard, Translators]:
     """Return card and translators of the lens in a folder or file, whoever wrote it. Raises LensError."""
     if is_lens_folder(place):
         return read_lens(place)
+    if is_tuned_lens_folder(place):
+        return read_tuned(place)
+    if place.is_file():
+        return read_jacobian(place)
     raise LensError(
-        f"There is no lens at {harmless(str(place))}: expected a folder with lens.json in it, as "
-        "`layerwise lens fit --out FOLDER` writes it. Check the path."
+        f"There is no lens at {harmless(str(place))}: expected a folder with lens.json in it, as `layerwise lens fit` "
+        "writes it, a folder of tuned-lens (config.json, params.pt), or a Jacobian lens's file. Check the path."
     )

@@ -15,7 +15,7 @@ from layerwise.lens_spec import LOGIT
 from layerwise.text import first_fault
 from layerwise.types import ModelInfo
 
-_LensName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]*$", max_length=80)]
+_LensName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]*(:[\w.-]+)?$", max_length=80)]
 
 
 class _Part(BaseModel):

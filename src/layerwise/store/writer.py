@@ -45,11 +45,21 @@ class RunWriter:
         """Note what a model of the study was; the next writing of the manifest holds it."""
         self._models[name] = asdict(model)
 
-    def store(self, key: str, table: "pa.Table", *, model: str, lens: str, questions: Sequence[str]) -> None:
+    def store(
+        self,
+        key: str,
+        table: "pa.Table",
+        *,
+        model: str,
+        lens: str,
+        questions: Sequence[str],
+        lens_sum: str | None = None,
+    ) -> None:
         """Write a shard, and then the manifest that lists it. Raises StoreError where the disk refuses."""
         with _storage_errors(self._folder):
             sha256 = write_shard(self._folder, key, table)
-        self._stored[key] = {"key": key, "model": model, "lens": lens, "questions": [*questions], "sha256": sha256}
+        shard = {"key": key, "model": model, "lens": lens, "questions": [*questions], "sha256": sha256}
+        self._stored[key] = shard if lens_sum is None else shard | {"lens_sum": lens_sum}
         self._write("incomplete")
 
     def finish(self, keys: Sequence[str], failures: Mapping[str, str]) -> None:

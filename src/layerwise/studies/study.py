@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,18 +11,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from layerwise.errors import ModelError, PromptError, StudyError
-from layerwise.lens_spec import LOGIT, spec_of
+from layerwise.lens_spec import LOGIT
+from layerwise.lenses.names import lens_name
 from layerwise.models.sources.names import resolve
 from layerwise.questions.question import Question, missing_spaces, unseen_characters
 from layerwise.questions.sets import QuestionSet, open_set
 from layerwise.studies.claim_files import Claim, read_claims
+from layerwise.studies.study_lenses import StudyLenses, study_lenses
 from layerwise.studies.toml import checked, read_toml
 from layerwise.tracing.request import Request
 
 
 def _known(lens: str) -> str:
     try:
-        return spec_of(lens).name
+        lens_name(lens)
+        return lens
     except PromptError as error:
         raise ValueError(str(error)) from error  # so that it is told by its key
 
@@ -113,6 +116,8 @@ class PlannedStudy:
     sets: dict[str, QuestionSet]
     """Of which the questions are all or some, by name."""
     claims: tuple[Claim, ...] = ()
+    lenses: StudyLenses = field(default_factory=StudyLenses)
+    """Where its fitted lenses lie."""
 
     @property
     def name(self) -> str:
@@ -126,6 +131,8 @@ class PlannedStudy:
             "questions": [asdict(question) for question in self.questions],
             "claims": [claim.model_dump() for claim in self.claims],
         }
+        if self.lenses.sums:
+            content["lenses"] = self.lenses.sums
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -192,6 +199,8 @@ def plan_study(data: dict[str, Any], where: str, folder: Path = Path()) -> Plann
     Raises StudyError, naming `where` and the key's path, and QuestionError.
     """
     study = checked(Study, data, where, "study that can be run")
+    lenses = study_lenses(study.lenses, study.models, folder, where)
+    study = study.model_copy(update={"lenses": lenses.shown})
     questions, sets = [own.question() for own in study.questions], {}
     for choice in study.sets:
         chosen = sets[choice.name] = open_set(choice.name, folder)
@@ -202,7 +211,7 @@ def plan_study(data: dict[str, Any], where: str, folder: Path = Path()) -> Plann
     claims = read_claims(folder / study.claims) if study.claims else ()
     for claim in claims:
         _expect_all_there(claim, questions)
-    return PlannedStudy(study, tuple(questions), sets, claims)
+    return PlannedStudy(study, tuple(questions), sets, claims, lenses)
 
 
 def _expect_all_there(claim: Claim, questions: list[Question]) -> None:

@@ -255,6 +255,15 @@ class Model:
         with without_gradients(), model.evaluating():
             yield model
 
+    def open_lens(self, lens: str | Lens) -> Lens:
+        """Return a lens made ready for this model: what `trace` does with its `lens`.
+
+        Raises:
+            PromptError: there is no such kind of lens.
+            LensError: there is no such lens, it is damaged, or it was fitted for another model.
+        """
+        return open_lens(lens, self._now())
+
     def compare_precision(self, request: Request) -> None:
         """Compare half precision, or an accelerator, with float32 on the CPU on this prompt, where that is due.
 

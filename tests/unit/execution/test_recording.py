@@ -7,13 +7,17 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from layerwise.errors import StoreError
 from layerwise.execution.recording import record
 from layerwise.lens_spec import LOGIT, RAW, LensSpec
+from layerwise.lenses.folder import read_card
+from layerwise.lenses.own import fitted_here, model_folder
 from layerwise.readout.lenses import RawLens, resolve_lens
 from layerwise.store.run import SCHEMA_VERSION, open_run, shard_file
 from layerwise.studies.study import plan_study
+from tests.lenses import saved_lens
 
 STUDY = {
     "name": "toy",
@@ -58,6 +62,9 @@ def load(load_family, names):
 
         def refusal(self, request):
             return self.model.refusal(request)
+
+        def open_lens(self, lens):
+            return self.model.open_lens(lens)
 
         def compare_precision(self, request):
             self.model.compare_precision(request)
@@ -133,7 +140,7 @@ def test_a_lens_that_was_fitted_again_is_read_again(study, load, tmp_path, monke
     """Its name is the same, and so is all else but the numbers in it."""
     factor = 2.0
     monkeypatch.setattr(
-        "layerwise.execution.worker.resolve_lens", lambda name: Fitted(factor) if name == "raw" else resolve_lens(name)
+        "layerwise.tracing.model.open_lens", lambda lens, _: Fitted(factor) if lens == "raw" else resolve_lens(lens)
     )
     first = record(study, tmp_path / "run", load=load).layers()
     load.passes.clear()
@@ -147,6 +154,65 @@ def test_a_lens_that_was_fitted_again_is_read_again(study, load, tmp_path, monke
     lens = first.sort_values(order)["lens"].to_numpy()
     assert np.array_equal(before[lens == "logit"], after[lens == "logit"])
     assert not (before[lens == "raw"] == after[lens == "raw"]).any()
+
+
+@pytest.fixture
+def fitted(study, names, load_family, tmp_path):
+    """A study of one model with a fitted lens, and the lens's folder."""
+    model = next(iter(names))
+    folder = saved_lens(tmp_path / "home" / "ada" / "lens", load_family(names[model]))
+
+    def plan():
+        return plan_study(STUDY | {"models": [model], "lenses": ["logit", "ridge:lens"]}, "test", folder.parent)
+
+    return plan, folder, load_family(names[model])
+
+
+def test_a_fitted_lens_is_a_lens_like_any_other(fitted, load, tmp_path):
+    plan, folder, model = fitted
+    run = record(plan(), tmp_path / "run", load=load)
+    requests = [plan().request(question) for question in plan().questions]
+    traces = model.trace_all(requests, lenses=["logit", f"ridge:{folder}"], check_length_groups=True)
+    layers = run.layers()
+    read = layers.query("lens == 'ridge:lens' and question == 'a'").sort_values("layer")
+    assert np.array_equal(read["entropy_bits"].to_numpy(), traces[0][1].entropy_bits[:, traces[0][1].last])
+    assert run.study["lenses"] == ["logit", "ridge:lens"]
+    sums = [shard.get("lens_sum") for shard in run.manifest["shards"]]
+    assert sums == [None, read_card(folder).tensors_sum]
+    assert "ada" not in (tmp_path / "run" / "manifest.json").read_text(), "no folder is told"
+
+
+def test_a_run_with_a_lens_that_was_fitted_again_is_another(fitted, load, tmp_path):
+    plan, folder, model = fitted
+    before = plan()
+    record(before, tmp_path / "run", load=load)
+    saved_lens(folder, model, seed=5)
+    assert plan().sum != before.sum
+    with pytest.raises(StoreError, match="a run of another study, or of this one before it was changed"):
+        record(plan(), tmp_path / "run", load=load, resume=True)
+
+
+def test_a_models_own_lens_has_the_keys_of_its_numbers(names, load, load_family, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path / "cache"))
+    name = next(iter(names))
+    model, folder = load_family(names[name]), fitted_here() / str(model_folder(name)) / "ridge"
+    saved_lens(folder, model)
+    study = plan_study(STUDY | {"models": [name], "lenses": ["ridge"]}, "test")
+    first = record(study, tmp_path / "run", load=load).manifest["shards"]
+    saved_lens(folder, model, seed=5)
+    again = record(study, tmp_path / "run", load=load, resume=True).manifest["shards"]
+    assert len(first) == len(again) == 1
+    assert first[0]["key"] != again[0]["key"]
+    assert again[0]["lens_sum"] == read_card(folder).tensors_sum
+
+
+def test_a_lens_that_lacks_layers_is_refused_where_only_the_model_shows_it(fitted, load, tmp_path):
+    _, folder, model = fitted
+    torch.save({"J": {1: torch.eye(64)}, "n_prompts": 1, "d_model": 64}, folder.parent / "part.pt")
+    lenses = {"models": [model.info.name], "lenses": ["logit", "jacobian:part.pt"]}
+    run = record(plan_study(STUDY | lenses, "test", folder.parent), tmp_path / "run", load=load)
+    [reason] = run.failures.values()
+    assert "has no translator for layers 1 and 3 of 4" in reason
 
 
 def test_the_keys_of_lenses_that_are_not_fitted_hold_their_names_alone():

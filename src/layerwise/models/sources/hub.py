@@ -73,6 +73,22 @@ def fetch(
     return folder
 
 
+def fetch_file(repo_id: str, filename: str, revision: str) -> Path:
+    """Return one file of a repository, from the hub's local cache where it is there.
+
+    Raises:
+        UnknownModelError, GatedModelError, OfflineError, ModelError: as `fetch`.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    network_error: type[Exception] = HfHubHTTPError.__bases__[0]
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo_id, filename, revision=revision))
+    except (OSError, EntryNotFoundError, HFValidationError, network_error, RuntimeError) as error:
+        raise _explained(error, repo_id, revision) from error
+
+
 def commit_of(folder: Path) -> str | None:
     """Return the commit hash of a snapshot folder in the hub's cache, or None for any other folder."""
     is_commit = folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from layerwise.errors import PromptWarning
 from layerwise.interrupts import collect_garbage
-from layerwise.lens_spec import SPECS, spec_of
+from layerwise.lens_spec import SPECS
+from layerwise.lenses.own import own_lenses
 from layerwise.types import Progress, TokenProb
 from layerwise.view.document import Json, trace_part, view_document
 from layerwise.view.live.asked import PROMPT_LIMIT, Asked, AskedError
@@ -68,6 +69,7 @@ class Session:
         return {
             "models": list(self._models),
             "lenses": list(SPECS),
+            "own_lenses": {name: list(own_lenses(name)) for name in self._models},
             "runs": None if self._folder is None else self._folder.listing(),
             "prompt_limit": PROMPT_LIMIT,
         }
@@ -79,7 +81,7 @@ class Session:
 
     def trace(self, asked: Asked, listener: Listener) -> Json:
         """Trace a prompt; layers are told as they are computed."""
-        spec_of(asked.lens)  # refused before a model is loaded for it
+        _expect_offered(asked)
         progress = _telling(listener)
         model = self._model(asked.model, progress)
         [[trace]] = model.trace_all(
@@ -118,6 +120,13 @@ class Session:
         model = self._load(name, progress)
         self._loaded = name, model
         return model
+
+
+def _expect_offered(asked: Asked) -> None:
+    """Stop before a model is loaded at a lens that it has not; a page may not name a path on this machine."""
+    offered = [*SPECS, *own_lenses(asked.model)]
+    if asked.lens not in offered:
+        raise AskedError(f"This server offers no lens {asked.lens[:60]!r} here. Choose {' or '.join(offered)}.")
 
 
 def _telling(listener: Listener) -> Progress:

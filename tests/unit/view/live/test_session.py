@@ -3,10 +3,12 @@
 import pytest
 
 from layerwise.errors import OfflineError, PromptError, PromptWarning
+from layerwise.lenses.own import fitted_here
 from layerwise.tracing.request import Request
 from layerwise.view.document import trace_part
 from layerwise.view.live.asked import Asked, AskedError
 from layerwise.view.live.session import Session
+from tests.lenses import saved_lens
 
 PROMPT = "The capital of Germany is"
 
@@ -124,7 +126,8 @@ def test_a_model_that_fails_to_load_is_an_error_and_others_still_can(tiny):
     ("fields", "error", "said"),
     [
         ({"model": "/etc"}, AskedError, "no model of that name"),
-        ({"lens": "tuned"}, PromptError, "Unknown lens 'tuned'; expected one of logit, raw."),
+        ({"lens": "tuned"}, AskedError, "no lens 'tuned' here. Choose logit or raw"),
+        ({"lens": "tuned:/etc/passwd"}, AskedError, "no lens 'tuned:/etc/passwd' here"),
         ({"prompt": ""}, PromptError, "empty"),
         ({"prompt": "word " * 500}, PromptError, "Shorten the prompt"),
         ({"positions": "0:x"}, PromptError, "Positions"),
@@ -138,9 +141,20 @@ def test_what_cannot_be_traced_is_said(tiny, fields, error, said):
 def test_no_model_is_loaded_for_a_lens_that_is_not_there(tiny):
     loads = []
     session = Session(models=["0"], load=lambda name, progress: loads.append(name) or tiny)
-    with pytest.raises(PromptError, match="Unknown lens"):
+    with pytest.raises(AskedError, match="no lens 'tuned' here"):
         session.trace(asked(lens="tuned"), Heard())
     assert loads == []
+
+
+def test_a_models_own_lenses_are_offered_and_read_through(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path))
+    monkeypatch.setattr("layerwise.lenses.own.model_folder", lambda name: "0" if name != "1" else "1")
+    saved_lens(fitted_here() / "0" / "ridge", tiny)
+    session = session_of(tiny, tiny)
+    assert session.choices["own_lenses"] == {"0": ["ridge"], "1": []}
+    assert session.trace(asked(lens="ridge"), Heard())["trace"]["lens"] == "ridge"
+    with pytest.raises(AskedError, match="no lens 'ridge' here"):
+        session.trace(asked(lens="ridge", model="1"), Heard())
 
 
 def test_without_live_controls_nothing_is_loaded():

@@ -11,7 +11,7 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
   const prompt = element("textarea", { attrs: { rows: "3", spellcheck: "false", placeholder: "The capital of Germany is" } });
   const answers = element("textarea", { attrs: { rows: "3", spellcheck: "false", placeholder: " Berlin", title: "Usually with a leading space" } });
   const model = liveSelect(choices.models);
-  const lens = liveSelect(choices.lenses);
+  const lens = liveSelect(lensesOf(choices, model.value));
   const positions = liveSelect(["last", "all"]);
   const chat = element("input", { attrs: { type: "checkbox" } });
   const run = element("button", { class: "lw-live-run", text: "Run", attrs: { type: "submit", title: "Ctrl+Enter, or ⌘+Enter" } });
@@ -37,7 +37,12 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
       if (!run.disabled) onRun();
     }
   });
-  model.addEventListener("change", () => onModel(model.value));
+  model.addEventListener("change", () => {
+    const chosen = lens.value;
+    lens.replaceChildren(...liveSelect(lensesOf(choices, model.value)).children);
+    if ([...lens.options].some((option) => option.value === chosen)) lens.value = chosen;
+    onModel(model.value);
+  });
 
   return {
     element: form,
@@ -57,6 +62,11 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
     },
     focus: () => prompt.focus(),
   };
+}
+
+/** The lenses that every model is read through, and those fitted for this one. */
+function lensesOf(choices, model) {
+  return [...choices.lenses, ...(choices.own_lenses?.[model] ?? [])];
 }
 
 /** A `<select>` of texts. */

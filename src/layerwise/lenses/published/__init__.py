@@ -1,0 +1,1 @@
+"""Lenses that others published, read without running any code that is in their files."""
