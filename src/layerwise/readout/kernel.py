@@ -25,6 +25,10 @@ _ROWS = {"cpu": 128}
 _LOGITS_BYTES = {"cpu": 64 << 20}
 """Logits held at a time, where the vocabulary is too large for so many rows."""
 
+_MADE_BYTES = 16 << 20
+"""Rows made together: a fitted lens goes through all its matrices for them, which takes as long for one place as for
+dozens."""
+
 _SHARE_OF_MEMORY = 16
 """An accelerator, which does more at a time, may hold this fraction of its free memory."""
 
@@ -47,7 +51,7 @@ def read_out(
     Args:
         states: what rows are made of.
         head: unembedding and output transform.
-        rows_of: makes rows, in float32, of some places' states: a lens. Called for a few places at a time.
+        rows_of: makes rows, in float32, of some places' states: a lens. Called for dozens of places at a time.
         top_k: how many of the likeliest tokens to return, ties by lower id.
         targets: ids per place whose logit and rank are wanted. Places may differ in number; shorter
             ones are filled up with their first target (or 0).
@@ -67,11 +71,14 @@ def read_out(
         tuple(base) or tuple(range(n_rows)),
     )
     step = max(1, _rows_at_once(states.device, head.vocab_size) // n_rows)
+    made = max(1, _MADE_BYTES // (4 * n_rows * states.shape[-1] * step)) * step
     buffer = torch.empty(min(step, n_places) * n_rows, head.vocab_size, dtype=torch.float32, device=states.device)
     whole: Readout | None = None
     for start in range(0, n_places, step):
         some = slice(start, min(start + step, n_places))
-        rows = rows_of(states[some])
+        if start % made == 0:
+            together = rows_of(states[start : start + made])
+        rows = together[start % made :][:step]
         logits = head.logits(rows.flatten(0, 1), out=buffer[: len(rows) * n_rows])
         by_place = logits.view(len(rows), n_rows, -1)
         part = read_logits(by_place, wanted.of_places(some))

@@ -127,7 +127,8 @@ class Trace(LayerMeasures):
     checks: Checks
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
-    """What is probably not meant, in sentences: characters in prompt or answers that nobody sees; none usually."""
+    """What is probably not meant, or not known of a fitted lens, in sentences: characters in prompt or answers that
+    nobody sees, layers that the lens lacks; none usually."""
 
     @property
     def n_layers(self) -> int:

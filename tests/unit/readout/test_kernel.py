@@ -203,3 +203,22 @@ def test_threads_that_read_at_once_do_not_disturb_one_another(device, states, ra
         at_once = list(pool.map(lambda some: read_out(some, random_head, **options), inputs * 5))
     for got, expected in zip(at_once, alone * 5, strict=True):
         assert_same(got, expected)
+
+
+def test_rows_are_made_for_many_places_at_a_time_and_read_the_same(monkeypatch, states, random_head):
+    """A fitted lens goes through all its matrices once for them."""
+    asked = []
+
+    def rows_of(some):
+        asked.append(len(some))
+        return some * 2
+
+    monkeypatch.setattr(kernel, "_rows_at_once", lambda *_: 10)
+    expected = read_out(states, random_head, rows_of=rows_of)
+    assert asked == [1, 7]
+    asked.clear()
+    monkeypatch.setattr(kernel, "_MADE_BYTES", 4 * 5 * 16 * 4)
+    few = read_out(states, random_head, rows_of=rows_of)
+    assert asked == [1, 4, 3]
+    for field in fields(Readout):
+        assert torch.equal(getattr(few, field.name), getattr(expected, field.name))

@@ -4,8 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import layerwise as lw
 from layerwise.tracing.layer_measures import MEASURES
 from layerwise.view.document import document_json, packed, unpacked, view_document
+from tests.lenses import saved_lens
 
 PROMPT = "The capital of Germany is"
 
@@ -123,3 +125,14 @@ def test_arrays_of_every_kind(array, kind):
 def test_an_integer_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="beyond int32"):
         packed(np.array([2**31]))
+
+
+def test_a_fitted_lens_stands_beside_the_logit_lens(tiny, tmp_path):
+    """Traces that differ in nothing but the lens are one entry with a toggle, told apart by the lens's name."""
+    folder = saved_lens(tmp_path / "home" / "mine", tiny)
+    [traces] = tiny.trace_all([lw.Request("The capital of Germany is")], lenses=["logit", f"ridge:{folder}"])
+    document = view_document(traces)
+    assert [part["lens"] for part in document["traces"]] == ["logit", "ridge:mine"]
+    assert len({part["label"].replace(part["lens"], "") for part in document["traces"]}) == 1
+    assert document["traces"][1]["trust"]["level"] == "good", "its last layer is the output"
+    assert "home" not in document_json(document)
