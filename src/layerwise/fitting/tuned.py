@@ -36,12 +36,12 @@ from layerwise.types import Progress
 
 OPTIONS: dict[str, Any] = {
     "start": "ridge",
-    "steps": 500,
-    "places": 32,
-    "rate": 1e-3,
+    "steps": 300,
+    "places": 128,
+    "rate": 3e-4,
     "rank": 0,
     "samples": 8192,
-    "columns": 12288,
+    "columns": 4096,
 }
 """Settings by default. `start`: ``ridge`` or ``identity``. `places`: positions of one step, all layers at each.
 `rate`: of Adam at the first step; it falls to zero along a straight line. `rank`: of what is added to the start, 0 for
