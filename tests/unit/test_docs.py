@@ -20,6 +20,7 @@ import typer
 
 from layerwise.cli.app import app, run_app
 from layerwise.models.sources.bundled import BUNDLED, bundled_file
+from tests.lenses import saved_lens
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
@@ -225,13 +226,21 @@ def folder(tmp_path, monkeypatch, tutorial_folder):
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def my_lens(tmp_path_factory, smollm):
+    """A lens of smollm2-135m, such as a reader may have fitted."""
+    return saved_lens(tmp_path_factory.mktemp("fitted") / "my-lens", smollm)
+
+
 def runs_something(page: Path) -> bool:
     return any(block.kind == "python" or any(map(is_run, commands(block))) for block in blocks(page))
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if runs_something(page)], ids=name_of)
-def test_what_a_page_shows_runs(page, folder, monkeypatch, capsys):
+def test_what_a_page_shows_runs(page, folder, monkeypatch, capsys, request):
     here = blocks(page)
+    if "./my-lens" in page.read_text(encoding="utf-8"):
+        shutil.copytree(request.getfixturevalue("my_lens"), folder / "my-lens")
     write_files(page, folder)
     for command in [each for block in here for each in commands(block) if is_run(each)]:
         words = words_of(command)

@@ -86,7 +86,7 @@ def find_lens(name: LensName, model_name: str, folder: Path = Path()) -> FoundLe
         return FoundLens(name, place)
     published = published_jacobian_lens(name.place) if name.kind == JACOBIAN else None
     if published is None:
-        listed = " or the name of a published Jacobian lens, such as gemma-2-9b" if name.kind == JACOBIAN else ""
+        listed = ", and no published Jacobian lens of that name (as gemma-2-9b is one)" if name.kind == JACOBIAN else ""
         raise LensError(
             f"There is no file or folder {harmless(one_line(name.place))!r}{listed}. A lens is asked for by "
             f"{name.kind}:PATH; paths are read from {harmless(str(folder.absolute()))}."

@@ -74,6 +74,7 @@ def read_out(
     made = max(1, _MADE_BYTES // (4 * n_rows * states.shape[-1] * step)) * step
     buffer = torch.empty(min(step, n_places) * n_rows, head.vocab_size, dtype=torch.float32, device=states.device)
     whole: Readout | None = None
+    together = states.new_empty(0)
     for start in range(0, n_places, step):
         some = slice(start, min(start + step, n_places))
         if start % made == 0:

@@ -18,8 +18,8 @@ _MOST = 0.5
 def trust(checks: Checks | None, model: ModelInfo, lens: str) -> dict[str, Any]:
     """Return `level` and `sentences` of the badge that every view carries.
 
-    ``good``: the logit lens or a fitted one in float32, with layer n checked against the model's own forward pass, and on an
-    accelerator against the CPU too within the same limit. ``stated``: something is known to be off, or was not
+    ``good``: the logit lens or a fitted one in float32, with layer n checked against the model's own forward pass, and
+    on an accelerator against the CPU too within the same limit. ``stated``: something is known to be off, or was not
     checked; the sentences say what, and by how much.
     """
     good = checks is not None and _agrees(checks, model) and model.dtype == "float32" and ends_at_output(lens)
