@@ -98,7 +98,8 @@ def fit(model: LoadedModel, plan: FitPlan, text: FitText, out: Path, listener: L
     expect_free(out)
     tell_of(text, partial, listener)
     how = fit_method(plan.method)
-    held_out = HeldOut(model, text.held_out.ids, plan.seed)
+    judged_on = text.held_out
+    held_out = HeldOut(model, judged_on.ids, plan.seed)
     if how.make:
         accumulation = make_accumulation(model, plan, text, held_out)
         found = accumulation.carry_out(partial, progress=listener.progress, on_estimate=listener.on_estimate)
@@ -106,8 +107,9 @@ def fit(model: LoadedModel, plan: FitPlan, text: FitText, out: Path, listener: L
         tuning = Tuning(model, plan, text, key_of(model, plan, text), how.batch(model, plan))
         translators = tuning.carry_out(partial, progress=listener.progress, on_estimate=listener.on_estimate)
         used = UsedText.of(text, [len(half) for half in text.halves])
-        found, held_out = Fitted(translators, None, used), tuning.judged_on
-    made = finish(model, plan, found, held_out, text.held_out.described(), out, listener)
+        found, judged_on = Fitted(translators, None, used), tuning.judged_on
+        held_out = HeldOut(model, judged_on.ids, plan.seed)
+    made = finish(model, plan, found, held_out, judged_on.described(), out, listener)
     shutil.rmtree(partial, ignore_errors=True)
     return made
 

@@ -42,6 +42,11 @@ class FitMethod:
 
 
 def _make_ridge(model: LoadedModel, plan: FitPlan) -> Estimator:
+    if not isinstance(first := plan.options["first"], int) or first >= plan.length:
+        raise LensError(
+            f"Windows of {plan.length} tokens have no position from {first} on. Choose a greater "
+            "--length, or a smaller first."
+        )
     return RidgeEstimator(model, plan.layers, **plan.options)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
+from layerwise.errors import LensError
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
@@ -91,7 +92,13 @@ class RidgeEstimator:
         for index, layer in enumerate(self._layers):
             x, covariance = self.covariance(layer)
             crossed = self._sums["xy"][index] / count - torch.outer(x, y)
-            matrix = torch.linalg.solve(covariance, crossed).T
+            try:
+                matrix = torch.linalg.solve(covariance, crossed).T
+            except torch.linalg.LinAlgError as error:
+                raise LensError(
+                    f"Least squares has no one solution at layer {layer}: its states vary in fewer than {len(x)} "
+                    "directions on this text. Give more text, or a greater penalty (--option penalty=0.001)."
+                ) from error
             found[layer] = Translator(matrix.float().contiguous(), (y - matrix @ x).float())
         return found
 

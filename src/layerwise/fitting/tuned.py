@@ -28,7 +28,7 @@ from layerwise.fitting.kl_gradient import Columns, kl_gradient, take_columns
 from layerwise.fitting.plan import FitPlan
 from layerwise.fitting.ridge import FIRST, PENALTY, RidgeEstimator
 from layerwise.fitting.sums_folder import Progressed, expect_same_fit, read_state, read_tensors, save_tensors
-from layerwise.fitting.text.windows import FitText
+from layerwise.fitting.text.windows import FitText, Windows
 from layerwise.lens_spec import TUNED
 from layerwise.lenses.fitted import FittedLens, LowRankTranslator, Translator
 from layerwise.models.loading.loaded import LoadedModel
@@ -93,9 +93,9 @@ class Tuning:
     """Windows that are run together."""
 
     @property
-    def judged_on(self) -> HeldOut:
+    def judged_on(self) -> Windows:
         """What the lens's figures are taken on: every second window that is held out, or the only one."""
-        return HeldOut(self.model, self.text.held_out.ids[::2], self.plan.seed)
+        return self.text.held_out.shard(0, 2)
 
     @cached_property
     def chosen_on(self) -> HeldOut:
@@ -127,7 +127,7 @@ class Tuning:
         steps = self.plan.options["steps"]
         saved = began = time.monotonic()
         for number in range(first + 1, steps + 1):
-            if ((number - 1) % _BETWEEN_LOOKS == 0 and number > first + 1) or number == 1:
+            if (number - 1) % _BETWEEN_LOOKS == 0:
                 self._look(descent)
                 if int(descent.since_best) >= _PATIENCE:
                     break

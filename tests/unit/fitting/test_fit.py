@@ -236,6 +236,7 @@ def test_files_and_texts_are_given_side_by_side(model, manual, tmp_path):
     ("settings", "said"),
     [
         ({"options": {"rank": 3}}, "ridge has no setting 'rank'; it has penalty, first"),
+        ({"options": {"first": 16}}, "no position from 16 on"),
         ({"length": 1000}, r"more than .* reads \(128\)"),
         ({"count": 1}, "at least 2 texts"),
         ({"until": 1.5}, "a share of positions"),

@@ -104,19 +104,23 @@ def test_a_tuned_lens_is_closer_to_the_output_than_ridge(model, manual, tmp_path
     assert statistics.fmean(tuned_one.held_out["kl_bits"]) < 0.85 * statistics.fmean(ridge.held_out["kl_bits"])
     assert tuned_one.method == "tuned"
     assert "halves" not in tuned_one.held_out
+    assert tuned_one.text["held_out"]["windows"] == -(-ridge.text["held_out"]["windows"] // 2)
     again = lw.fit_lens(model, "tuned", tmp_path / "again", manual, **SETTINGS, options=FEW)
     assert again.card == tuned_one
 
 
-def test_an_interrupted_descent_goes_on_to_the_same_lens(model, manual, tmp_path, monkeypatch):
+@pytest.mark.parametrize("killed_at", [17, 21])
+def test_an_interrupted_descent_goes_on_to_the_same_lens(model, manual, tmp_path, monkeypatch, killed_at):
+    """Also where it ended after a checkpoint and before what it was to be judged by."""
     few = {**FEW, "steps": 30}
+    monkeypatch.setattr(tuned, "_BETWEEN_LOOKS", 10)
     lw.fit_lens(model, "tuned", tmp_path / "whole", manual, **SETTINGS, options=few)
     monkeypatch.setattr(tuned, "_BETWEEN_CHECKPOINTS", 0)
     with monkeypatch.context() as patch:
         usual = Descent.step
 
         def step(self, gradients, rate, number):
-            if number == 20:
+            if number == killed_at:
                 raise KeyboardInterrupt
             usual(self, gradients, rate, number)
 
