@@ -94,7 +94,7 @@ class RidgeEstimator:
             crossed = self._sums["xy"][index] / count - torch.outer(x, y)
             try:
                 matrix = torch.linalg.solve(covariance, crossed).T
-            except torch.linalg.LinAlgError as error:
+            except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage] -- its documented home
                 raise LensError(
                     f"Least squares has no one solution at layer {layer}: its states vary in fewer than {len(x)} "
                     "directions on this text. Give more text, or a greater penalty (--option penalty=0.001)."
