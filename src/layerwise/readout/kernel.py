@@ -62,7 +62,8 @@ def read_out(
         progress: told how many places are done.
     """
     n_places = len(states)
-    n_rows = rows_of(states[:1]).shape[1]
+    together = rows_of(states[:1])
+    n_rows = together.shape[1]
     wanted = ReadoutPlan(
         min(top_k, head.vocab_size),
         _filled(targets or [()] * n_places, None),
@@ -74,10 +75,9 @@ def read_out(
     made = max(1, _MADE_BYTES // (4 * n_rows * states.shape[-1] * step)) * step
     buffer = torch.empty(min(step, n_places) * n_rows, head.vocab_size, dtype=torch.float32, device=states.device)
     whole: Readout | None = None
-    together = states.new_empty(0)
     for start in range(0, n_places, step):
         some = slice(start, min(start + step, n_places))
-        if start % made == 0:
+        if start % made == 0 and n_places > 1:  # one place's are there already
             together = rows_of(states[start : start + made])
         rows = together[start % made :][:step]
         logits = head.logits(rows.flatten(0, 1), out=buffer[: len(rows) * n_rows])

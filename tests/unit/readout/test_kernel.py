@@ -223,3 +223,14 @@ def test_rows_are_made_for_many_places_at_a_time_and_read_the_same(monkeypatch, 
     assert asked == [1, 4, 3]
     for field in fields(Readout):
         assert torch.equal(getattr(few, field.name), getattr(expected, field.name))
+
+
+def test_the_rows_of_one_place_are_made_once(states, random_head):
+    asked = []
+
+    def rows_of(some):
+        asked.append(len(some))
+        return some * 2
+
+    read_out(states[:1], random_head, rows_of=rows_of)
+    assert asked == [1]
