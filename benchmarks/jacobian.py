@@ -17,7 +17,8 @@ from benchmarks.page import measured_on, put
 from benchmarks.processes import in_own_process
 from benchmarks.progress import tell
 from benchmarks.tables import Table
-from layerwise.fitting.jacobian import LENGTH, JacobianSums
+from layerwise.fitting.jacobian import JacobianSums
+from layerwise.fitting.plan import LENGTH
 
 _EXAMPLE = "example: python -m benchmarks.jacobian --texts 1 --model smollm2-135m --dim-batch 8"
 

@@ -21,6 +21,12 @@ class BlockRunner(Protocol):
         ...
 
 
+def noticing_others_beside(model: LoadedModel) -> contextlib.AbstractContextManager[None]:
+    """Return `noticing_others` for a model whose blocks only compute: others wait for the disk, or an accelerator."""
+    computing = model.device.type == "cpu" and isinstance(model.residency, Resident)
+    return noticing_others() if computing else contextlib.nullcontext()
+
+
 def drive(
     model: LoadedModel, runners: Sequence[BlockRunner], reference: tuple[int, ...] | None = None
 ) -> OwnForward | None:
@@ -36,8 +42,7 @@ def drive(
 
     if reference is not None:
         return own_forward(model, reference, after_block=run)
-    computing = model.device.type == "cpu" and isinstance(model.residency, Resident)  # others wait for the disk
-    with noticing_others() if computing else contextlib.nullcontext():
+    with noticing_others_beside(model):
         for index in range(model.n_layers):
             with model.residency.filled(index) as block:
                 run(index, block)

@@ -224,7 +224,9 @@ def _interruption_told(out: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        partial = out.with_name(f"{out.name}.partial")
+        from layerwise.fitting.plan import partial_folder
+
+        partial = partial_folder(out)
         if partial.exists():
             say_note(f"Interrupted. What was finished is in {partial}; the same command goes on with it.")
         else:

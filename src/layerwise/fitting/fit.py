@@ -13,7 +13,7 @@ from layerwise.fitting.estimator import MakeEstimator
 from layerwise.fitting.held_out import HeldOut
 from layerwise.fitting.listener import Listener
 from layerwise.fitting.methods import fit_method
-from layerwise.fitting.plan import FitPlan, FitRequest, chosen_layers
+from layerwise.fitting.plan import LENGTH, FitPlan, FitRequest, chosen_layers, partial_folder
 from layerwise.fitting.text.documents import Document, document
 from layerwise.fitting.text.self_text import write_documents
 from layerwise.fitting.text.windows import FitText, divide
@@ -30,8 +30,6 @@ from layerwise.versions import package_versions
 
 HELD_OUT = 32
 """Windows that are held out, where there is enough text."""
-LENGTH = 128
-"""Tokens of a window by default, as in the Jacobian lens's paper."""
 
 
 def make_plan(model: LoadedModel, request: FitRequest) -> FitPlan:
@@ -213,11 +211,6 @@ def as_stored(translators: Translators) -> tuple[str, Translators]:
         return "float32", translators
     cpu = torch.device("cpu")
     return "float16", {k: each.to(cpu, torch.float16).to(cpu, torch.float32) for k, each in translators.items()}
-
-
-def partial_folder(out: Path) -> Path:
-    """Return where a fit that is not done yet keeps what it has."""
-    return out.with_name(f"{out.name}.partial")
 
 
 def expect_free(out: Path) -> None:

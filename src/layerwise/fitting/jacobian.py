@@ -6,7 +6,6 @@ are unlike all others, and the last, which predicts no token of the text. h_n is
 final norm.
 """
 
-import contextlib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,19 +15,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from layerwise.capture.backward import KeptInputs, Rules, no_rules
+from layerwise.capture.loop import noticing_others_beside
 from layerwise.errors import LensError
+from layerwise.fitting.plan import LENGTH
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
-from layerwise.models.machine.waiting import noticing_others
 from layerwise.models.residency.residency import Resident
 from layerwise.types import Progress
 
 SKIPPED = 16
 """Positions at the beginning of a text that are left out, as the reference does."""
-
-LENGTH = 128
-"""Tokens of a text, as in the paper."""
 
 _TOKENS_AT_ONCE = 512
 """Of texts, and of copies of them where they are few: a block's products are as fast as they get."""
@@ -78,7 +75,6 @@ class JacobianSums:
         self._d_model = model.output_head.weight.shape[1]
         self._sums = {layer: torch.zeros(self._d_model, self._d_model) for layer in self._layers}
         self._count = 0
-        self._release: Callable[[], None] = lambda: None
 
     @property
     def batch(self) -> int:
@@ -110,7 +106,7 @@ class JacobianSums:
         kept, copies = self._kept(texts)
         upwards = time.perf_counter() - began
         some = kept.last.new_ones(copies, *kept.last.shape)
-        steps = -(-self._d_model // copies)
+        steps, chunks = -(-self._d_model // copies), -(-self._d_model // self._rows_at_once(kept.last))
         measured = []
         for index in {self._layers[0], (self._layers[0] + self._model.n_layers) // 2, self._model.n_layers - 1}:
             with self._model.residency.filled(index, then=-1) as block:
@@ -121,7 +117,6 @@ class JacobianSums:
                     for _ in range(_MEASURED):
                         linear.pull_back_(some)
                     done = time.perf_counter()
-            chunks = -(-self._d_model // len(self._room(kept.last)))
             measured.append(chunks * (forward - began) + steps * (done - forward) / _MEASURED)
         return (upwards + statistics.mean(measured) * (self._model.n_layers - self._layers[0])) / len(texts)
 
@@ -137,11 +132,11 @@ class JacobianSums:
     def _add(self, texts: Int[Tensor, "text position"], progress: Progress | None) -> None:
         """Add texts that go through the blocks together."""
         kept, copies = self._kept(texts)
-        room = self._room(kept.last)
+        room, release = self._room(kept.last)
         for start in range(0, self._d_model, len(room)):
             rows = slice(start, min(start + len(room), self._d_model))
-            cotangents = _put_unit_vectors(room[: rows.stop - start], start, self._release)
-            self._go_down(kept, cotangents, rows, copies, progress)
+            cotangents = _put_unit_vectors(room[: rows.stop - start], start, release)
+            self._go_down(kept, cotangents, rows, copies, release, progress)
         self._count += len(texts)
 
     def _go_down(
@@ -150,6 +145,7 @@ class JacobianSums:
         cotangents: Float[Tensor, "row text position d_model"],
         rows: slice,
         copies: int,
+        release: Callable[[], None],
         progress: Progress | None,
     ) -> None:
         """Take the rows' cotangents from layer n to the lowest layer that is wanted."""
@@ -158,7 +154,7 @@ class JacobianSums:
         for index in reversed(range(lowest, n_layers)):
             sums = self._sums.get(index)
             with (
-                self._noticing_others(),
+                noticing_others_beside(self._model),
                 self._model.residency.filled(index, then=index - 1) as block,
                 kept.linearised(index, block) as linear,
             ):
@@ -168,29 +164,26 @@ class JacobianSums:
                     if sums is not None:
                         first = rows.start + start
                         sums[first : first + len(some)] += some.float().sum(dim=(1, 2)).cpu() / self._positions
-                    self._release()
+                    release()
                     if progress:
                         done = rows.start * of_each_row + (n_layers - 1 - index) * len(cotangents) + start + len(some)
                         progress("differentiating", done, self._d_model * of_each_row)
 
-    def _noticing_others(self) -> contextlib.AbstractContextManager[None]:
-        computing = self._model.device.type == "cpu" and self._is_resident  # a streamed model waits for the disk
-        return noticing_others() if computing else contextlib.nullcontext()
+    def _rows_at_once(self, last: Float[Tensor, "text position d_model"]) -> int:
+        """Return how many cotangents go down together: of a streamed model all, for its weights are read each time."""
+        one = last.numel() * last.dtype.itemsize
+        return min(self._d_model, max(1, _COTANGENTS_BYTES // one)) if self._is_resident else self._d_model
 
-    def _room(self, last: Float[Tensor, "text position d_model"]) -> Float[Tensor, "row text position d_model"]:
-        """Return memory for the cotangents that go down together.
-
-        Of a streamed model that is all of them, on disk if memory has no room: its weights are read once for all.
-        """
-        one, d_model = last.numel() * last.dtype.itemsize, last.shape[-1]
-        if self._is_resident:
-            return last.new_empty(min(d_model, max(1, _COTANGENTS_BYTES // one)), *last.shape)
-        allowed = self._model.residency.bytes_for_states
-        if allowed is None or d_model * one <= allowed:
-            return last.new_empty(d_model, *last.shape, device="cpu")
-        arena = ArenaOnDisk(d_model * one)
-        self._release = arena.release
-        return arena.take((d_model, *last.shape), last.dtype)
+    def _room(
+        self, last: Float[Tensor, "text position d_model"]
+    ) -> tuple[Float[Tensor, "row text position d_model"], Callable[[], None]]:
+        """Return where cotangents lie that go down together, and what gives back memory if that is on disk."""
+        shape, allowed = (self._rows_at_once(last), *last.shape), self._model.residency.bytes_for_states
+        size = shape[0] * last.numel() * last.dtype.itemsize
+        if self._is_resident or allowed is None or size <= allowed:
+            return last.new_empty(shape, device=last.device if self._is_resident else "cpu"), lambda: None
+        arena = ArenaOnDisk(size)
+        return arena.take(shape, last.dtype), arena.release
 
     def sums(self) -> dict[str, Tensor]:
         """Return all that was added up; sums of other texts can be added to it."""

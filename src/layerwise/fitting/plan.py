@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from layerwise.errors import LensError
+
+LENGTH = 128
+"""Tokens of a window by default, as in the Jacobian lens's paper."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class FitPlan:
     def estimator(self) -> dict[str, Any]:
         """What a card says of how the numbers were found. `texts` and `until` say only how much text was used."""
         return {"length": self.length, **self.options}
+
+
+def partial_folder(out: Path) -> Path:
+    """Return where a fit that is not done yet keeps what it has."""
+    return out.with_name(f"{out.name}.partial")
 
 
 def chosen_layers(given: str | None, n_layers: int) -> tuple[int, ...]:

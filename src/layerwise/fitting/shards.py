@@ -11,16 +11,15 @@ from layerwise.errors import LensError
 from layerwise.fitting.accumulating import Halves, UsedText, joined
 from layerwise.fitting.estimator import added
 from layerwise.fitting.fit import (
-    Listener,
     estimator_maker,
     expect_free,
     finish,
     make_accumulation,
-    partial_folder,
     tell_of,
 )
 from layerwise.fitting.held_out import HeldOut
-from layerwise.fitting.plan import FitPlan
+from layerwise.fitting.listener import Listener
+from layerwise.fitting.plan import FitPlan, partial_folder
 from layerwise.fitting.sums_folder import Progressed, expect_same_fit, read_state, read_sums, save_sums
 from layerwise.fitting.text.windows import FitText
 from layerwise.lenses.fitted import FittedLens

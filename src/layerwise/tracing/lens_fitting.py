@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.fitting.estimate import Estimate
-from layerwise.fitting.fit import Listener, fit, make_plan, read_text
+from layerwise.fitting.fit import fit, make_plan, read_text
+from layerwise.fitting.listener import Listener
 from layerwise.fitting.plan import FitPlan, FitRequest
 from layerwise.fitting.shards import fit_shard, merge_shards
 from layerwise.fitting.text.reading import given_documents

@@ -172,8 +172,7 @@ class Model:
         group (1, 2 to 3, 4 to 7 tokens, …), whatever was read before: then the traces depend on nothing
         but these requests. `on_layer` is shown each layer of the first request, through the first lens.
         """
-        model = self._now()
-        with without_gradients(), model.evaluating():
+        with self.computing() as model:
             return trace_requests(
                 model,
                 requests,
@@ -236,8 +235,7 @@ class Model:
         self, requests: Sequence[Request], sites: str | Site | Sequence[str | Site], *, progress: Progress | None = None
     ) -> list[dict[str, np.ndarray]]:
         """Return what `capture` does of each request's prompt and positions, from a single pass through the model."""
-        model = self._now()
-        with without_gradients(), model.evaluating():
+        with self.computing() as model:
             wanted = resolve_sites(model, sites)
             prepared = [prepare(model, request) for request in requests]
             while ids := self._checker.due(model, [item.ids for item in prepared]):
