@@ -70,6 +70,8 @@ def norm_matters(by_lens: Mapping[str, Cases], directions: tuple[str, ...]) -> S
     """Median over layers of KL(logit lens ‖ raw lens), in bits."""
     if RAW.name not in by_lens:
         raise NotEstimableError("the run has no raw lens")
+    if LOGIT.name not in by_lens:
+        raise NotEstimableError("the run has no logit lens")
     cases = by_lens[RAW.name]
     return Sample(per_item(np.median(cases.curves["kl_from_logit_lens_bits"], axis=1), cases.items), "median")
 

@@ -153,9 +153,11 @@ class Overview:
         return largest_errors(self.run.table(["model", "covered_by", *CHECK_FIGURES]).to_pandas())
 
     def lens_disagreement(self, model: str) -> float | None:
-        """Return the median over questions and layers of KL(logit lens ‖ raw lens) in bits; None without raw lens."""
-        raw = [cases for cases in self.cases if cases.model == model and cases.lens == RAW.name]
-        return float(pd.Series(raw[0].curves["kl_from_logit_lens_bits"].ravel()).median()) if raw else None
+        """Return the median over questions and layers of KL(logit lens ‖ raw lens) in bits; None without both."""
+        by_lens = {cases.lens: cases for cases in self.cases if cases.model == model}
+        if not {RAW.name, LOGIT.name} <= set(by_lens):
+            return None
+        return float(pd.Series(by_lens[RAW.name].curves["kl_from_logit_lens_bits"].ravel()).median())
 
 
 def _side_by_side(rows: list[_Row], key: Callable[[_Row], object]) -> list[_Row]:

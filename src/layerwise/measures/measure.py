@@ -2,7 +2,7 @@
 
 The field says name and type, the docstring below it the definition, and its metadata the rest (`measure`). All else
 follows from there: how it is taken, stored, checked when it is read back, tabulated, shown and documented. A field with
-the default None declares a measure that came later: what was written before lacks it.
+the default None declares a measure that came later, which what was written before lacks, or that is taken `sometimes`.
 """
 
 import math
@@ -44,26 +44,35 @@ class Measure:
     unit: str
     """Empty where there is none."""
     range: Range
-    take: Callable[[Any], np.ndarray]
-    """Returns its values from what was read, in the record's axes."""
+    take: Callable[[Any], Any]
+    """Returns its values from what was read, in the record's axes; None where they make no sense."""
     shown: bool
     """Whether data frames and views have it; what is stored always does."""
+    sometimes: bool = False
+    """Whether it makes sense in some readings only. Traces lack it elsewhere; stored runs have null."""
     later: bool = False
     """Whether files and runs were written before there was any."""
 
 
 def measure(
-    title: str, unit: str, range: Range, take: Callable[[Any], np.ndarray], *, shown: bool = True
+    title: str,
+    unit: str,
+    range: Range,
+    take: Callable[[Any], Any],
+    *,
+    shown: bool = True,
+    sometimes: bool = False,
 ) -> dict[str, Any]:
     """Return the metadata of a dataclass's field with which it declares a measure."""
-    return {_KEY: Measure(title, unit, range, take, shown)}
+    return {_KEY: Measure(title, unit, range, take, shown, sometimes)}
 
 
 @cache
 def measures_of(record: type) -> dict[str, Measure]:
     """Return the measures that a dataclass declares, by name and in its order."""
     declared = [field for field in fields(record) if _KEY in field.metadata]
-    return {field.name: replace(field.metadata[_KEY], later=field.default is None) for field in declared}
+    found = {field.name: (field.metadata[_KEY], field.default is None) for field in declared}
+    return {name: replace(each, later=lacked and not each.sometimes) for name, (each, lacked) in found.items()}
 
 
 def measured(record: Any) -> dict[str, np.ndarray]:

@@ -32,7 +32,9 @@ FloatArray = np.ndarray
 IntArray = np.ndarray
 
 
-def _at_places(title: str, unit: str, range: Range, take: "Callable[[PlacesRead], np.ndarray]") -> dict[str, Any]:
+def _at_places(
+    title: str, unit: str, range: Range, take: "Callable[[PlacesRead], np.ndarray | None]"
+) -> dict[str, Any]:
     return measure(title, unit, range, take)
 
 
@@ -40,6 +42,10 @@ def _of_answer(
     title: str, unit: str, range: Range, take: "Callable[[AnswerReading], np.ndarray]", *, shown: bool = True
 ) -> dict[str, Any]:
     return measure(title, unit, range, take, shown=shown)
+
+
+def _from_logit_lens(read: "PlacesRead") -> np.ndarray | None:
+    return read.table(read.readout.kl_from_base_bits) if read.reading.beside_logit else None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -62,12 +68,12 @@ class LayerMeasures:
         )
     )
     """KL(output ‖ layer): what the output still has to add; the tuned lens's objective."""
-    kl_from_logit_lens_bits: FloatArray = field(
-        metadata=_at_places(
-            "KL(logit lens ‖ this lens)", "bits", AMOUNT, lambda read: read.table(read.readout.kl_from_base_bits)
-        )
+    kl_from_logit_lens_bits: FloatArray | None = field(
+        default=None,
+        metadata=measure("KL(logit lens ‖ this lens)", "bits", AMOUNT, _from_logit_lens, sometimes=True),
     )
-    """KL(logit lens ‖ this lens) at the same layer: how far the choice of lens matters."""
+    """KL(logit lens ‖ this lens) at the same layer: how far the choice of lens matters. None where the logit lens was
+    not read beside it."""
     total_variation: FloatArray = field(
         metadata=_at_places(
             "total variation to the output", "", SHARE, lambda read: read.table(read.readout.total_variation)

@@ -89,6 +89,8 @@ class Reading:
     """Token ids per place, in the order of the readout's target axis."""
     leaders: dict[int, Leaders] = field(default_factory=dict)
     """By place, where they are wanted."""
+    beside_logit: bool = False
+    """Whether the logit lens was read too, so that this one is compared with it (`Readout.kl_from_base_bits`)."""
 
     def table(self, values: Tensor, places: Sequence[Place]) -> np.ndarray:
         """Return a [place, layer, …] statistic as [layer, place, …]."""
@@ -221,19 +223,21 @@ def read_requests(
 ) -> Readings:
     """Return what lenses read at every captured place, in one pass over the vocabulary.
 
-    The logit lens is always read, and last: its layer n is the output, and other lenses are
-    compared with it layer by layer.
+    The output is always read, and last: layer n of the logit lens, which comes after all others where it is asked for.
+    Only then are other lenses compared with it, layer by layer: else its rows would be as many again as another's.
 
     Raises:
         CheckError: the numbers are not finite.
     """
     logit = LogitLens()
-    side_by_side = [lens for lens in lenses if lens.spec != logit.spec] + [logit]
+    with_logit = logit.spec in [lens.spec for lens in lenses]
+    side_by_side = [lens for lens in lenses if lens.spec != logit.spec] + [logit] * with_logit
     n_rows = captured.states.shape[1]
 
     def rows_of(states: Tensor) -> Tensor:
         captured.release()  # of the places before
-        return torch.cat([lens.rows(states, model.output_head) for lens in side_by_side], dim=1)
+        rows = [lens.rows(states, model.output_head) for lens in side_by_side]
+        return torch.cat(rows if with_logit else [*rows, logit.rows(states[:, -1:], model.output_head)], dim=1)
 
     targets = [_targets(prepared[place.request], place) for place in captured.index_of]
     special = model.tokenizer.special_ids
@@ -249,7 +253,7 @@ def read_requests(
             targets=targets,
             mass_ids=[sorted(_so_far(prepared[p.request], p) - special) for p in captured.index_of],
             temperatures=temperatures,
-            base=[(len(side_by_side) - 1) * n_rows + row % n_rows for row in range(len(side_by_side) * n_rows)],
+            base=_rows_of_last(len(side_by_side), n_rows) if with_logit else (),
             observe=tracker.see,
             progress=progress,
         )
@@ -260,11 +264,16 @@ def read_requests(
             "overflowed: run with --dtype float32 (float16 is too narrow for Gemma, for instance)."
         )
     by_spec = {
-        lens.spec: Reading(readout.rows(rows), captured.index_of, targets, leaders)
+        lens.spec: Reading(readout.rows(rows), captured.index_of, targets, leaders, beside_logit=with_logit)
         for lens, rows, leaders in zip(side_by_side, rows_of_lenses, tracker.by_lens, strict=True)
     }
     output = readout.rows(slice(-1, None))
     return Readings([by_spec[lens.spec] for lens in lenses], output, captured.index_of, targets, temperatures)
+
+
+def _rows_of_last(n_lenses: int, n_rows: int) -> list[int]:
+    """Return per row of lenses side by side the row of the same layer through the last one."""
+    return [(n_lenses - 1) * n_rows + row % n_rows for row in range(n_lenses * n_rows)]
 
 
 def _so_far(item: Prepared, place: Place) -> set[int]:

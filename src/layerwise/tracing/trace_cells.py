@@ -52,7 +52,8 @@ class _Leader(StoredToken):
 
 def _forms(measures: Mapping[str, Measure]) -> dict[str, Any]:
     """Return what each measure's value in a cell has to be."""
-    return {name: NotRequired[_form(each)] if each.later else _form(each) for name, each in measures.items()}
+    lacked = {name for name, each in measures.items() if each.later or each.sometimes}
+    return {name: NotRequired[_form(each)] if name in lacked else _form(each) for name, each in measures.items()}
 
 
 def _form(measure: Measure) -> Any:

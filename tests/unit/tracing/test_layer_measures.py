@@ -59,6 +59,19 @@ def test_a_cell_of_a_file_keeps_the_names_and_order_of_its_parts(trace, tmp_path
     assert [name for name in cell["answer"] if not ANSWER_CURVES[name].later] == curves
 
 
+def test_how_far_a_lens_is_from_the_logit_lens_is_told_where_both_were_read(tiny, tmp_path):
+    alone = tiny.trace("The capital of Germany is", lens="raw")
+    beside = tiny.trace_all(["The capital of Germany is"], lenses=["raw", "logit"])[0][0]
+    assert alone.lens == beside.lens == "raw"
+    assert alone.kl_from_logit_lens_bits is None
+    assert "kl_from_logit_lens_bits" not in alone.measures
+    assert float(beside.kl_from_logit_lens_bits.max()) > 0.01
+    for name in alone.measures:
+        np.testing.assert_allclose(alone.measures[name], beside.measures[name], rtol=1e-4, atol=1e-5, err_msg=name)
+    alone.save(tmp_path / "trace.json")
+    assert Trace.open(tmp_path / "trace.json") == alone
+
+
 def read_as(measure: Measure, cell: dict[str, Any]) -> dict[str, Any]:
     form: Any = TypedDict("form", _forms({"it": measure}))  # pyright: ignore[reportArgumentType]  # made of a record
     return TypeAdapter(form).validate_python(cell, strict=True)
@@ -103,7 +116,10 @@ def test_a_file_that_lacks_a_measure_is_read_without_it(trace, tmp_path):
         _columns(layer)
 
 
-@pytest.mark.parametrize("name", [name for name, each in (MEASURES | ANSWER_CURVES).items() if not each.later])
+ALWAYS = [name for name, each in (MEASURES | ANSWER_CURVES).items() if not (each.later or each.sometimes)]
+
+
+@pytest.mark.parametrize("name", ALWAYS)
 def test_a_measure_that_every_file_has_must_be_there(trace, tmp_path, name):
     trace.save(tmp_path / "trace.json")
     data = json.loads((tmp_path / "trace.json").read_text("utf-8"))
