@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from layerwise import Trace
+from layerwise import Request, Trace
 from layerwise.errors import StoreError
 from layerwise.measures.measure import COUNT, LOGPROB, NUMBER, SHARE, Measure
 from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
@@ -61,7 +61,7 @@ def test_a_cell_of_a_file_keeps_the_names_and_order_of_its_parts(trace, tmp_path
 
 def test_how_far_a_lens_is_from_the_logit_lens_is_told_where_both_were_read(tiny, tmp_path):
     alone = tiny.trace("The capital of Germany is", lens="raw")
-    beside = tiny.trace_all(["The capital of Germany is"], lenses=["raw", "logit"])[0][0]
+    beside = tiny.trace_all([Request("The capital of Germany is")], lenses=["raw", "logit"])[0][0]
     assert alone.lens == beside.lens == "raw"
     assert alone.kl_from_logit_lens_bits is None
     assert "kl_from_logit_lens_bits" not in alone.measures
