@@ -19,6 +19,8 @@ class LensSpec:
     """Whether what it reads at layer n is the model's own output."""
     sum: str | None = None
     """SHA-256 of the numbers that were fitted for it; None where nothing was."""
+    caveat: str = ""
+    """What its numbers do not show, in a sentence: it stands beside them."""
     notes: tuple[str, ...] = ()
     """What has to be said beside what it reads, in sentences: they stand with the notes of every trace."""
 
@@ -31,10 +33,29 @@ class LensSpec:
 LOGIT = LensSpec("logit", "final norm and output head", ends_at_output=True)
 RAW = LensSpec("raw", "output head alone", ends_at_output=False)
 
-RIDGE = LensSpec("ridge", "what is linearly there: least squares to the last layer", ends_at_output=True)
-TUNED = LensSpec("tuned", "what best predicts the output: an affine map fitted to it", ends_at_output=True)
-JACOBIAN = LensSpec("jacobian", "what the state disposes the model to say, now and later", ends_at_output=True)
-R = LensSpec("r", "the Jacobian lens with changed backward rules, for large displacements", ends_at_output=True)
+_FITTED_TO_OUTPUT = (
+    "It is fitted to come close to the output: where it reads the answer, the layer predicts the output, which does "
+    "not mean that the model uses the answer there."
+)
+_NOT_THE_OUTPUT = (
+    "It is made to show what may be said now or later, and is not fitted to the output: its probabilities are not "
+    "those of the next token, and it can be far from the output where it shows most."
+)
+RIDGE = LensSpec(
+    "ridge", "what is linearly there: least squares to the last layer", ends_at_output=True, caveat=_FITTED_TO_OUTPUT
+)
+TUNED = LensSpec(
+    "tuned", "what best predicts the output: an affine map fitted to it", ends_at_output=True, caveat=_FITTED_TO_OUTPUT
+)
+JACOBIAN = LensSpec(
+    "jacobian", "what the state disposes the model to say, now and later", ends_at_output=True, caveat=_NOT_THE_OUTPUT
+)
+R = LensSpec(
+    "r",
+    "the Jacobian lens with changed backward rules, for large displacements",
+    ends_at_output=True,
+    caveat=_NOT_THE_OUTPUT,
+)
 
 METHODS = {spec.name: spec for spec in (RIDGE, TUNED, JACOBIAN, R)}
 """The kinds of lenses that are fitted, by name. A fitted lens is asked for by its method, or ``METHOD:PATH``."""

@@ -1,7 +1,7 @@
 """A fitted lens's card: what it is, what it was fitted on, and how it does on held-out text. Needs no PyTorch."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from layerwise.errors import LensError
@@ -42,8 +42,7 @@ class LensCard:
 
     def spec(self, name: str, notes: tuple[str, ...] = ()) -> LensSpec:
         """Return what it is known by under a name, and what has to be said beside what it reads."""
-        kind = method_spec(self.method)
-        return LensSpec(name, kind.reads, kind.ends_at_output, self.tensors_sum, notes)
+        return replace(method_spec(self.method), name=name, sum=self.tensors_sum, notes=notes)
 
     def missing(self, n_layers: int) -> list[int]:
         """Return the layers before the last that have no translator."""
