@@ -20,7 +20,7 @@ class LensSpec:
     sum: str | None = None
     """SHA-256 of the numbers that were fitted for it; None where nothing was."""
     caveat: str = ""
-    """What its numbers do not show, in a sentence: it stands beside them."""
+    """What its numbers do not show, in words that go on a sentence: they stand beside them."""
     notes: tuple[str, ...] = ()
     """What has to be said beside what it reads, in sentences: they stand with the notes of every trace."""
 
@@ -34,11 +34,11 @@ LOGIT = LensSpec("logit", "final norm and output head", ends_at_output=True)
 RAW = LensSpec("raw", "output head alone", ends_at_output=False)
 
 _FITTED_TO_OUTPUT = (
-    "It is fitted to come close to the output: where it reads the answer, the layer predicts the output, which does "
+    "it is fitted to come close to the output: where it reads the answer, the layer predicts the output, which does "
     "not mean that the model uses the answer there."
 )
 _NOT_THE_OUTPUT = (
-    "It is made to show what may be said now or later, and is not fitted to the output: its probabilities are not "
+    "it is made to show what may be said now or later, and is not fitted to the output: its probabilities are not "
     "those of the next token, and it can be far from the output where it shows most."
 )
 RIDGE = LensSpec(
@@ -90,6 +90,12 @@ def ends_at_output(name: str) -> bool:
     """Return whether layer n of what a lens of this name has read is known to be the model's own output."""
     spec = SPECS.get(name) or METHODS.get(name.partition(":")[0])
     return spec is not None and spec.ends_at_output
+
+
+def caveat_of(name: str) -> str | None:
+    """Return what stands beside the numbers of a lens of this name; None where it reads the model's own head alone."""
+    spec = METHODS.get(name.partition(":")[0])
+    return f"The {name} lens: {spec.caveat}" if spec else None
 
 
 def main_lens(names: Collection[str]) -> str:

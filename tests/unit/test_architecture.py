@@ -23,6 +23,7 @@ ROOMS = [
     "fitting",
     "measures",
     "tracing",
+    "evaluation",
     "studies",
     "store",
     "execution",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from layerwise.cli import doctor, lens, models, questions, reference, run, runs, trace, view
+from layerwise.cli import doctor, lens, lens_report, models, questions, reference, run, runs, trace, view
 from layerwise.cli.console import encode_results, say_error, say_note
 from layerwise.errors import CheckpointWarning, LayerwiseError
 
@@ -26,6 +26,7 @@ app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
 app.add_typer(runs.app, name="runs")
+lens.app.command("report")(lens_report.report)
 app.add_typer(lens.app, name="lens")
 app.add_typer(questions.app, name="questions")
 app.add_typer(reference.app, name="reference")

@@ -23,9 +23,10 @@ from layerwise.errors import LensError, TextError
 from layerwise.lens_spec import JACOBIAN, R
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line
+from layerwise.types import Progress
 
 if TYPE_CHECKING:
-    from layerwise.lenses.fitted import FittedLens
+    from layerwise.tracing.model import Model
 
 app = typer.Typer(help="Lenses that read earlier than the logit lens: fit them on text.", no_args_is_help=True)
 
@@ -103,12 +104,9 @@ def fit(
         from layerwise.fitting.plan import FitRequest
         from layerwise.fitting.text.reading import read_documents
         from layerwise.tracing.lens_fitting import carry_out, carry_out_shard
-        from layerwise.tracing.loading import load
 
         documents = read_documents(text, text_field) if text else None
-        progress(f"loading {model}", 0, None)
-        how: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
-        loaded = load(model, trust_remote_code=trust_remote_code, progress=progress, **how)
+        loaded = loaded_for(model, progress, trust_remote_code, revision, device, dtype, memory)
         request = FitRequest(method, documents, texts, length, layers, until, seed, options)
         listener = Listener(progress, lambda cost: say_note(str(cost)), say_note)
         lens = None
@@ -117,6 +115,8 @@ def fit(
         else:
             lens = carry_out(loaded, request, out, listener)
     if lens:
+        from layerwise.cli.lens_tables import print_card
+
         print_card(lens, out)
     else:
         print(f"Shard {shard} written to {out}. Once all are there: layerwise lens merge SHARD… --out DIR")
@@ -141,121 +141,29 @@ def merge(
     """
     with progress_bar(quiet) as progress:
         from layerwise.tracing.lens_fitting import merge as merge_shards
-        from layerwise.tracing.loading import load
 
-        progress(f"loading {model}", 0, None)
-        how: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
-        loaded = load(model, trust_remote_code=trust_remote_code, progress=progress, **how)
+        loaded = loaded_for(model, progress, trust_remote_code, revision, device, dtype, memory)
         lens = merge_shards(loaded, shards, out, progress=progress)
+    from layerwise.cli.lens_tables import print_card
+
     print_card(lens, out)
 
 
-@app.command("report")
-def report(
-    lenses: Annotated[
-        list[str], typer.Argument(metavar="LENS…", help="As for trace: ridge, jacobian:./my-lens, …; several at once.")
-    ],
-    model: Annotated[
-        list[str] | None, typer.Option(help="Bundled name, alias, hub id, folder or GGUF file; repeat for more.")
-    ] = None,
-    items: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Unspoken intermediates as they are published (lens-eval-multihop.json); layerwise's own by default.",
-        ),
-    ] = None,
-    text: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE", help="Text to compare lenses with the output on; repeat. Else the model writes it."
-        ),
-    ] = None,
-    text_field: Annotated[str, typer.Option(help="Field of JSON Lines, or column of Parquet, with the text.")] = "text",
-    controls: Annotated[
-        bool, typer.Option("--controls/--no-controls", help="Read the intermediates under controls too.")
-    ] = True,
-    k: Annotated[int, typer.Option(min=1, help="A word is readable where its rank is at most this.")] = 10,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for report.md, report.html, figures and all ranks.")
-    ] = None,
-    title: Annotated[str | None, typer.Option(help="Of the report.")] = None,
-    seed: Annotated[int, typer.Option(help="Of what controls draw.")] = 0,
-    revision: Revision = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    memory: Memory = "auto",
-    trust_remote_code: TrustRemoteCode = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Judge lenses side by side: on what a model has in mind and does not say, on answers that it knows, and on text.
+def loaded_for(
+    model: str,
+    progress: Progress,
+    trust_remote_code: bool,
+    revision: str | None,
+    device: str,
+    dtype: str,
+    memory: str | int,
+) -> "Model":
+    """Load a model as a command's options say."""
+    from layerwise.tracing.loading import load
 
-    The logit lens stands beside them. Controls say what a number is without the thing that it should show.
-
-    Example: layerwise lens report ridge jacobian:lenses/smollm2-jacobian --model smollm2-135m --out report
-
-    Example: layerwise lens report jacobian:gemma-2-9b --model google/gemma-2-9b --items lens-eval-multihop.json
-    """
-    with progress_bar(quiet) as progress:
-        from layerwise.evaluation.evaluate import evaluate_lenses
-        from layerwise.fitting.text.reading import read_documents
-        from layerwise.tracing.loading import load
-
-        texts = read_documents(text, text_field) if text else None
-        how: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
-        evaluated = []
-        for name in model or [DEFAULT_MODEL]:
-            progress(f"loading {name}", 0, None)
-            loaded = load(name, trust_remote_code=trust_remote_code, progress=progress, **how)
-            evaluated.append(
-                evaluate_lenses(
-                    *(loaded, lenses),
-                    items=items,
-                    texts=texts,
-                    controls=controls,
-                    seed=seed,
-                    progress=progress,
-                )
-            )
-            del loaded
-    from layerwise.cli.lens_tables import print_evaluation
-    from layerwise.report.lens_report import TITLE, write_lens_report
-
-    for each in evaluated:
-        print_evaluation(each, k)
-    if out:
-        print(f"Report: {write_lens_report(evaluated, out, title=title or TITLE, k=k)}")
-
-
-def print_card(lens: "FittedLens", out: Path) -> None:
-    """Print how a lens does on held-out text, at a few layers, and how to read through it."""
-    from rich import box
-    from rich.table import Table
-
-    from layerwise.cli.console import results_console
-
-    card = lens.card
-    assert card is not None
-    figures, n = card.held_out, len(card.layers)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("layer", "KL to output (bits)", "logit lens", "top-1 as output", "logit lens", "halves agree"):
-        table.add_column(title, justify="right")
-    halves = figures.get("halves", {}).get("top1_agreement") or [None] * n
-    for index in sorted({round(step * (n - 1) / 7) for step in range(8)}):
-        table.add_row(
-            str(card.layers[index]),
-            f"{figures['kl_bits'][index]:.2f}",
-            f"{figures['logit_kl_bits'][index]:.2f}",
-            f"{figures['top1_agreement'][index]:.0%}",
-            f"{figures['logit_top1_agreement'][index]:.0%}",
-            "" if halves[index] is None else f"{halves[index]:.0%}",
-        )
-    console = results_console()
-    console.print(f"{card.method} lens of {card.model}, fitted on {card.text['tokens']:,} tokens", style="bold")
-    console.print(table)
-    print(f"At {figures['positions']} held-out positions. The lens and its card are in {out}. Read through it:")
-    print(f'layerwise trace "The capital of Germany is" --model {card.model} --lens logit --lens {card.method}:{out}')
+    progress(f"loading {model}", 0, None)
+    how: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
+    return load(model, trust_remote_code=trust_remote_code, progress=progress, **how)
 
 
 def _with_rules(method: str, rules: str | None) -> str:

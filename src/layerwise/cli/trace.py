@@ -19,9 +19,10 @@ from layerwise.cli.console import (
     say_note,
     write_document,
 )
+from layerwise.cli.lens_tables import print_leading
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
-from layerwise.lens_spec import LOGIT, METHODS, SPECS
+from layerwise.lens_spec import LOGIT, METHODS, SPECS, caveat_of
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
 
@@ -168,6 +169,7 @@ def trace(
     elif html is None:
         for each in traces:
             print_trace(each)
+        print_leading(traces)
 
 
 def _distinct(lenses: list[str]) -> list[str]:
@@ -196,7 +198,7 @@ def print_trace(trace: "Trace") -> None:
         console.print(_table(trace, place))
     if trace.generated:
         console.print(Text("goes on: ", "dim") + Text(" ").join(Text(visible(t.text)) for t in trace.generated))
-    for line in (answer_sentence(trace), spelling_hint(trace), check_line(trace)):
+    for line in (answer_sentence(trace), spelling_hint(trace), check_line(trace), caveat_of(trace.lens)):
         if line:
             console.print(Text(line, "dim"))
     if (kept := trace.top_ids.shape[-1]) > _TOKENS:

@@ -130,11 +130,11 @@ class Evaluation:
 
     def by_layer(self, lens: LensRead, k: int = READABLE) -> Float[np.ndarray, " layer"]:
         """Return by layer, 0 to n, the share of intermediates that are readable there."""
-        return (lens.unspoken[self.counted] <= k).mean(axis=0)
+        return _mean(lens.unspoken[self.counted] <= k)
 
     def answers_by_layer(self, lens: LensRead) -> Float[np.ndarray, " layer"]:
         """Return by layer, 0 to n, the share of known answers that are the likeliest token there."""
-        return (lens.answers == 1).mean(axis=0)
+        return _mean(lens.answers == 1)
 
     def _until(self, depth: float) -> slice:
         return slice(1, max(2, round(depth * self.n_layers)))
@@ -157,6 +157,11 @@ class Evaluation:
     def _first(self, ranks: np.ndarray, k: int) -> np.ndarray:
         read = ranks[:, 1:] <= k
         return later_than_all([int(row.argmax()) + 1 if row.any() else None for row in read], self.n_layers)
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """Return the mean of rows; NaN where there are none."""
+    return rows.mean(axis=0) if len(rows) else np.full(rows.shape[1], np.nan)
 
 
 def _best(ranks: np.ndarray, layers: slice) -> np.ndarray:

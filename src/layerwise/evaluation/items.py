@@ -43,15 +43,15 @@ class Item:
     """Words, each of which counts."""
     target: str | None = None
     """What the prompt goes on with; it is not scored."""
-    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    """Of an intermediate, other words that are as good."""
+    accepted: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Of an intermediate, other words that count as it."""
     asked: tuple[Asked, ...] = ()
     """Empty in published sets: then nothing is known of what the model knows."""
 
     @property
     def words(self) -> list[tuple[str, ...]]:
-        """The intermediates, each with its synonyms."""
-        return [(word, *self.synonyms.get(word, ())) for word in self.intermediates]
+        """The intermediates, each with what is accepted for it."""
+        return [(word, *self.accepted.get(word, ())) for word in self.intermediates]
 
     def asked_for(self) -> Iterator[tuple[int, Asked]]:
         """Go through what asks for an intermediate, with the intermediate's index."""
@@ -106,10 +106,10 @@ def _item(entry: Any, number: int, category: str, shown: str) -> Item:
     expect(target is None or isinstance(target, str), "target should be a text, or left out")
     words = entry.get("intermediates")
     expect(_are_words(words), "intermediates should be a list of words, at least one")
-    synonyms = entry.get("synonyms", {})
+    accepted = entry.get("accepted", {})
     expect(
-        isinstance(synonyms, dict) and set(synonyms) <= set(words) and all(map(_are_words, synonyms.values())),
-        "synonyms should give lists of words for some of the intermediates",
+        isinstance(accepted, dict) and set(accepted) <= set(words) and all(map(_are_words, accepted.values())),
+        "accepted should give lists of words for some of the intermediates",
     )
     asked = entry.get("asked", [])
     expect(
@@ -117,10 +117,10 @@ def _item(entry: Any, number: int, category: str, shown: str) -> Item:
         and all(isinstance(each, dict) and _are_words([each.get("prompt"), each.get("answer")]) for each in asked),
         "asked should be a list of objects with prompt and answer",
     )
-    spelt = {each.strip().casefold() for each in (*words, *(other for some in synonyms.values() for other in some))}
+    spelt = {each.strip().casefold() for each in (*words, *(other for some in accepted.values() for other in some))}
     expect(
         all(each["answer"].strip().casefold() in spelt for each in asked),
-        "what is asked for should be one of the intermediates, or a synonym",
+        "what is asked for should be one of the intermediates, or accepted for one",
     )
     kind = str(entry.get("category", category))
     return Item(
@@ -129,7 +129,7 @@ def _item(entry: Any, number: int, category: str, shown: str) -> Item:
         prompt=_where_it_is_read(as_prompt(prompt), target, kind),
         target=target,
         intermediates=tuple(word.strip() for word in words),
-        synonyms={word.strip(): tuple(other.strip() for other in others) for word, others in synonyms.items()},
+        accepted={word.strip(): tuple(other.strip() for other in others) for word, others in accepted.items()},
         asked=tuple(Asked(each["prompt"], each["answer"]) for each in asked),
     )
 

@@ -14,7 +14,7 @@ _OPERATIONS = {"+": "plus", "-": "minus", "*": "times", "/": "divided"}
 
 
 def ids_of(tokenizer: Tokenizer, words: Sequence[str]) -> tuple[int, ...]:
-    """Return the ids that stand for a word, or one of its synonyms: of each spelling the first token that is no space.
+    """Return the ids that stand for any of some words: of each spelling the first token that is no space.
 
     With and without a space before it, because a lens may read either; numbers and operations in digits and in words.
 

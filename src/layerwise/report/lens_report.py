@@ -68,7 +68,7 @@ def _report(
         "share": lambda value: f"{value:.0%}",
     }
     methods = {lens.method for each in evaluations for lens in each.lenses if lens.method}
-    caveats = [(spec.name, f"{spec.reads}. {spec.caveat}") for spec in METHODS.values() if spec.name in methods]
+    caveats = [(spec.name, f"{spec.reads}; {spec.caveat}") for spec in METHODS.values() if spec.name in methods]
     return made.get_template("lenses.md.j2").render(
         evaluations=evaluations,
         figures=paths,

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from layerwise.lens_spec import ends_at_output
+from layerwise.lens_spec import caveat_of, ends_at_output
 from layerwise.text import visible
 from layerwise.tracing.answer_sentences import spelling_hint
 from layerwise.tracing.check_sentences import check_sentences
@@ -34,7 +34,7 @@ def _agrees(checks: Checks, model: ModelInfo) -> bool:
 
 
 def warnings(trace: Trace) -> list[str]:
-    """Return what the trace notes of its texts, and sentences about layers whose readout is no early prediction.
+    """Return what the trace notes, what its lens does not show, and of which layers it is no early prediction.
 
     Two things are looked for, each at more than half of the positions that were read:
 
@@ -55,8 +55,8 @@ def warnings(trace: Trace) -> list[str]:
             f"is further from the output than no knowledge at all would be ({uniform:.1f} bits, an even spread over "
             f"the vocabulary){_echoes(trace, worse)}."
         )
-    hint = spelling_hint(trace)
-    return [*trace.notes, *([hint] if hint else []), *said, *_constant(trace)]
+    beside = [each for each in (spelling_hint(trace), caveat_of(trace.lens)) if each]
+    return [*trace.notes, *beside, *said, *_constant(trace)]
 
 
 def _echoes(trace: Trace, layers: np.ndarray) -> str:

@@ -129,3 +129,9 @@ def test_one_token_that_leads_everywhere_is_named(trace):
 
 def test_a_token_that_the_output_says_everywhere_too_is_no_fault_of_the_layer(trace):
     assert warnings(curves(trace, top=np.full((5, len(trace.tokens)), 7))) == []
+
+
+def test_what_a_fitted_lens_does_not_show_stands_beside_its_numbers(trace):
+    beside = [said for said in warnings(replace(trace, lens="jacobian:mine")) if "not those of the next token" in said]
+    assert [said.startswith("The jacobian:mine lens") for said in beside] == [True]
+    assert not any("next token" in said for said in warnings(trace))

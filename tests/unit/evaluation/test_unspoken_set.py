@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import pytest
 
-DATA = files("layerwise") / "judging" / "data" / "unspoken.json"
+DATA = files("layerwise") / "evaluation" / "data" / "unspoken.json"
 CATEGORIES = {
     "multi-hop",
     "association",
@@ -28,12 +28,13 @@ def faults(item: dict) -> list[str]:
     slug = item["category"].replace(" ", "-")
     if not re.fullmatch(rf"{slug}/[a-z0-9-]+", item["name"]):
         wrong.append("the name does not begin with its category")
-    if not item["intermediates"] or not any(a["answer"] in item["intermediates"] for a in item["asked"]):
+    words = [*item["intermediates"], *(word for each in item.get("accepted", {}).values() for word in each)]
+    if not words or not any(a["answer"] in words for a in item["asked"]):
         wrong.append("no intermediate is asked for")
-    if any(a["answer"] not in item["intermediates"] for a in item["asked"]):
+    if any(a["answer"] not in words for a in item["asked"]):
         wrong.append("something else is asked for")
     target = item["target"].strip().casefold()
-    for word in item["intermediates"]:
+    for word in words:
         if word != word.strip() or not word:
             wrong.append(f"space around {word!r}")
         if any(written(word, prompt) for prompt in [item["prompt"], *(a["prompt"] for a in item["asked"])]):
@@ -58,7 +59,9 @@ def test_every_item_leaves_its_intermediate_unspoken(items: list[dict]) -> None:
 
 def test_items_have_these_keys_and_no_others(items: list[dict]) -> None:
     for item in items:
-        assert list(item) == ["name", "category", "prompt", "target", "intermediates", "asked"]
+        keys = [key for key in item if key != "accepted"]
+        assert keys == ["name", "category", "prompt", "target", "intermediates", "asked"]
+        assert set(item.get("accepted", {})) <= set(item["intermediates"])
         assert all(list(asked) == ["prompt", "answer"] for asked in item["asked"])
 
 
@@ -93,6 +96,7 @@ GOOD = {
         ({"target": " france"}, "begins as the target does"),
         ({"target": " "}, "target is empty"),
         ({"intermediates": [" France"]}, "space around"),
+        ({"accepted": {"France": ["Paris"]}}, "begins as the target does"),
         ({"asked": []}, "no intermediate is asked for"),
         ({"asked": [{"prompt": "It is in", "answer": "Spain"}]}, "something else is asked for"),
         ({"asked": [{"prompt": "France is", "answer": "France"}]}, "is written in a prompt"),
