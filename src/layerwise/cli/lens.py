@@ -43,7 +43,10 @@ def fit(
             "jacobian (what states dispose the model to say; minutes to hours)."
         ),
     ],
-    out: _Out,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the lens; else it is the model's own, had by --lens METHOD."),
+    ] = None,
     model: _Model = DEFAULT_MODEL,
     rules: Annotated[
         str | None, typer.Option(help="r: with the R lens's backward rules, for --method jacobian.")
@@ -99,6 +102,7 @@ def fit(
         raise TextError("--text and --self-text exclude each other: a card names one source.")
     method = _with_rules(method, rules)
     part, options = _shard(shard), _options(option or [])
+    out, own = _place(out, model, method, part)
     with _interruption_told(out), progress_bar(quiet) as progress:
         from layerwise.fitting.listener import Listener
         from layerwise.fitting.plan import FitRequest
@@ -117,7 +121,7 @@ def fit(
     if lens:
         from layerwise.cli.lens_tables import print_card
 
-        print_card(lens, out)
+        print_card(lens, out, own)
     else:
         print(f"Shard {shard} written to {out}. Once all are there: layerwise lens merge SHARD… --out DIR")
 
@@ -147,6 +151,17 @@ def merge(
     from layerwise.cli.lens_tables import print_card
 
     print_card(lens, out)
+
+
+def _place(out: Path | None, model: str, method: str, part: tuple[int, int] | None) -> tuple[Path, bool]:
+    """Return where a lens is written to, and whether it is the model's own then."""
+    if out is not None:
+        return out, False
+    if part:
+        raise LensError("A shard is no lens yet: give --out DIR for it, another one for each.")
+    from layerwise.lenses.own import place_for_own
+
+    return place_for_own(model, method), True
 
 
 def loaded_for(

@@ -1,5 +1,6 @@
 """`layerwise lens report`: lenses judged side by side."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -65,18 +66,25 @@ def report(
 
     Example: layerwise lens report jacobian:gemma-2-9b --model google/gemma-2-9b --items lens-eval-multihop.json
     """
+    from layerwise.lenses.finding import expect_lens
+
+    models = model or [DEFAULT_MODEL]
+    for each, lens in itertools.product(models, lenses):
+        expect_lens(lens, each)
     with progress_bar(quiet) as progress:
         from layerwise.evaluation.evaluate import evaluate_lenses
+        from layerwise.evaluation.items import chosen_items
         from layerwise.fitting.text.reading import read_documents
 
+        chosen = chosen_items(items)
         texts = read_documents(text, text_field) if text else None
         evaluated = []
-        for name in model or [DEFAULT_MODEL]:
+        for name in models:
             loaded = loaded_for(name, progress, trust_remote_code, revision, device, dtype, memory)
             evaluated.append(
                 evaluate_lenses(
                     *(loaded, lenses),
-                    items=items,
+                    items=chosen,
                     texts=texts,
                     controls=controls,
                     seed=seed,

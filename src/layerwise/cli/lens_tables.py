@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from layerwise.tracing.trace import Trace
 
 
-def print_card(lens: "FittedLens", out: Path) -> None:
-    """Print how a lens does on held-out text, at a few layers, and how to read through it."""
+def print_card(lens: "FittedLens", out: Path, own: bool = False) -> None:
+    """Print how a lens does on held-out text, at a few layers, and how to read through it: its `own` by kind alone."""
     from rich import box
     from rich.table import Table
 
@@ -40,8 +40,9 @@ def print_card(lens: "FittedLens", out: Path) -> None:
     console.print(f"{card.method} lens of {card.model}, fitted on {card.text['tokens']:,} tokens", style="bold")
     console.print(table)
     console.print(caveat_of(card.method), style="dim", markup=False)
+    asked = card.method if own else f"{card.method}:{out}"
     print(f"At {figures['positions']} held-out positions. The lens and its card are in {out}. Read through it:")
-    print(f'layerwise trace "The capital of Germany is" --model {card.model} --lens logit --lens {card.method}:{out}')
+    print(f'layerwise trace "The capital of Germany is" --model {card.model} --lens logit --lens {asked}')
 
 
 def print_evaluation(evaluation: "Evaluation", k: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from layerwise.errors import LensError, ModelError
 from layerwise.evaluation.controls import Controls
 from layerwise.evaluation.evaluated import Evaluation, LensRead, Word
-from layerwise.evaluation.items import OWN, Item, own_items, read_items
+from layerwise.evaluation.items import Item, ItemSet, chosen_items
 from layerwise.evaluation.ranks import Prompts, States, last_states
 from layerwise.evaluation.spellings import ids_of
 from layerwise.fitting.held_out import HeldOut
@@ -39,7 +39,7 @@ def evaluate_lenses(
     model: Model,
     lenses: Sequence[str | Lens],
     *,
-    items: str | Path | None = None,
+    items: str | Path | ItemSet | None = None,
     texts: Sequence[str | Path] | None = None,
     text_field: str = "text",
     controls: bool = True,
@@ -65,7 +65,8 @@ def evaluate_lenses(
         TextError: there is too little text.
         CheckError: the model's numbers did not pass the checks.
     """
-    chosen = own_items() if items is None else read_items(Path(items))
+    used = items if isinstance(items, ItemSet) else chosen_items(None if items is None else Path(items))
+    chosen = used.items
     documents = given_documents(texts, text_field)
     with model.computing() as loaded:
         opened = _opened(lenses, loaded)
@@ -92,7 +93,7 @@ def evaluate_lenses(
         model=shown_name(loaded.name),
         n_layers=loaded.n_layers,
         vocab_size=loaded.output_head.vocab_size,
-        items=OWN if items is None else Path(items).name,
+        items=used.name,
         words=known,
         text=text,
         lenses=read,

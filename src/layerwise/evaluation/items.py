@@ -60,6 +60,24 @@ class Item:
             yield next(at for at, word in enumerate(self.words) if spelt in map(str.casefold, word)), each
 
 
+@dataclass(frozen=True)
+class ItemSet:
+    """Items, and which they are."""
+
+    name: str
+    """Of their file."""
+    items: tuple[Item, ...]
+
+
+def chosen_items(path: Path | None) -> ItemSet:
+    """Return the items of a file; the set that comes with layerwise where none is named.
+
+    Raises:
+        QuestionError: it cannot be read.
+    """
+    return ItemSet(OWN, own_items()) if path is None else ItemSet(path.name, read_items(path))
+
+
 def own_items() -> tuple[Item, ...]:
     """Return the set that comes with layerwise."""
     return read_items(Path(str(files("layerwise.evaluation") / "data" / OWN)))

@@ -28,7 +28,7 @@ SKIPPED = 16
 """Positions at the beginning of a text that are left out, as the reference does."""
 
 _TOKENS_AT_ONCE = 512
-"""Of texts, and of copies of them where they are few: a block's products are as fast as they get."""
+"""Of copies of a text: a block's products are as fast as they get."""
 
 _COTANGENTS_BYTES = 64 << 20
 """Cotangents that go down through a resident model together: a block is run forward once for so many."""
@@ -77,33 +77,33 @@ class JacobianSums:
         self._count = 0
 
     @property
-    def batch(self) -> int:
-        """How many texts go through the blocks together."""
-        return max(1, _TOKENS_AT_ONCE // self._positions) if self._is_resident else 1
-
-    def bytes_of(self, texts: int) -> int:
-        """Return about how much memory so many texts take on their way: inputs, cotangents, and a block's graph."""
-        states = texts * self._positions * self._d_model * self._model.dtype.itemsize
-        cotangents = min(self._d_model * states, max(states, _COTANGENTS_BYTES))
-        graph = _STATES_IN_A_GRAPH * max(states, _TOKENS_AT_ONCE * self._d_model * self._model.dtype.itemsize)
+    def bytes_of_a_text(self) -> int:
+        """About how much memory a text takes on its way: inputs, cotangents, and a block's graph."""
+        state = self._d_model * self._model.dtype.itemsize
+        states, all_down = self._positions * state, self._d_model * self._positions * state
+        if self._is_resident:
+            cotangents = min(all_down, max(states, _COTANGENTS_BYTES))
+        else:
+            cotangents = all_down if self._fits(all_down) else 0
+        graph = _STATES_IN_A_GRAPH * max(states, _TOKENS_AT_ONCE * state)
         return (self._model.n_layers + 1) * states + cotangents + graph
 
     @torch.no_grad()
     def add(self, windows: Int[Tensor, "text position"], progress: Progress | None = None) -> None:
-        """Add some texts.
+        """Add some texts, one after another: copies of one go down side by side as fast as several texts do.
 
         Raises:
             UnsupportedModelError: the model's blocks have no such Jacobian.
         """
-        for some in windows.split(self.batch):
-            self._add(some[:, :-1], progress)  # the last position has no influence on those before it
+        for text in windows.split(1):
+            self._add(text[:, :-1], progress)  # the last position has no influence on those before it
 
     @torch.no_grad()
     def seconds_per_text(self, windows: Int[Tensor, "text position"]) -> float:
         """Return about how long each text takes, from some blocks that some cotangents go through."""
-        texts = windows[: self.batch, :-1]
+        text = windows[:1, :-1]
         began = time.perf_counter()
-        kept, copies = self._kept(texts)
+        kept, copies = self._kept(text)
         upwards = time.perf_counter() - began
         some = kept.last.new_ones(copies, *kept.last.shape)
         steps, chunks = -(-self._d_model // copies), -(-self._d_model // self._rows_at_once(kept.last))
@@ -118,31 +118,31 @@ class JacobianSums:
                         linear.pull_back_(some)
                     done = time.perf_counter()
             measured.append(chunks * (forward - began) + steps * (done - forward) / _MEASURED)
-        return (upwards + statistics.mean(measured) * (self._model.n_layers - self._layers[0])) / len(texts)
+        return upwards + statistics.mean(measured) * (self._model.n_layers - self._layers[0])
 
     @property
     def _is_resident(self) -> bool:
         return isinstance(self._model.residency, Resident)
 
-    def _kept(self, texts: Int[Tensor, "text position"]) -> tuple[KeptInputs, int]:
-        """Return texts that went up, and how many copies of them go down side by side."""
-        copies = max(1, _TOKENS_AT_ONCE // (len(texts) * self._positions))
-        return KeptInputs(self._model, texts, self._skipped, copies=copies, rules=self._rules), copies
+    def _kept(self, text: Int[Tensor, "one position"]) -> tuple[KeptInputs, int]:
+        """Return a text that went up, and how many copies of it go down side by side."""
+        copies = max(1, _TOKENS_AT_ONCE // self._positions)
+        return KeptInputs(self._model, text, self._skipped, copies=copies, rules=self._rules), copies
 
-    def _add(self, texts: Int[Tensor, "text position"], progress: Progress | None) -> None:
-        """Add texts that go through the blocks together."""
-        kept, copies = self._kept(texts)
+    def _add(self, text: Int[Tensor, "one position"], progress: Progress | None) -> None:
+        """Add a text."""
+        kept, copies = self._kept(text)
         room, release = self._room(kept.last)
         for start in range(0, self._d_model, len(room)):
             rows = slice(start, min(start + len(room), self._d_model))
             cotangents = _put_unit_vectors(room[: rows.stop - start], start, release)
             self._go_down(kept, cotangents, rows, copies, release, progress)
-        self._count += len(texts)
+        self._count += 1
 
     def _go_down(
         self,
         kept: KeptInputs,
-        cotangents: Float[Tensor, "row text position d_model"],
+        cotangents: Float[Tensor, "row one position d_model"],
         rows: slice,
         copies: int,
         release: Callable[[], None],
@@ -169,21 +169,26 @@ class JacobianSums:
                         done = rows.start * of_each_row + (n_layers - 1 - index) * len(cotangents) + start + len(some)
                         progress("differentiating", done, self._d_model * of_each_row)
 
-    def _rows_at_once(self, last: Float[Tensor, "text position d_model"]) -> int:
+    def _rows_at_once(self, last: Float[Tensor, "one position d_model"]) -> int:
         """Return how many cotangents go down together: of a streamed model all, for its weights are read each time."""
         one = last.numel() * last.dtype.itemsize
         return min(self._d_model, max(1, _COTANGENTS_BYTES // one)) if self._is_resident else self._d_model
 
     def _room(
-        self, last: Float[Tensor, "text position d_model"]
-    ) -> tuple[Float[Tensor, "row text position d_model"], Callable[[], None]]:
+        self, last: Float[Tensor, "one position d_model"]
+    ) -> tuple[Float[Tensor, "row one position d_model"], Callable[[], None]]:
         """Return where cotangents lie that go down together, and what gives back memory if that is on disk."""
-        shape, allowed = (self._rows_at_once(last), *last.shape), self._model.residency.bytes_for_states
+        shape = (self._rows_at_once(last), *last.shape)
         size = shape[0] * last.numel() * last.dtype.itemsize
-        if self._is_resident or allowed is None or size <= allowed:
+        if self._is_resident or self._fits(size):
             return last.new_empty(shape, device=last.device if self._is_resident else "cpu"), lambda: None
         arena = ArenaOnDisk(size)
         return arena.take(shape, last.dtype), arena.release
+
+    def _fits(self, size: int) -> bool:
+        """Return whether so many bytes of a streamed model's cotangents may lie in memory; else they lie on disk."""
+        allowed = self._model.residency.bytes_for_states
+        return allowed is None or size <= allowed
 
     def sums(self) -> dict[str, Tensor]:
         """Return all that was added up; sums of other texts can be added to it."""
@@ -200,9 +205,9 @@ class JacobianSums:
 
 
 def _put_unit_vectors(
-    cotangents: Float[Tensor, "row text position d_model"], first: int, release: Callable[[], None]
-) -> Float[Tensor, "row text position d_model"]:
-    """Make cotangent i, at every text and position, the unit vector along dimension first + i, and return them."""
+    cotangents: Float[Tensor, "row one position d_model"], first: int, release: Callable[[], None]
+) -> Float[Tensor, "row one position d_model"]:
+    """Make cotangent i, at every position, the unit vector along dimension first + i, and return them."""
     for row, cotangent in enumerate(cotangents):
         cotangent.zero_()
         cotangent[..., first + row] = 1

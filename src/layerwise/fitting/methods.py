@@ -74,8 +74,8 @@ def _jacobian_method(rules: Rules) -> FitMethod:
         until=0.9,
         make=make,
         seconds_per_window=lambda model, plan: make(model, plan).seconds_per_text,
-        batch=lambda model, plan: make(model, plan).batch,
-        batch_bytes=lambda model, plan, windows: make(model, plan).bytes_of(windows),
+        batch=lambda model, plan: 1,  # no more is lost where a fit is interrupted
+        batch_bytes=lambda model, plan, windows: make(model, plan).bytes_of_a_text,
         options=lambda model: {"skipped": SKIPPED},
     )
 

@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
-from layerwise.errors import ModelError
+from layerwise.errors import LensError, ModelError
 from layerwise.lens_spec import METHODS
 from layerwise.lenses.folder import is_lens_folder
 from layerwise.models.machine.cache import cache_folder
 from layerwise.models.sources.names import resolve
+from layerwise.text import harmless, one_line
 from layerwise.types import shown_name
 
 SHIPPED = Path(__file__).parent / "data"
@@ -27,6 +28,21 @@ def own_lens_folder(model_name: str, method: str) -> Path | None:
     model = model_folder(model_name)
     places = [] if model is None else [root / model / method for root in (SHIPPED, fitted_here())]
     return next((place for place in places if is_lens_folder(place)), None)
+
+
+def place_for_own(model_name: str, method: str) -> Path:
+    """Return the folder to put a model's own lens into, so that it is asked for by its kind alone.
+
+    Raises:
+        LensError: random weights have no lenses of their own.
+    """
+    model = model_folder(model_name)
+    if model is None:
+        raise LensError(
+            f"Where to put the lens of {harmless(one_line(model_name))} has to be said (--out DIR): random weights "
+            "have no lenses of their own."
+        )
+    return fitted_here() / model / method
 
 
 def own_lenses(model_name: str) -> tuple[str, ...]:

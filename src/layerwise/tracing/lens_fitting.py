@@ -14,6 +14,7 @@ from layerwise.fitting.shards import fit_shard, merge_shards
 from layerwise.fitting.text.reading import given_documents
 from layerwise.fitting.text.windows import FitText
 from layerwise.lenses.fitted import FittedLens
+from layerwise.lenses.own import place_for_own
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.tracing.model import Model
 from layerwise.tracing.request import Request
@@ -23,7 +24,7 @@ from layerwise.types import Progress
 def fit_lens(
     model: Model,
     method: str,
-    out: str | Path,
+    out: str | Path | None = None,
     texts: Sequence[str | Path] | None = None,
     *,
     count: int | None = None,
@@ -44,7 +45,8 @@ def fit_lens(
     Args:
         model: what `layerwise.load` returns.
         method: ``ridge`` (least squares to the last layer) or another name in `fitting.methods.FIT_METHODS`.
-        out: folder for the lens.
+        out: folder for the lens; by default it is kept as the model's own, and asked for by its method alone
+            (``lens="ridge"``).
         texts: documents as strings, and files as `Path` (text, JSON Lines, Parquet). Without any, the model
             writes the text itself.
         count: windows of text to fit on at most; what suffices for the method by default.
@@ -68,7 +70,8 @@ def fit_lens(
     request = FitRequest(
         method, given_documents(texts, text_field), count, length, layers, until, seed, dict(options or {})
     )
-    return carry_out(model, request, out, Listener(progress, on_estimate, on_note))
+    place = place_for_own(model.info.name, method) if out is None else out
+    return carry_out(model, request, place, Listener(progress, on_estimate, on_note))
 
 
 def carry_out(model: Model, request: FitRequest, out: str | Path, listener: Listener) -> FittedLens:

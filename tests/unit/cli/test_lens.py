@@ -23,9 +23,9 @@ def fit(layerwise, toy_bundled, corpus, tmp_path):
     """Fits a lens for the toy model, with these arguments beside the usual ones."""
     toy_bundled()
 
-    def call(*arguments, method="ridge", text=True):
+    def call(*arguments, method="ridge", text=True, own=False):
         given = ("--text", str(corpus), "--text-field", "body") if text else ()
-        out = () if "--out" in arguments else ("--out", str(tmp_path / "lens"))
+        out = () if "--out" in arguments or own else ("--out", str(tmp_path / "lens"))
         usual = ("--model", "smollm2-135m", "--method", method, "--texts", "16", "--length", "16")
         return layerwise("lens", "fit", *usual, *given, *out, *arguments)
 
@@ -106,3 +106,68 @@ def test_an_interrupted_fit_says_how_to_go_on(fit, monkeypatch, tmp_path, capsys
     assert code == 130
     assert ("the same command goes on with it" if stored else "Interrupted before anything was stored") in err
     assert (tmp_path / "lens.partial").exists() == stored
+
+
+def test_lenses_are_judged_side_by_side(fit, layerwise, tmp_path):
+    fit("--quiet")
+    items = [
+        {"name": name, "prompt": prompt, "target": None, "intermediates": ["Berlin"]}
+        for name, prompt in (("one", "the capital of"), ("two", "of the country"))
+    ]
+    (tmp_path / "lens-eval-multihop.json").write_text(json.dumps({"items": items}))
+    lens, report = f"ridge:{tmp_path / 'lens'}", tmp_path / "report"
+    given = ("--model", "smollm2-135m", "--items", str(tmp_path / "lens-eval-multihop.json"), "--out", str(report))
+    code, out, err = layerwise("lens", "report", lens, *given, "--k", "3", "--title", "Mine")
+    assert code == 0, err
+    assert "unspoken: pass@3" in out
+    assert "ridge:lens" in out
+    assert "it is fitted to come close to the output" in out
+    text = (report / "report.md").read_text("utf-8")
+    assert text.startswith("# Mine\n")
+    assert "| `ridge:lens` |" in text
+    assert "*Random weights*" in text
+    assert (report / "report.html").is_file()
+
+
+def test_a_set_that_cannot_be_read_is_refused_before_a_model_is_loaded(layerwise, tmp_path):
+    (tmp_path / "set.json").write_text("{}")
+    code, _, err = layerwise(
+        "lens", "report", "logit", "--items", str(tmp_path / "set.json"), "--model", "no-such-model"
+    )
+    assert code == 1
+    assert "holds no items" in err
+
+
+def test_a_report_on_a_lens_that_is_not_there_says_how_to_fit_one(layerwise, toy_bundled):
+    toy_bundled()
+    code, _, err = layerwise("lens", "report", "jacobian", "--model", "smollm2-135m")
+    assert code == 1
+    assert "layerwise lens fit --model smollm2-135m --method jacobian" in err
+
+
+def test_a_lens_without_a_folder_is_the_models_own(fit, layerwise, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path / "cache"))
+    code, out, err = fit(own=True)
+    assert code == 0, err
+    assert "--lens logit --lens ridge\n" in out
+    code, out, err = layerwise(
+        "trace", "a b", "--model", "smollm2-135m", "--lens", "ridge", "--lens", "logit", "--quiet"
+    )
+    assert code == 0, err
+    assert "ridge lens" in out
+    assert "leads first at layer" in out
+    code, _, err = fit(own=True)
+    assert code == 1
+    assert "already" in err
+
+
+def test_a_shard_needs_a_folder_of_its_own(fit):
+    code, _, err = fit("--shard", "1/2", own=True)
+    assert code == 1
+    assert "--out DIR" in err
+
+
+def test_random_weights_have_no_lens_of_their_own(layerwise):
+    code, _, err = layerwise("lens", "fit", "--model", "random:smollm2-135m", "--method", "ridge", "--self-text")
+    assert code == 1
+    assert "random weights have no lenses of their own" in err
