@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from layerwise.errors import LayerwiseError
+    from layerwise.evaluation.evaluate import evaluate_lenses
     from layerwise.lenses.reading import load_lens
     from layerwise.readout.lenses import Lens
     from layerwise.sites import Site
@@ -36,6 +37,7 @@ __all__ = [
     "Token",
     "TokenProb",
     "Trace",
+    "evaluate_lenses",
     "fit_lens",
     "load",
     "load_lens",
@@ -54,6 +56,7 @@ _HOMES = {
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
+    "evaluate_lenses": "layerwise.evaluation.evaluate",
     "fit_lens": "layerwise.tracing.lens_fitting",
     "load": "layerwise.tracing.loading",
     "load_lens": "layerwise.lenses.reading",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from layerwise.fitting.held_out import Figures
+from layerwise.fitting.figures import Figures
 from layerwise.measures.uncertainty import Estimate, estimate, later_than_all
 
 READABLE = 10

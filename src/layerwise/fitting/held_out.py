@@ -1,9 +1,7 @@
 """How a lens does on text that it was not fitted on, by layer, beside the logit lens."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +10,7 @@ from torch import Tensor
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
+from layerwise.fitting.figures import Figures
 from layerwise.lens_spec import LOGIT
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.readout.kernel import read_out
@@ -26,30 +25,6 @@ _COMPARED = 64
 """Positions at which halves are compared, more than once while a lens is fitted."""
 _FIRST = 1
 """Position from which on they are drawn. Position 0 is an attention sink, and its prediction nobody reads."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a lens says, beside what the model says, at held-out positions. Lists go along `layers`."""
-
-    layers: tuple[int, ...]
-    positions: int
-    kl_bits: list[float]
-    """Mean KL(output ‖ lens)."""
-    logit_kl_bits: list[float]
-    """The same of the logit lens."""
-    top1_agreement: list[float]
-    """Share of positions where the lens's likeliest token is the output's."""
-    logit_top1_agreement: list[float]
-    bias_bits: list[float]
-    """KL of the mean distributions, output ‖ lens: what it says too often or too rarely whatever it reads."""
-    logit_bias_bits: list[float]
-
-    def described(self) -> dict[str, Any]:
-        """Return what a lens's card says."""
-        told = asdict(self)
-        del told["layers"]
-        return {key: [round(v, 5) for v in value] if isinstance(value, list) else value for key, value in told.items()}
 
 
 class HeldOut:

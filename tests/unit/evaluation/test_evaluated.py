@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from layerwise.evaluation.evaluated import Evaluation, LensRead, Word
-from layerwise.fitting.held_out import Figures
+from layerwise.fitting.figures import Figures
 from layerwise.measures.uncertainty import Estimate
 
 NOTHING = Figures((), 0, [], [], [], [], [], [])
