@@ -15,7 +15,7 @@ from layerwise.fitting.held_out import HeldOut
 from layerwise.fitting.text.documents import Document, document
 from layerwise.fitting.text.reading import given_documents
 from layerwise.fitting.text.self_text import write_documents
-from layerwise.fitting.text.windows import Windows, divide
+from layerwise.fitting.text.windows import windows_of
 from layerwise.lens_spec import LOGIT
 from layerwise.lenses.fitted import FittedLens
 from layerwise.lenses.names import expect_told_apart
@@ -121,12 +121,9 @@ def _held_out(
     """Return the text that lenses are compared with the output on, and what it is."""
     source = "given" if documents is not None else "written by the model"
     if documents is None:
-        documents = [
-            document(ids) for ids in write_documents(model, _WINDOWS + 2, _LENGTH, seed=_SEED, progress=progress)
-        ]
+        documents = [document(ids) for ids in write_documents(model, _WINDOWS, _LENGTH, seed=_SEED, progress=progress)]
     given = [each if isinstance(each, Document) else document(each) for each in documents]
-    text = divide(given, model.tokenizer, length=_LENGTH, fitted=2, held_out=_WINDOWS, progress=progress)
-    windows: Windows = text.held_out
+    windows = windows_of(given, model.tokenizer, length=_LENGTH, count=_WINDOWS)
     return HeldOut(model, windows.ids), {"source": source, **windows.described()}
 
 

@@ -96,10 +96,10 @@ def _figures(evaluation: Evaluation, k: int) -> dict[str, AnyChart]:
             unspoken, f"share of intermediates at rank ≤ {k}", f"{name}: what is in mind and not said", 1
         ),
         "kl": _by_layer(
-            {lens.name: np.array(lens.held_out.kl_bits) for lens in lenses},
+            {lens.name: np.array(lens.held_out.kl_bits)[1:] for lens in lenses},  # layer 0 echoes the prompt
             "KL(output ‖ lens), bits",
             f"{name}: how far from the output, on text",
-            0,
+            1,
             share=False,
         ),
     }

@@ -139,6 +139,24 @@ def divide(
     return FitText(halves, _chosen(aside, held_out), tuple(notes))
 
 
+def windows_of(documents: Sequence[Document], tokenizer: Tokenizer, *, length: int, count: int) -> Windows:
+    """Return at most so many windows of documents, drawn from all of them: text to look at a lens with, none to fit on.
+
+    Raises:
+        TextError: no document fills a window.
+    """
+    cuts = [_cut(each, tokenizer, length) for each in in_order(documents)]
+    windows = _chosen([cut for cut, _ in cuts], count) if any(cut.windows for cut, _ in cuts) else None
+    if windows is None:
+        longest = max((tokens for _, tokens in cuts), default=0)
+        raise TextError(
+            f"There is too little text: of {counted(len(cuts), 'document')} the longest has "
+            f"{counted(longest, 'token')}, and a window {length}. Give longer ones, or leave --text out: then the "
+            "model writes the text."
+        )
+    return windows
+
+
 def sum_of_sums(sums: Sequence[str]) -> str:
     """Return the SHA-256 over some sums in order of size."""
     return hashlib.sha256("".join(sorted(sums)).encode()).hexdigest()

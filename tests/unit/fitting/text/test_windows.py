@@ -5,7 +5,7 @@ import torch
 
 from layerwise.errors import TextError
 from layerwise.fitting.text.documents import document
-from layerwise.fitting.text.windows import beginning, divide
+from layerwise.fitting.text.windows import beginning, divide, windows_of
 
 LENGTH = 16
 RUN = 8
@@ -126,3 +126,20 @@ def test_token_ids_are_documents_too(tokenizer):
     ids = [tuple(range(300 + i, 300 + i + 64)) for i in range(6)]
     text = divide([document(each) for each in ids], tokenizer, length=LENGTH, fitted=8, held_out=2)
     assert len(text.held_out) == 2
+
+
+def test_text_to_look_at_a_lens_with_is_all_that_fills_a_window(tokenizer):
+    given = [document(text) for text in [*made_up(5), "short"]]
+    found = windows_of(given, tokenizer, length=LENGTH, count=7)
+    assert found.ids.shape == (7, LENGTH)
+    every = windows_of(given, tokenizer, length=LENGTH, count=10_000)
+    assert every.documents == 5
+    assert {*found.sums} < {*every.sums}
+    again = windows_of(given[::-1], tokenizer, length=LENGTH, count=7)
+    assert torch.equal(found.ids, again.ids)
+
+
+@pytest.mark.parametrize("texts", [[], ["too short"]])
+def test_text_that_fills_no_window_is_refused(tokenizer, texts):
+    with pytest.raises(TextError, match="too little text"):
+        windows_of([document(text) for text in texts], tokenizer, length=LENGTH, count=3)
