@@ -7,11 +7,14 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-.PHONY: help setup demo test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments clean
+LENSES := $(foreach model,smollm2-135m gemma-3-270m,$(foreach method,ridge tuned jacobian r,.venv/.lenses/$(model)/$(method)))
+
+.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
 	@echo "demo         run experiment 001 on the bundled models and say where its report is"
+	@echo "lenses       fit the bundled models' own lenses (hours; goes on where it was interrupted)"
 	@echo "test         run the tests"
 	@echo "test-portable  run the numeric tests as on an older processor"
 	@echo "check        style, types"
@@ -44,6 +47,13 @@ demo: setup
 	$(BIN)/layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin" \
 		--positions all --lens logit --lens raw --quiet --html runs/berlin.html
 	@echo "One prompt, layer by layer: open runs/berlin.html in a browser"
+
+# On text that each model writes, kept in the cache folder: then `--lens ridge`, tuned, jacobian and r mean these.
+lenses: $(LENSES)
+
+.venv/.lenses/%: | setup
+	$(BIN)/layerwise lens fit --model $(*D) --method $(*F) --self-text
+	@mkdir -p $(@D) && touch $@
 
 # Two processes with a thread each: the toy models of most tests are too small to share out.
 test: setup

@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.cache_utils import Cache
 
 from layerwise.capture.block_calls import BlockCall, record_block_calls
@@ -28,6 +30,13 @@ _ADVICE = (
     "Lenses that are made of gradients need a model whose blocks compute in floating point, and no kernels without "
     "derivatives."
 )
+
+
+_SHORT = 512
+"""Positions up to which attention's pattern is kept for the way back; of longer texts it takes too much memory.
+
+PyTorch's fused kernel for CPUs computes it anew for each cotangent: with it a block of smollm2-135m takes 36.7 ms for
+444 tokens' cotangents instead of 33.9."""
 
 
 class KeptInputs:
@@ -95,7 +104,7 @@ class KeptInputs:
         """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile."""
         entering = self._inputs[index].repeat(self._copies, 1, 1).requires_grad_(True)
         failing = failures_told(f"Block {index} cannot be gone through backwards", _ADVICE)
-        with torch.enable_grad(), self._rules(block), failing:
+        with torch.enable_grad(), self._rules(block), self._attention(), failing:
             leaving = self._calls_of_copies[index](block, entering)
         if not leaving.requires_grad:
             raise UnsupportedModelError(
@@ -103,6 +112,11 @@ class KeptInputs:
                 f"through it. {_ADVICE}"
             )
         yield LinearisedBlock(entering, leaving, self._run_all_the_same)
+
+    def _attention(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which attention that goes through PyTorch's own function runs forward."""
+        on_cpu, short = self._model.device.type == "cpu", self._hidden.shape[1] + self._cut <= _SHORT
+        return sdpa_kernel(SDPBackend.MATH) if on_cpu and short else contextlib.nullcontext()
 
     @property
     def _run_all_the_same(self) -> int:

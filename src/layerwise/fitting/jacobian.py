@@ -95,8 +95,10 @@ class JacobianSums:
         Raises:
             UnsupportedModelError: the model's blocks have no such Jacobian.
         """
-        for text in windows.split(1):
-            self._add(text[:, :-1], progress)  # the last position has no influence on those before it
+        for done, text in enumerate(windows.split(1)):
+            self._add(
+                text[:, :-1], progress and _later(progress, done, len(windows))
+            )  # the last position has no influence on those before it
 
     @torch.no_grad()
     def seconds_per_text(self, windows: Int[Tensor, "text position"]) -> float:
@@ -202,6 +204,11 @@ class JacobianSums:
     def translators(self) -> dict[int, Translator]:
         """Return the mean over the texts."""
         return {layer: Translator(each / max(1, self._count)) for layer, each in self._sums.items()}
+
+
+def _later(progress: Progress, texts: int, of_texts: int) -> Progress:
+    """Return who is told of one text's steps, in steps of all texts."""
+    return lambda what, done, steps: progress(what, texts * (steps or 0) + done, of_texts * (steps or 0))
 
 
 def _put_unit_vectors(
