@@ -34,6 +34,7 @@ NOT_RUN = {
     r"^layerwise models pull": "fetches",
     r"runs/four|my_study|my_questions|runs/mine": "stand for the reader's own",
     r"corpus\.jsonl|lens merge": "take the reader's own text",
+    r"^layerwise lens report": "takes minutes; run on a toy model in the command's own tests",
     r"^layerwise run experiments/": "run by `make demo`",
 }
 """Commands that are parsed only, and why."""
