@@ -36,6 +36,7 @@ _LLAMA3_ROPE = {
     "original_max_position_embeddings": 32,
 }
 
+# Chunks of 8 where blocks compute in chunks: prompts reach into the second, and little is filled up to a chunk of 256.
 CASES = {
     "qwen2": Case("Qwen2Config"),
     "qwen3": Case("Qwen3Config"),
@@ -80,11 +81,11 @@ CASES = {
     "mpt": Case("MptConfig", norm="transformer.norm_f"),
     "lfm2": Case("Lfm2Config", norm="model.embedding_norm"),
     "mamba": Case("MambaConfig", norm="backbone.norm_f", embedding="backbone.embeddings"),
-    "mamba2": Case("Mamba2Config", norm="backbone.norm_f", embedding="backbone.embeddings"),
+    "mamba2": Case("Mamba2Config", {"chunk_size": 8}, norm="backbone.norm_f", embedding="backbone.embeddings"),
     "jamba": Case("JambaConfig", norm="model.final_layernorm"),
-    "bamba": Case("BambaConfig", norm="model.final_layernorm"),
-    "falcon-h1": Case("FalconH1Config", norm="model.final_layernorm"),
-    "zamba2": Case("Zamba2Config", norm="model.final_layernorm"),
+    "bamba": Case("BambaConfig", {"mamba_chunk_size": 8}, norm="model.final_layernorm"),
+    "falcon-h1": Case("FalconH1Config", {"mamba_chunk_size": 8}, norm="model.final_layernorm"),
+    "zamba2": Case("Zamba2Config", {"chunk_size": 8}, norm="model.final_layernorm"),
 }
 
 PROMPT = "The capital of Germany is Berlin"

@@ -56,7 +56,7 @@ def assert_same(one: object, other: object) -> None:
         assert one == other
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(st.tuples(prompts, answers), min_size=1, max_size=6))
 def test_a_batch_equals_its_prompts_one_by_one(family, asked):
     requests = [Request(prompt, answers=wanted, positions="all") for prompt, wanted in asked]
@@ -76,7 +76,7 @@ def test_the_order_of_requests_is_the_order_of_results(tiny, texts, random):
         assert_close(trace, traces[trace.prompt])
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(prompts)
 def test_the_last_layer_is_the_models_output(family, prompt):
     trace = family.trace(prompt, positions="all", top_k=3)
@@ -97,7 +97,7 @@ def test_every_position_includes_the_last(family, prompt):
     assert everything.milestones == last.milestones
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(prompts, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join))
 def test_what_comes_later_changes_nothing_before_it(family, prompt, more):
     """Causality: a prompt's positions read the same when the text goes on."""
@@ -109,7 +109,7 @@ def test_what_comes_later_changes_nothing_before_it(family, prompt, more):
     assert_close(long, short, slice(0, count))
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(prompts, answers)
 def test_more_questions_change_no_other_number(family, prompt, wanted):
     plain = family.trace(prompt, positions="all")

@@ -1,7 +1,10 @@
 """The bundled models' files, fetched and prepared in the default cache."""
 
+import functools
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -28,7 +31,15 @@ def test_second_preparation_returns_at_once_and_touches_nothing(name: str):
     assert modified(checkpoint.folder) == before
 
 
-def test_a_bundled_model_is_what_transformers_makes_of_its_file(bundled_model):
+@pytest.fixture
+def read_once(monkeypatch):
+    """Lets transformers keep what its reader finds in a file, which it reads for the config and for the weights."""
+    memmap = np.memmap
+    monkeypatch.setattr(np, "memmap", lambda *args, **how: np.asarray(memmap(*args, **how)))  # millions of slices
+    monkeypatch.setattr(gguf, "GGUFReader", functools.cache(gguf.GGUFReader))
+
+
+def test_a_bundled_model_is_what_transformers_makes_of_its_file(bundled_model, read_once):
     """Every weight, bit for bit: ours are dequantised piece by piece, theirs whole."""
     file = bundled.bundled_file(bundled_model.info.name)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -14,10 +15,21 @@ from layerwise.tracing.model import Model
 PROMPT = "Question: What is the capital of Germany? Answer:"
 
 
+@pytest.fixture(scope="module")
+def bfloat16():
+    """`bfloat16(name)`: a bundled model in bfloat16, and its trace of the prompt, made once."""
+
+    @functools.cache
+    def load(name):
+        model = lw.load(name, device="cpu", dtype="bfloat16")
+        return model, model.trace(PROMPT)
+
+    return load
+
+
 @pytest.mark.parametrize(("name", "full"), [("gemma-3-270m", "gemma"), ("smollm2-135m", "smollm")])
-def test_bfloat16_passes_its_check_and_stays_near_float32(name, full, request):
-    half = lw.load(name, device="cpu", dtype="bfloat16")
-    trace = half.trace(PROMPT)
+def test_bfloat16_passes_its_check_and_stays_near_float32(name, full, request, bfloat16):
+    _, trace = bfloat16(name)
     # transformers rounds each logit to bfloat16, and its norm too: .05 to .17 measured on five
     # prompts per model, .56 to .97 let through (four steps of the largest logit).
     assert 0.01 < trace.checks.identity_error < 0.25
@@ -28,9 +40,8 @@ def test_bfloat16_passes_its_check_and_stays_near_float32(name, full, request):
 
 
 @pytest.mark.parametrize("name", ["gemma-3-270m", "smollm2-135m"])
-def test_drift_is_what_the_same_weights_give_in_float32(name):
-    half = lw.load(name, device="cpu", dtype="bfloat16")
-    trace = half.trace(PROMPT)
+def test_drift_is_what_the_same_weights_give_in_float32(name, bfloat16):
+    half, trace = bfloat16(name)
     raised = copy.deepcopy(half._loaded.hf).float()  # not the checkpoint: its weights were finer
     exact = lw.load(raised, tokenizer=half._loaded.tokenizer.hf).trace(PROMPT)
     assert exact.checks.drift_variation is None
@@ -43,8 +54,8 @@ def test_drift_is_what_the_same_weights_give_in_float32(name):
     assert trace.checks.drift_entropy_bits == pytest.approx(apart, rel=0.1)
 
 
-def test_a_wrong_scale_is_still_caught_in_bfloat16():
-    model = lw.load("smollm2-135m", device="cpu", dtype="bfloat16")
+def test_a_wrong_scale_is_still_caught_in_bfloat16(bfloat16):
+    model, _ = bfloat16("smollm2-135m")
     head = dataclasses.replace(model._loaded.output_head, transform=OutputTransform(scale=1.1))
     with pytest.raises(CheckError, match=r"bfloat16 rounding"):
         Model(dataclasses.replace(model._loaded, output_head=head)).trace(PROMPT)

@@ -4,6 +4,7 @@ A page's files (a block below "`name.csv`:") are written into a folder of its ow
 after another, then its Python, as one program.
 """
 
+import ast
 import functools
 import re
 import shlex
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 import typer
 
+import layerwise
 from layerwise.cli.app import app, run_app
 from layerwise.models.sources.bundled import BUNDLED, bundled_file
 from tests.lenses import saved_lens
@@ -185,6 +188,8 @@ def loaded_once():
 
     @functools.wraps(original)
     def load(name: Any, *, progress: Any = None, **options: Any) -> Any:
+        if not isinstance(name, str):
+            return original(name, progress=progress, **options)
         asked = {option: value for option, value in options.items() if value not in (None, False, "auto")}
         key = repr((str(name), sorted(asked.items())))
         if key not in remembered:
@@ -253,9 +258,41 @@ def test_what_a_page_shows_runs(page, folder, monkeypatch, capsys, request):
         assert code == fails, f"{command.line}\n{printed}"
         expect_in_order(command, printed)
     program = "\n".join(block.text for block in here if block.kind == "python")
-    if program:
+    if page in BY_ITSELF:
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+    elif program:
+        expect_own_imports(program)
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            exec(compile(program, name_of(page), "exec"), {"__name__": "__main__"})
+
+
+BY_ITSELF = {ROOT / "README.md", ROOT / "docs" / "how-to" / "larger-than-memory.md"}
+"""Pages whose Python has a process of its own: the first that anybody tries, and the one with a budget of memory."""
+
+
+def expect_own_imports(program: str) -> None:
+    """Fail if a program names a module that only somebody else's import put into layerwise."""
+    tree = ast.parse(program)
+    called = {
+        name.asname or name.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for name in node.names
+        if name.name == "layerwise"
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not any(name.name.startswith("layerwise.") for name in node.names), "import names from it"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in called:
+            assert node.attr in layerwise.__all__, f"nothing imports layerwise.{node.attr}"
+
+
+def test_a_program_that_leans_on_anothers_imports_is_noticed():
+    expect_own_imports("import layerwise as lw\nlw.load")
+    with pytest.raises(AssertionError, match=r"layerwise\.tracing"):
+        expect_own_imports("import layerwise as lw\nlw.tracing.model.Model")
 
 
 def here_and_now(words: list[str], monkeypatch: Any, capsys: Any) -> tuple[int, str]:

@@ -30,6 +30,13 @@ def planned(family_folder, monkeypatch):
     return plan_study(study, "test")
 
 
+@pytest.fixture(scope="module")
+def elsewhere():
+    """An executor in another process, which all tests share."""
+    with Elsewhere() as executor:
+        yield executor
+
+
 def specs(planned):
     return [ModelSpec(name) for name in planned.study.models]
 
@@ -39,30 +46,30 @@ def content(run):
     return {name: value for name, value in run.manifest.items() if name not in ("created", "updated")}
 
 
-def test_a_run_computed_in_another_process_is_the_same_run(planned, tmp_path):
+def test_a_run_computed_in_another_process_is_the_same_run(planned, tmp_path, elsewhere):
     here = carry_out(planned, tmp_path / "here", InProcess())
-    elsewhere = carry_out(planned, tmp_path / "elsewhere", Elsewhere())
-    assert elsewhere.complete
-    assert content(here) == content(elsewhere), "the sums of the shards' bytes, and their order, among it"
-    assert elsewhere.damaged_files() == []
+    there = carry_out(planned, tmp_path / "there", elsewhere)
+    assert there.complete
+    assert content(here) == content(there), "the sums of the shards' bytes, and their order, among it"
+    assert there.damaged_files() == []
 
 
-def test_another_executor_completes_what_one_has_begun(planned, tmp_path):
+def test_another_executor_completes_what_one_has_begun(planned, tmp_path, elsewhere):
     whole = carry_out(planned, tmp_path / "run", InProcess())
     lost = whole.manifest["shards"][3]
     shard_file(whole.path, lost["key"]).unlink()
     kept = {shard["key"] for shard in whole.manifest["shards"]} - {lost["key"]}
     before = {key: shard_file(whole.path, key).stat().st_mtime_ns for key in kept}
-    again = carry_out(planned, whole.path, Elsewhere(), resume=True)
+    again = carry_out(planned, whole.path, elsewhere, resume=True)
     assert content(again) == content(whole)
     assert {key: shard_file(whole.path, key).stat().st_mtime_ns for key in kept} == before
 
 
-def test_a_model_that_cannot_be_loaded_is_a_failure_of_its_tasks_alone(planned, tmp_path):
+def test_a_model_that_cannot_be_loaded_is_a_failure_of_its_tasks_alone(planned, tmp_path, elsewhere):
     gone = str(tmp_path / "gone")
     there = planned.study.models[0]
     planned = plan_study(planned.study.model_dump() | {"models": [gone, there]}, "test")
-    for name, executor in {"here": InProcess(), "elsewhere": Elsewhere()}.items():
+    for name, executor in {"here": InProcess(), "elsewhere": elsewhere}.items():
         run = carry_out(planned, tmp_path / name, executor)
         assert not run.complete
         assert list(run.failures) == [gone]

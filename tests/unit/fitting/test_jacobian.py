@@ -40,12 +40,20 @@ def test_the_order_of_texts_changes_nothing_but_rounding(model):
     expect_close(sums_of(model, ids.flip(0)).translators(), sums_of(model, ids).translators())
 
 
-def test_how_texts_are_divided_changes_nothing_but_rounding(model, monkeypatch):
-    ids = texts(5)
-    together = sums_of(model, ids).translators()
-    monkeypatch.setattr(jacobian, "_TOKENS_AT_ONCE", 1)  # each text by itself, and one copy of it
-    monkeypatch.setattr(jacobian, "_COTANGENTS_BYTES", 1)
-    expect_close(sums_of(model, ids).translators(), together)
+@pytest.mark.parametrize(
+    ("tokens", "rows", "layers"),
+    [
+        pytest.param(1, 0, [3], id="each text, each copy and each row by itself"),
+        pytest.param(16, 24, None, id="two texts, then one and two copies of it; rows in unequal parts"),
+    ],
+)
+def test_how_texts_are_divided_changes_nothing_but_rounding(model, monkeypatch, tokens, rows, layers):
+    ids = texts(3)
+    together = sums_of(model, ids, layers=layers).translators()
+    of_two_texts = 2 * (LENGTH - 1 - SKIPPED) * model.info.d_model * 4
+    monkeypatch.setattr(jacobian, "_TOKENS_AT_ONCE", tokens)
+    monkeypatch.setattr(jacobian, "_COTANGENTS_BYTES", rows * of_two_texts)
+    expect_close(sums_of(model, ids, layers=layers).translators(), together)
 
 
 def test_sums_of_different_texts_add_up(model):

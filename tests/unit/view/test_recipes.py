@@ -1,5 +1,6 @@
 """What a recipe gives is the trace that it came from: each is really run."""
 
+import io
 import json
 import os
 import shlex
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 import layerwise as lw
-from layerwise.cli.app import app
+from layerwise.cli.app import app, run_app
 from layerwise.errors import PromptWarning
 from layerwise.tracing.trace import Trace
 from layerwise.view.recipes import quoted, recipes
@@ -55,16 +56,34 @@ def run_python(text: str) -> Trace:
     return names["trace"]
 
 
-def run_cli(text: str, folder: Path, shell: str = "bash") -> Trace:
-    """What the command writes with --json, put before the `--` that ends its options, in one thread as here."""
-    command = text.replace("layerwise trace ", f"{sys.executable} -m layerwise trace --json out.json ", 1)
+def in_bash(text: str, command: str, folder: Path) -> bytes:
+    """What bash prints for a recipe, if its `layerwise` is this command; it may leave nothing else in the folder."""
     environment = os.environ | {"HOME": "/", "OMP_NUM_THREADS": "1"}
+    script = f"layerwise() {{ {command}; }}\n{text}"
     done = subprocess.run(
-        [shell, "-c", command], cwd=folder, capture_output=True, text=True, check=False, env=environment
+        ["bash", "-c", script],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        env=environment,
     )
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["out.json"], "something else was run"
-    return Trace.open(folder / "out.json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert {path.name for path in folder.iterdir()} <= {"out.json"}, "something else was run"
+    return done.stdout
+
+
+def run_cli(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Trace:
+    """What the command writes with --json, given here the words, and the input, that a shell makes of it."""
+    *words, piped = in_bash(text, r"""printf '%s\0' "$@"; cat""", folder).decode().split("\0")
+    assert words[0] == "trace"
+    out = folder / "out.json"
+    monkeypatch.setattr(sys, "argv", ["layerwise", "trace", "--json", str(out), *words[1:]])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(piped.encode()), encoding="utf-8"))
+    with pytest.raises(SystemExit) as ended:
+        run_app()
+    assert not ended.value.code
+    return Trace.open(out)
 
 
 @pytest.mark.parametrize(
@@ -117,14 +136,14 @@ def talking(fresh_parts, tmp_path_factory):
     return load
 
 
-def test_a_conversation_is_had_again_with_its_arguments(talking, tmp_path):
+def test_a_conversation_is_had_again_with_its_arguments(talking, tmp_path, monkeypatch):
     trace = talking(TEMPLATE).trace(TALK, answer=" Berlin", alternatives=" Paris", chat_args={"style": "it's\n"})
     again = run_python(python(trace))
     same_numbers(again, trace)
     assert again.request == trace.request
     text = cli(trace)
     assert text.isprintable()
-    told = run_cli(text, tmp_path)
+    told = run_cli(text, tmp_path, monkeypatch)
     same_numbers(told, trace)
     assert told.request == trace.request
 
@@ -166,24 +185,27 @@ def test_what_is_so_by_default_is_left_out(load_family):
 
 
 def test_the_command_makes_the_trace_again(load_family, tmp_path):
+    """In a process of its own."""
     trace = load_family("qwen3").trace(
         PROMPT, answer=(" Berlin", "-5"), track=" the", positions="0,2", top_k=3, lens="raw", generate=2
     )
-    same_numbers(run_cli(cli(trace), tmp_path), trace)
+    words = cli(trace).replace("layerwise trace ", "layerwise trace --json out.json ", 1)
+    in_bash(words, f'{shlex.quote(sys.executable)} -m layerwise "$@"', tmp_path)
+    same_numbers(Trace.open(tmp_path / "out.json"), trace)
 
 
-def test_the_command_of_a_prompt_that_is_a_dash_or_an_option(load_family, tmp_path):
+def test_the_command_of_a_prompt_that_is_a_dash_or_an_option(load_family, tmp_path, monkeypatch):
     model = load_family("qwen3")
     for prompt in ("-", "--help"):
-        same_numbers(run_cli(cli(model.trace(prompt)), tmp_path), model.trace(prompt))
+        same_numbers(run_cli(cli(model.trace(prompt)), tmp_path, monkeypatch), model.trace(prompt))
 
 
-def test_no_text_becomes_code(load_family, tmp_path):
+def test_no_text_becomes_code(load_family, tmp_path, monkeypatch):
     model = load_family("qwen3")
     trace = model.trace("".join(HOSTILE[1:]), answer=HOSTILE[0])
     text = cli(trace)
     assert text.isprintable(), "control characters would be typed into the terminal it is pasted into"
-    same_numbers(run_cli(text, tmp_path), trace)
+    same_numbers(run_cli(text, tmp_path, monkeypatch), trace)
     again = run_python(python(trace))
     same_numbers(again, trace)
     assert python(trace).replace("\n", "").isprintable()
