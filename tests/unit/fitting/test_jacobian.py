@@ -43,16 +43,16 @@ def test_the_order_of_texts_changes_nothing_but_rounding(model):
 @pytest.mark.parametrize(
     ("tokens", "rows", "layers"),
     [
-        pytest.param(1, 0, [3], id="each text, each copy and each row by itself"),
-        pytest.param(16, 24, None, id="two texts, then one and two copies of it; rows in unequal parts"),
+        pytest.param(1, 0, [3], id="each copy and each row by itself"),
+        pytest.param(16, 24, None, id="two copies, rows in unequal parts"),
     ],
 )
 def test_how_texts_are_divided_changes_nothing_but_rounding(model, monkeypatch, tokens, rows, layers):
     ids = texts(3)
     together = sums_of(model, ids, layers=layers).translators()
-    of_two_texts = 2 * (LENGTH - 1 - SKIPPED) * model.info.d_model * 4
+    of_a_row = (LENGTH - 1 - SKIPPED) * model.info.d_model * 4
     monkeypatch.setattr(jacobian, "_TOKENS_AT_ONCE", tokens)
-    monkeypatch.setattr(jacobian, "_COTANGENTS_BYTES", rows * of_two_texts)
+    monkeypatch.setattr(jacobian, "_COTANGENTS_BYTES", rows * of_a_row)
     expect_close(sums_of(model, ids, layers=layers).translators(), together)
 
 
