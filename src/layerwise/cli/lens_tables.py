@@ -90,7 +90,7 @@ def print_leading(traces: "Sequence[Trace]") -> None:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("lens")
-    for title in ("leads first at layer", "and at all from layer"):
+    for title in ("leads first at layer", "at every layer from"):
         table.add_column(title, justify="right")
     for trace in traces:
         first, settled = leading_layers(trace)
