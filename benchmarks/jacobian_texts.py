@@ -1,0 +1,128 @@
+"""How many texts a Jacobian lens needs: what more of them change, beside what other texts change.
+
+Two lenses are fitted, each on texts of its own, and looked at along the way. A lens of few texts is as good as one of
+all if its figures differ from the full one's by no more than the two full ones differ from each other. What a text
+costs is the same for every fit, so a share of the texts is a share of the time.
+"""
+
+import argparse
+import dataclasses
+import statistics
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Int
+from rich.console import Console
+from torch import Tensor
+
+from benchmarks.clock import seconds_of
+from benchmarks.machine import describe
+from benchmarks.page import measured_on, put
+from benchmarks.processes import in_own_process
+from benchmarks.progress import tell
+from benchmarks.tables import Table
+from layerwise import Model, evaluate_lenses, load
+from layerwise.fitting.held_out import HeldOut
+from layerwise.fitting.jacobian import JacobianSums
+from layerwise.fitting.plan import LENGTH
+from layerwise.fitting.text.self_text import write_documents
+from layerwise.fitting.text.windows import beginning
+from layerwise.lens_spec import JACOBIAN
+from layerwise.lenses.fitted import FittedLens
+
+_EXAMPLE = "example: python -m benchmarks.jacobian_texts --model smollm2-135m --texts 40 --blocks 6"
+_SHARES = (0.1, 0.25, 0.5, 1)
+_HELD_OUT = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Lenses of so many texts: figures of both, on texts of their own."""
+
+    texts: int
+    seconds: float
+    pass_at_10: tuple[float, float]
+    top1: tuple[float, float]
+    """Share of held-out positions at which the lens says what the output says; median over layers."""
+    agreement: float
+    """Share at which it says what the full lens on other texts says; median over layers, mean of both."""
+
+
+def main() -> None:
+    """Measure and show."""
+    parser = argparse.ArgumentParser("python -m benchmarks.jacobian_texts", description=__doc__, epilog=_EXAMPLE)
+    parser.add_argument("--model", action="append", help="smollm2-135m and gemma-3-270m; repeat for more")
+    parser.add_argument("--texts", type=int, default=100, help="of each lens, of 128 tokens (100)")
+    parser.add_argument("--blocks", type=int, default=6, help="from the last down (6)")
+    parser.add_argument("--refresh", action="store_true", help="rewrite the measured part of docs/performance.md")
+    asked = parser.parse_args()
+    tables = []
+    for name in asked.model or ["smollm2-135m", "gemma-3-270m"]:
+        rows = in_own_process(_measure, name, asked.texts, asked.blocks)
+        columns = ["texts", "seconds", "pass@10", "top-1 as output", "as the full lens on other texts"]
+        shown = [
+            [
+                f"{row.texts}",
+                f"{row.seconds:.0f}",
+                " and ".join(f"{share:.0%}" for share in row.pass_at_10),
+                " and ".join(f"{share:.1%}" for share in row.top1),
+                f"{row.agreement:.0%}",
+            ]
+            for row in rows
+        ]
+        tables.append(Table(f"{name}: two Jacobian lenses of the last {asked.blocks} blocks", columns, shown))
+        Console().print(tables[-1].as_rich())
+    if asked.refresh:
+        put("bench-jacobian-texts", "\n\n".join(["", measured_on(describe()), *(t.as_markdown() for t in tables), ""]))
+
+
+def _measure(name: str, count: int, blocks: int) -> list[Row]:
+    model = load(name, progress=tell_of)
+    with model.computing() as loaded:
+        written = write_documents(loaded, 2 * count + _HELD_OUT, LENGTH, progress=tell_of)
+        ids = torch.tensor([(*beginning(loaded.tokenizer), *each) for each in written])
+        layers = range(max(1, loaded.n_layers - blocks), loaded.n_layers)
+        sides = [list(_along(model, ids[side * count : (side + 1) * count], layers, side)) for side in (0, 1)]
+        held_out = HeldOut(loaded, ids[-_HELD_OUT:])
+        full = [side[-1][2] for side in sides]
+        agreements = [
+            statistics.mean(
+                statistics.median(held_out.agreement(sides[side][at][2], full[1 - side], list(layers)))
+                for side in (0, 1)
+            )
+            for at in range(len(_SHARES))
+        ]
+    evaluation = evaluate_lenses(model, [lens for side in sides for *_, lens in side], controls=False, progress=tell_of)
+    rows = []
+    for at, agreement in enumerate(agreements):
+        read = [evaluation.lens(sides[side][at][2].spec.name) for side in (0, 1)]
+        found = [evaluation.pass_at(lens) for lens in read]
+        first, second = (each.value if each else float("nan") for each in found)
+        top1 = [statistics.median(lens.held_out.top1_agreement[layers[0] :]) for lens in read]
+        seconds = statistics.mean(sides[side][at][1] for side in (0, 1))
+        rows.append(Row(sides[0][at][0], seconds, (first, second), (top1[0], top1[1]), agreement))
+    return rows
+
+
+def _along(
+    model: Model, ids: Int[Tensor, "text position"], layers: range, side: int
+) -> Iterator[tuple[int, float, FittedLens]]:
+    """Fit a lens, and give at each share of the texts how many those are, seconds so far, and the lens."""
+    sums, seconds, done = JacobianSums(model._loaded, layers), 0.0, 0
+    for share in _SHARES:
+        wanted = max(1, round(share * len(ids)))
+        for text in ids[done:wanted]:
+            tell(f"{model.info.name}: lens {side + 1} of 2, text {done + 1} of {len(ids)}")
+            seconds += seconds_of(lambda text=text: sums.add(text[None]))
+            done += 1
+        spec = dataclasses.replace(JACOBIAN, name=f"{JACOBIAN.name}:{wanted}-{side}", sum=f"{wanted}-{side}")
+        yield wanted, seconds, FittedLens(spec, sums.translators())
+
+
+def tell_of(what: str, done: int, total: int | None) -> None:
+    """Tell a step of somebody else's work."""
+    tell(f"{what}: {done}" + (f" of {total}" if total else ""))
+
+
+if __name__ == "__main__":
+    main()
