@@ -137,7 +137,9 @@ class Evaluation:
         return _mean(lens.answers == 1)
 
     def _until(self, depth: float) -> slice:
-        return slice(1, max(2, round(depth * self.n_layers)))
+        """Return layers 1 to n − 1, up to a share of n; of a model of one block layer 0, which is all there is."""
+        first = min(1, self.n_layers - 1)
+        return slice(first, max(first + 1, min(self.n_layers, int(depth * self.n_layers) + 1)))
 
     def _passed(self, lens: LensRead, k: int, control: str | None, category: str | None, depth: float) -> np.ndarray:
         ranks = lens.unspoken if control is None else lens.controls[control]

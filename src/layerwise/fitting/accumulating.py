@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from layerwise.fitting.agreement import Agreement, agreement
+from layerwise.fitting.checkpoint_clock import CheckpointClock
 from layerwise.fitting.estimate import Estimate
 from layerwise.fitting.estimator import Estimator, MakeEstimator, added
 from layerwise.fitting.held_out import HeldOut
@@ -19,10 +20,6 @@ from layerwise.fitting.text.windows import FitText, sum_of_sums
 from layerwise.lenses.fitted import Translators
 from layerwise.types import Progress
 
-_BETWEEN_CHECKPOINTS = 60
-"""Seconds."""
-_SHARE_OF_WRITING = 0.05
-"""Of the time of a fit that may go into checkpoints: where they are large, they are further apart."""
 _FIRST_CHECK = 8
 """Windows of each half after which they are first compared."""
 _NEXT_CHECK = 1.5
@@ -124,7 +121,7 @@ class Accumulation:
     ) -> tuple["Halves", Agreement | None]:
         """Return the sums of both halves, and how far they agreed where that ended the fit."""
         halves = self._begun(partial)
-        clock = _Clock()
+        clock = CheckpointClock()
         total = sum(len(half) for half in self.text.halves)
         if on_estimate and self.seconds_per_window and (first := halves.next(self.text)) is not None:
             ids = halves.upcoming(self.text, first)
@@ -141,7 +138,7 @@ class Accumulation:
                 progress(f"fitting {self.plan.method}", sum(halves.done), total)
             agreed = self._agreed(halves)
             if partial and clock.is_due() and sum(halves.done) < total:
-                clock.measure(lambda: save_sums(partial, halves.progressed(self.key), halves.estimators))
+                clock.write(lambda: save_sums(partial, halves.progressed(self.key), halves.estimators))
         return halves, agreed
 
     def _begun(self, partial: Path | None) -> "Halves":
@@ -243,20 +240,3 @@ def _of_a_batch(method: str, done: int, total: int, progress: Progress | None) -
     return progress and (
         lambda _, step, steps: progress(f"fitting {method}, {done} of {total} windows done", step, steps)
     )
-
-
-class _Clock:
-    """Says when the next checkpoint is due."""
-
-    def __init__(self) -> None:
-        self._last, self._wait = time.monotonic(), float(_BETWEEN_CHECKPOINTS)
-
-    def is_due(self) -> bool:
-        return time.monotonic() - self._last >= self._wait
-
-    def measure(self, write: Callable[[], None]) -> None:
-        """Write a checkpoint."""
-        began = time.monotonic()
-        write()
-        self._last = time.monotonic()
-        self._wait = max(_BETWEEN_CHECKPOINTS, (self._last - began) / _SHARE_OF_WRITING)

@@ -21,6 +21,7 @@ from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import LensError
+from layerwise.fitting.checkpoint_clock import CheckpointClock
 from layerwise.fitting.descent import Descent, Start
 from layerwise.fitting.estimate import Estimate
 from layerwise.fitting.held_out import HeldOut
@@ -58,7 +59,6 @@ _BETWEEN_LOOKS = 50
 _PLACES_LOOKED_AT = 64
 _PATIENCE = 3
 """Looks without any layer improving after which descent ends."""
-_BETWEEN_CHECKPOINTS = 60
 _FILE = "descent.safetensors"
 
 
@@ -125,7 +125,7 @@ class Tuning:
         first = self._resumed(descent, partial)
         choose = _Chooser(self, samples, start, descent)
         steps = self.plan.options["steps"]
-        saved = began = time.monotonic()
+        began, clock = time.monotonic(), CheckpointClock()
         for number in range(first + 1, steps + 1):
             if (number - 1) % _BETWEEN_LOOKS == 0:
                 self._look(descent)
@@ -136,9 +136,9 @@ class Tuning:
                 on_estimate(self._estimate((time.monotonic() - began) / 3 * (steps - number), samples, descent))
             if progress:
                 progress("descending", number, steps)
-            if partial and time.monotonic() - saved > _BETWEEN_CHECKPOINTS:
-                save_tensors(partial, Progressed(self.key, self.batch, (number,)), {_FILE: descent.state()})
-                saved = time.monotonic()
+            if partial and clock.is_due():
+                progressed = Progressed(self.key, self.batch, (number,))
+                clock.write(lambda p=partial, at=progressed: save_tensors(p, at, {_FILE: descent.state()}))
         self._look(descent)
         return descent.translators(self.plan.layers, descent.best)
 

@@ -91,15 +91,16 @@ def first_layer(found: Estimate | None, n_layers: int) -> str:
 def _figures(evaluation: Evaluation, k: int) -> dict[str, AnyChart]:
     name, lenses = one_line(evaluation.model), evaluation.lenses
     unspoken = {lens.name: evaluation.by_layer(lens, k)[1:] for lens in lenses}
+    first = min(1, evaluation.n_layers - 1)  # layer 0 echoes the prompt, but it may be all there is
     made = {
         "unspoken": _by_layer(
             unspoken, f"share of intermediates at rank ≤ {k}", f"{name}: what is in mind and not said", 1
         ),
         "kl": _by_layer(
-            {lens.name: np.array(lens.held_out.kl_bits)[1:] for lens in lenses},  # layer 0 echoes the prompt
+            {lens.name: np.array(lens.held_out.kl_bits)[first:] for lens in lenses},
             "KL(output ‖ lens), bits",
             f"{name}: how far from the output, on text",
-            1,
+            first,
             share=False,
         ),
     }

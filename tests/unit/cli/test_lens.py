@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from layerwise.fitting import accumulating
+from layerwise.fitting import checkpoint_clock
 from layerwise.fitting.ridge import RidgeEstimator
 
 
@@ -90,8 +90,8 @@ def test_an_unknown_method_is_one_message(fit):
 @pytest.mark.parametrize("stored", [True, False])
 def test_an_interrupted_fit_says_how_to_go_on(fit, monkeypatch, tmp_path, capsys, stored):
     if stored:
-        monkeypatch.setattr(accumulating, "_BETWEEN_CHECKPOINTS", 0)
-        monkeypatch.setattr(accumulating, "_SHARE_OF_WRITING", float("inf"))
+        monkeypatch.setattr(checkpoint_clock, "BETWEEN", 0)
+        monkeypatch.setattr(checkpoint_clock, "_SHARE_OF_WRITING", float("inf"))
     monkeypatch.setattr("layerwise.fitting.methods._WINDOWS_AT_ONCE", 2)
     usual, taken = RidgeEstimator.add, []
 

@@ -49,9 +49,10 @@ def test_pass_at_k_is_the_mean_over_items_of_the_share_of_their_words():
     assert passed(found, LOGIT, 10).n == 2  # what the model does not know is left out
 
 
-def test_half_of_the_layers_can_be_looked_at_alone():
+def test_a_share_of_the_layers_can_be_looked_at_alone():
     found = evaluation(LOGIT, OWN)
-    assert passed(found, OWN, 10, depth=0.5).value == pytest.approx((0.5 + 0) / 2)  # layer 1 of 4
+    assert passed(found, OWN, 10, depth=0.25).value == pytest.approx((0.5 + 0) / 2)  # layer 1 of 4
+    assert passed(found, OWN, 10, depth=0.5).value == 1  # and 2
 
 
 def test_categories_can_be_looked_at_alone():
@@ -101,3 +102,10 @@ def test_known_answers_lead_from_a_layer_on():
 
 def test_shares_by_layer_are_of_words_that_count():
     assert evaluation(OWN).by_layer(OWN, 10).tolist() == [0, 1 / 3, 2 / 3, 1 / 3, 2 / 3]
+
+
+def test_of_one_block_layer_0_is_read():
+    ranks = np.array([[3, 1], [50, 1]])
+    only = LensRead("logit", None, ranks, np.empty((0, 2), dtype=np.int64), NOTHING)
+    words = (Word("i", "a", "x", None), Word("j", "a", "y", None))
+    assert passed(Evaluation("toy", 1, 100, "set", words, {}, (only,), {}), only, 10).value == 0.5

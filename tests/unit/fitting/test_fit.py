@@ -7,7 +7,7 @@ import torch
 
 import layerwise as lw
 from layerwise.errors import LensError, StoreError, TextError
-from layerwise.fitting import accumulating, sums_folder
+from layerwise.fitting import checkpoint_clock, sums_folder
 from layerwise.fitting.listener import Listener
 from layerwise.fitting.plan import FitRequest
 from layerwise.fitting.ridge import RidgeEstimator
@@ -24,8 +24,8 @@ def model(load_family):
 @pytest.fixture
 def often(monkeypatch):
     """Has a checkpoint written after every batch of two windows."""
-    monkeypatch.setattr(accumulating, "_BETWEEN_CHECKPOINTS", 0)
-    monkeypatch.setattr(accumulating, "_SHARE_OF_WRITING", float("inf"))
+    monkeypatch.setattr(checkpoint_clock, "BETWEEN", 0)
+    monkeypatch.setattr(checkpoint_clock, "_SHARE_OF_WRITING", float("inf"))
     monkeypatch.setattr("layerwise.fitting.methods._WINDOWS_AT_ONCE", 2)
 
 

@@ -6,7 +6,7 @@ import torch
 
 import layerwise as lw
 from layerwise.errors import LensError
-from layerwise.fitting import tuned
+from layerwise.fitting import checkpoint_clock, tuned
 from layerwise.fitting.descent import Descent, Start
 from layerwise.fitting.kl_gradient import kl_gradient, take_columns
 from layerwise.fitting.tuned import default_options
@@ -115,7 +115,8 @@ def test_an_interrupted_descent_goes_on_to_the_same_lens(model, manual, tmp_path
     few = {**FEW, "steps": 30}
     monkeypatch.setattr(tuned, "_BETWEEN_LOOKS", 10)
     lw.fit_lens(model, "tuned", tmp_path / "whole", manual, **SETTINGS, options=few)
-    monkeypatch.setattr(tuned, "_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(checkpoint_clock, "BETWEEN", 0)
+    monkeypatch.setattr(checkpoint_clock, "_SHARE_OF_WRITING", float("inf"))
     with monkeypatch.context() as patch:
         usual = Descent.step
 
