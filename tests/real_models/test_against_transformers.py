@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 
+from layerwise import Request
 from layerwise.capture.forward_pass import ForwardPass
 from tests.sweeps import states_of
 
@@ -162,7 +163,7 @@ def test_answer_numbers_at_the_deciding_token(case):
 
 def test_raw_lens_reads_states_without_the_norm_against_the_true_output(every_model, oracle, case):
     _, _, states, *_ = case
-    raw = every_model.trace(QUESTION, lens="raw", top_k=7)
+    [[raw, _]] = every_model.trace_all([Request(QUESTION, top_k=7)], lenses=["raw", "logit"])
     assert raw.lens == "raw"
     z = oracle(every_model).lens(states[:, -1:], norm=False)
     output = oracle(every_model).lens(states[-1:, -1:])
