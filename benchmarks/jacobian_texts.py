@@ -77,9 +77,10 @@ def main() -> None:
 
 
 def _measure(name: str, count: int, blocks: int) -> list[Row]:
-    model = load(name, progress=tell_of)
+    model = load(name)
+    tell(f"{name}: the model writes text")
     with model.computing() as loaded:
-        written = write_documents(loaded, 2 * count + _HELD_OUT, LENGTH, progress=tell_of)
+        written = write_documents(loaded, 2 * count + _HELD_OUT, LENGTH)
         ids = torch.tensor([(*beginning(loaded.tokenizer), *each) for each in written])
         layers = range(max(1, loaded.n_layers - blocks), loaded.n_layers)
         sides = [list(_along(model, ids[side * count : (side + 1) * count], layers, side)) for side in (0, 1)]
@@ -92,7 +93,8 @@ def _measure(name: str, count: int, blocks: int) -> list[Row]:
             )
             for at in range(len(_SHARES))
         ]
-    evaluation = evaluate_lenses(model, [lens for side in sides for *_, lens in side], controls=False, progress=tell_of)
+    tell(f"{name}: reading prompts and text through {2 * len(_SHARES)} lenses")
+    evaluation = evaluate_lenses(model, [lens for side in sides for *_, lens in side], controls=False)
     rows = []
     for at, agreement in enumerate(agreements):
         read = [evaluation.lens(sides[side][at][2].spec.name) for side in (0, 1)]
@@ -117,11 +119,6 @@ def _along(
             done += 1
         spec = dataclasses.replace(JACOBIAN, name=f"{JACOBIAN.name}:{wanted}-{side}", sum=f"{wanted}-{side}")
         yield wanted, seconds, FittedLens(spec, sums.translators())
-
-
-def tell_of(what: str, done: int, total: int | None) -> None:
-    """Tell a step of somebody else's work."""
-    tell(f"{what}: {done}" + (f" of {total}" if total else ""))
 
 
 if __name__ == "__main__":
