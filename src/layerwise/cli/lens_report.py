@@ -81,16 +81,8 @@ def report(
         evaluated = []
         for name in models:
             loaded = loaded_for(name, progress, trust_remote_code, revision, device, dtype, memory)
-            evaluated.append(
-                evaluate_lenses(
-                    *(loaded, lenses),
-                    items=chosen,
-                    texts=texts,
-                    controls=controls,
-                    seed=seed,
-                    progress=progress,
-                )
-            )
+            how = {"items": chosen, "texts": texts, "controls": controls, "seed": seed, "progress": progress}
+            evaluated.append(evaluate_lenses(loaded, lenses, **how))
             del loaded
     from layerwise.cli.lens_tables import print_evaluation
     from layerwise.report.lens_report import TITLE, write_lens_report

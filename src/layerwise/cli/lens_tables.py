@@ -50,16 +50,17 @@ def print_evaluation(evaluation: "Evaluation", k: int) -> None:
     from rich import box
     from rich.table import Table
 
+    from layerwise.evaluation.evaluated import OTHER
     from layerwise.report.lens_report import first_layer
     from layerwise.report.rendering import percent
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("lens")
-    titles = (f"unspoken: pass@{k}", "control: another prompt", "readable from", "answers lead from", "KL to output")
+    titles = (f"unspoken: pass@{k}", f"control: {OTHER}", "readable from", "answers lead from", "KL to output")
     for title in titles:
         table.add_column(title, justify="right")
     for lens in evaluation.lenses:
-        other = evaluation.pass_at(lens, k, control="another prompt") if lens.controls else None
+        other = evaluation.pass_at(lens, k, control=OTHER) if lens.controls else None
         table.add_row(
             lens.name,
             percent(evaluation.pass_at(lens, k)),

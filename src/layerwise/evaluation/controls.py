@@ -13,14 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from layerwise.evaluation.evaluated import NEIGHBOUR, OTHER, RANDOM, ROTATED, SHUFFLED
 from layerwise.evaluation.items import Item
 from layerwise.evaluation.ranks import Prompts, States, last_states
 from layerwise.lenses.fitted import FittedLens, Translator
 from layerwise.models.tokenizing.tokens import Tokenizer
 from layerwise.readout.lenses import Lens
-
-NEIGHBOUR, ROTATED = "neighbouring layer", "rotated"
-OTHER, SHUFFLED, RANDOM = "another prompt", "shuffled prompt", "random weights"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,8 @@ from layerwise.evaluation.items import Item, ItemSet, chosen_items
 from layerwise.evaluation.ranks import Prompts, States, last_states
 from layerwise.evaluation.spellings import ids_of
 from layerwise.fitting.held_out import HeldOut
-from layerwise.fitting.text.documents import Document, document
 from layerwise.fitting.text.reading import given_documents
-from layerwise.fitting.text.self_text import write_documents
+from layerwise.fitting.text.self_text import given_or_written
 from layerwise.fitting.text.windows import windows_of
 from layerwise.lens_spec import LOGIT
 from layerwise.lenses.fitted import FittedLens
@@ -92,7 +91,6 @@ def evaluate_lenses(
     return Evaluation(
         model=shown_name(loaded.name),
         n_layers=loaded.n_layers,
-        vocab_size=loaded.output_head.vocab_size,
         items=used.name,
         words=known,
         text=text,
@@ -116,13 +114,11 @@ def _of_card(lens: Lens) -> dict[str, object]:
 
 
 def _held_out(
-    model: LoadedModel, documents: Sequence[Document | str] | None, progress: Progress | None
+    model: LoadedModel, documents: Sequence[str] | None, progress: Progress | None
 ) -> tuple[HeldOut, dict[str, object]]:
     """Return the text that lenses are compared with the output on, and what it is."""
     source = "given" if documents is not None else "written by the model"
-    if documents is None:
-        documents = [document(ids) for ids in write_documents(model, _WINDOWS, _LENGTH, seed=_SEED, progress=progress)]
-    given = [each if isinstance(each, Document) else document(each) for each in documents]
+    given = given_or_written(model, documents, _WINDOWS, _LENGTH, seed=_SEED, progress=progress)
     windows = windows_of(given, model.tokenizer, length=_LENGTH, count=_WINDOWS)
     return HeldOut(model, windows.ids), {"source": source, **windows.described()}
 

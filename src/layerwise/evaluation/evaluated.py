@@ -13,6 +13,10 @@ from layerwise.measures.uncertainty import Estimate, estimate, later_than_all
 READABLE = 10
 """A word is readable where its rank is at most this: k of pass@k by default."""
 
+NEIGHBOUR, ROTATED = "neighbouring layer", "rotated"
+OTHER, SHUFFLED, RANDOM = "another prompt", "shuffled prompt", "random weights"
+"""The controls (`evaluation.controls`), by the names that reports have for them."""
+
 _SEED = 0
 
 
@@ -52,7 +56,6 @@ class Evaluation:
 
     model: str
     n_layers: int
-    vocab_size: int
     items: str
     """Which set: the file's name, or the one that comes with layerwise."""
     words: tuple[Word, ...]
@@ -104,9 +107,9 @@ class Evaluation:
         """
         return _share(self._passed(lens, k, control, category, depth))
 
-    def gain(self, lens: LensRead, over: LensRead, k: int = READABLE, *, depth: float = 1) -> Estimate | None:
+    def gain(self, lens: LensRead, over: LensRead, k: int = READABLE) -> Estimate | None:
         """Return by how much pass@k is higher than another lens's, with its interval paired by item."""
-        own, other = (self._passed(each, k, None, None, depth) for each in (lens, over))
+        own, other = (self._passed(each, k) for each in (lens, over))
         return estimate(own - other, "mean", seed=_SEED)
 
     def gain_over_control(self, lens: LensRead, control: str, k: int = READABLE) -> Estimate | None:
@@ -141,7 +144,9 @@ class Evaluation:
         first = min(1, self.n_layers - 1)
         return slice(first, max(first + 1, min(self.n_layers, int(depth * self.n_layers) + 1)))
 
-    def _passed(self, lens: LensRead, k: int, control: str | None, category: str | None, depth: float) -> np.ndarray:
+    def _passed(
+        self, lens: LensRead, k: int, control: str | None = None, category: str | None = None, depth: float = 1
+    ) -> np.ndarray:
         ranks = lens.unspoken if control is None else lens.controls[control]
         there = ranks.max(axis=1) > 0
         if category is not None:

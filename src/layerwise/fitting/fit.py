@@ -14,8 +14,8 @@ from layerwise.fitting.held_out import HeldOut
 from layerwise.fitting.listener import Listener
 from layerwise.fitting.methods import fit_method
 from layerwise.fitting.plan import LENGTH, FitPlan, FitRequest, chosen_layers, partial_folder
-from layerwise.fitting.text.documents import Document, document
-from layerwise.fitting.text.self_text import write_documents
+from layerwise.fitting.text.documents import Document
+from layerwise.fitting.text.self_text import given_or_written
 from layerwise.fitting.text.windows import FitText, divide
 from layerwise.fitting.tuned import Tuning
 from layerwise.lens_spec import method_spec
@@ -76,10 +76,8 @@ def read_text(
     Raises:
         TextError: there is too little text.
     """
-    if documents is None:
-        written = write_documents(model, plan.texts + HELD_OUT, plan.length, seed=plan.seed, progress=progress)
-        documents = [document(ids) for ids in written]
-    given = [each if isinstance(each, Document) else document(each) for each in documents]
+    count = plan.texts + HELD_OUT
+    given = given_or_written(model, documents, count, plan.length, seed=plan.seed, progress=progress)
     return divide(given, model.tokenizer, length=plan.length, fitted=plan.texts, held_out=HELD_OUT, progress=progress)
 
 

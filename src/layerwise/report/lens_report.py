@@ -14,7 +14,7 @@ import pandas as pd
 from layerwise import charts
 from layerwise.charts import AnyChart, write_png_and_svg
 from layerwise.errors import StoreError
-from layerwise.evaluation.evaluated import READABLE, Evaluation
+from layerwise.evaluation.evaluated import OTHER, READABLE, Evaluation
 from layerwise.files import write_text_whole
 from layerwise.lens_spec import METHODS
 from layerwise.measures.uncertainty import Estimate
@@ -76,6 +76,7 @@ def _report(
         description=prose(description.strip()),
         caveats=caveats,
         k=k,
+        other=OTHER,
         versions=evaluations[0].versions,
     )
 

@@ -32,9 +32,7 @@ FloatArray = np.ndarray
 IntArray = np.ndarray
 
 
-def _at_places(
-    title: str, unit: str, range: Range, take: "Callable[[PlacesRead], np.ndarray | None]"
-) -> dict[str, Any]:
+def _at_places(title: str, unit: str, range: Range, take: "Callable[[PlacesRead], np.ndarray]") -> dict[str, Any]:
     return measure(title, unit, range, take)
 
 

@@ -19,7 +19,7 @@ def lens(name, unspoken, answers=(), controls=None):
 def evaluation(*lenses, known=(True, True, True, False)):
     words = [Word("i", "a", "x", known[0]), Word("i", "a", "y", known[1]), Word("j", "b", "z", known[2])]
     words.append(Word("k", "b", "w", known[3]))
-    return Evaluation("toy", 4, 100, "set", tuple(words), {}, lenses, {})
+    return Evaluation("toy", 4, "set", tuple(words), {}, lenses, {})
 
 
 def there(estimates):
@@ -108,4 +108,4 @@ def test_of_one_block_layer_0_is_read():
     ranks = np.array([[3, 1], [50, 1]])
     only = LensRead("logit", None, ranks, np.empty((0, 2), dtype=np.int64), NOTHING)
     words = (Word("i", "a", "x", None), Word("j", "a", "y", None))
-    assert passed(Evaluation("toy", 1, 100, "set", words, {}, (only,), {}), only, 10).value == 0.5
+    assert passed(Evaluation("toy", 1, "set", words, {}, (only,), {}), only, 10).value == 0.5

@@ -1,6 +1,6 @@
 """Text that the model writes itself, so that nothing need be found or fetched to fit a lens on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -9,12 +9,28 @@ from torch import Tensor
 from layerwise.capture.model_call import run_model
 from layerwise.capture.own_forward import end_ids
 from layerwise.errors import TextError
+from layerwise.fitting.text.documents import Document, document
 from layerwise.fitting.text.windows import beginning
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
 
 _AT_ONCE = 64
 """Documents that are written side by side: each step reads all weights, whatever their number."""
+
+
+def given_or_written(
+    model: LoadedModel,
+    given: Sequence[Document | str] | None,
+    count: int,
+    length: int,
+    *,
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Document]:
+    """Return the documents that are given; where there are none given, what the model writes (`write_documents`)."""
+    if given is None:
+        return [document(ids) for ids in write_documents(model, count, length, seed=seed, progress=progress)]
+    return [each if isinstance(each, Document) else document(each) for each in given]
 
 
 @torch.no_grad()

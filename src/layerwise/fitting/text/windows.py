@@ -117,17 +117,8 @@ def divide(
         raise TextError(
             f"A window has at least {_SHORTEST} tokens, with text before the positions that are read; got {length}."
         )
-    cuts, read, longest = [], 0, 0
     enough = _TO_CHOOSE_FROM * (fitted + held_out)
-    for read, each in enumerate(in_order(documents), start=1):  # how many were read is told
-        cut, tokens = _cut(each, tokenizer, length)
-        longest = max(longest, tokens)
-        if cut.windows:
-            cuts.append(cut)
-        if progress:
-            progress("reading the text", read, len(documents))
-        if sum(len(cut.windows) for cut in cuts) >= enough:
-            break
+    cuts, read, longest = _read(documents, tokenizer, length, enough, progress)
     notes: list[str] = []
     aside, rest = _set_aside(cuts, held_out, length, notes) if _suffice(cuts) else ([], [])
     first, second = _halved(rest, length, notes) if rest else ([], [])
@@ -145,16 +136,14 @@ def windows_of(documents: Sequence[Document], tokenizer: Tokenizer, *, length: i
     Raises:
         TextError: no document fills a window.
     """
-    cuts = [_cut(each, tokenizer, length) for each in in_order(documents)]
-    windows = _chosen([cut for cut, _ in cuts], count) if any(cut.windows for cut, _ in cuts) else None
-    if windows is None:
-        longest = max((tokens for _, tokens in cuts), default=0)
+    cuts, read, longest = _read(documents, tokenizer, length)
+    if not cuts:
         raise TextError(
-            f"There is too little text: of {counted(len(cuts), 'document')} the longest has "
+            f"There is too little text: of {counted(read, 'document')} the longest has "
             f"{counted(longest, 'token')}, and a window {length}. Give longer ones, or leave --text out: then the "
             "model writes the text."
         )
-    return windows
+    return _chosen(cuts, count)
 
 
 def sum_of_sums(sums: Sequence[str]) -> str:
@@ -166,6 +155,27 @@ def beginning(tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return what a tokenizer puts before every text by itself: BOS, or nothing."""
     whole, bare = tokenizer.encode("a"), tokenizer.encode("a", special=False)
     return whole[: len(whole) - len(bare)]
+
+
+def _read(
+    documents: Sequence[Document],
+    tokenizer: Tokenizer,
+    length: int,
+    enough: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[_Cut], int, int]:
+    """Return the documents that fill windows, until those are `enough`; how many were read; the longest's tokens."""
+    cuts, read, longest, found = list[_Cut](), 0, 0, 0
+    for read, each in enumerate(in_order(documents), start=1):  # how many were read is told
+        cut, tokens = _cut(each, tokenizer, length)
+        longest, found = max(longest, tokens), found + len(cut.windows)
+        if cut.windows:
+            cuts.append(cut)
+        if progress:
+            progress("reading the text", read, len(documents))
+        if enough is not None and found >= enough:
+            break
+    return cuts, read, longest
 
 
 def _cut(each: Document, tokenizer: Tokenizer, length: int) -> tuple[_Cut, int]:
