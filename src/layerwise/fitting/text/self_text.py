@@ -14,6 +14,8 @@ from layerwise.fitting.text.windows import beginning
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
 
+_GROUP = 512
+"""Tokens of the vocabulary that are summed up first, when one is drawn."""
 _AT_ONCE = 64
 """Documents that are written side by side: each step reads all weights, whatever their number."""
 
@@ -83,7 +85,7 @@ def _continued(
             cache, step = None, ids  # its keys were turned by other frequencies
         with model.residency.attached():
             logits, cache = run_model(model, step, use_cache=True, cache=cache)
-        drawn = _drawn(logits, barred, draw).to(ids.device)
+        drawn = _drawn(logits, barred, draw)
         ids = torch.cat([ids, drawn], dim=1)
         step = drawn if cache is not None else ids
         tell(done + 1)
@@ -93,15 +95,33 @@ def _continued(
 def _drawn(
     logits: Float[Tensor, "document token"], barred: list[int], draw: torch.Generator
 ) -> Int[Tensor, "document 1"]:
-    """Return a token of each document: where the summed probabilities first exceed a number that was drawn.
+    """Return a token of each document, drawn by the softmax of its logits.
 
-    `torch.multinomial` draws a number for each token of the vocabulary, a fifth of the time of a whole step.
+    First the group of tokens is drawn, then the token in it: each where summed weights first exceed a number. Sums
+    over the whole vocabulary would have to be made in double precision, and with `torch.multinomial`, which draws a
+    number for each token, they take longer than the model itself.
     """
-    logits = logits.float().cpu()
+    logits = logits.float()
     logits[:, barred] = -torch.inf
-    below = logits.softmax(-1).double().cumsum(-1)
+    groups = _weights(logits).unfold(1, _GROUP, _GROUP)
+    group = _first_above(groups.sum(-1), draw)
+    within = groups.gather(1, group[:, :, None].expand(-1, -1, _GROUP))[:, 0]
+    return group * _GROUP + _first_above(within, draw)
+
+
+def _weights(logits: Float[Tensor, "document token"]) -> Float[Tensor, "document padded_token"]:
+    """Return the softmax of logits but for a factor, with weights of zero until it falls into groups."""
+    wanted = -(-logits.shape[1] // _GROUP) * _GROUP
+    weights = logits.new_zeros(len(logits), wanted)
+    torch.exp(logits - logits.amax(-1, keepdim=True), out=weights[:, : logits.shape[1]])
+    return weights
+
+
+def _first_above(weights: Float[Tensor, "document choice"], draw: torch.Generator) -> Int[Tensor, "document 1"]:
+    """Return of each document a choice, as likely as its weight says."""
+    below = weights.cpu().double().cumsum(-1)
     drawn = torch.rand(len(below), 1, generator=draw, dtype=torch.float64) * below[:, -1:]
-    return torch.searchsorted(below, drawn, right=True).clamp_max(below.shape[1] - 1)
+    return torch.searchsorted(below, drawn, right=True).clamp_max(below.shape[1] - 1).to(weights.device)
 
 
 def _first_token(model: LoadedModel) -> tuple[int, ...]:

@@ -3,7 +3,7 @@ import torch
 
 from layerwise.capture.own_forward import end_ids
 from layerwise.errors import TextError
-from layerwise.fitting.text.self_text import write_documents
+from layerwise.fitting.text.self_text import _drawn, write_documents
 from layerwise.fitting.text.windows import beginning
 
 
@@ -29,6 +29,18 @@ def test_tokens_are_drawn_from_what_the_model_predicts(load_family):
     share = torch.bincount(first, minlength=len(expected)) / len(first)
     assert (share - expected).abs().max() < 0.04
     assert (share - expected).abs().sum() / 2 < 0.35
+
+
+def test_tokens_of_a_large_vocabulary_are_drawn_by_their_probabilities():
+    """A vocabulary that falls into groups, the last not whole, and a token that is never to be drawn."""
+    draw, n_tokens, n_drawn = torch.Generator().manual_seed(0), 1300, 200_000
+    logits = torch.randn(1, n_tokens, generator=draw)
+    drawn = _drawn(logits.repeat(n_drawn, 1), [n_tokens - 1], draw)[:, 0]
+    expected = logits[0, :-1].softmax(-1) * n_drawn
+    found = torch.bincount(drawn, minlength=n_tokens)
+    assert found[-1] == 0
+    chi_square = ((found[:-1] - expected) ** 2 / expected).sum()
+    assert abs(chi_square - n_tokens) < 5 * (2 * n_tokens) ** 0.5
 
 
 def test_progress_counts_tokens(load_family):
