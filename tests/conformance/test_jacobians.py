@@ -4,16 +4,21 @@ import pytest
 import torch
 
 from layerwise.fitting.jacobian import JacobianSums
+from layerwise.models.anatomy.decoder import find_parts
+from layerwise.models.libraries.computed import copy_of
 from tests.conformance.conftest import CASES
 
 SKIPPED, LENGTH = 3, 11
+IN_DOUBLE_PRECISION = ["gemma4"]
+"""Families whose gradient, found so, is 1e-4 off in float32."""
 TEXTS = torch.arange(2 * LENGTH).mul(37).remainder(500).view(2, LENGTH)
 
 
-def expected(hf_model, blocks):
+def expected(hf_model):
     """J of every layer, from how the last layer's sum answers one change of all states at a layer."""
-    places = slice(SKIPPED, LENGTH - 1)
-    changes = torch.zeros(len(blocks), hf_model.config.get_text_config().hidden_size, requires_grad=True)
+    blocks, places = find_parts(hf_model).blocks, slice(SKIPPED, LENGTH - 1)
+    width = hf_model.config.get_text_config().hidden_size
+    changes = torch.zeros(len(blocks), width, dtype=hf_model.dtype, requires_grad=True)
     leaving = {}
 
     def add(layer, args, kwargs):
@@ -32,7 +37,7 @@ def expected(hf_model, blocks):
         hook.remove()
     total = leaving["states"][:, places].sum(dim=(0, 1)) / (LENGTH - 1 - SKIPPED) / len(TEXTS)
     rows = [torch.autograd.grad(each, changes, retain_graph=True)[0] for each in total]
-    return torch.stack(rows, dim=1)
+    return torch.stack(rows, dim=1).float()
 
 
 def error(found, wanted):
@@ -48,11 +53,20 @@ def fitted(model):
 @pytest.mark.parametrize("name", CASES)
 def test_it_is_the_mean_of_what_autograd_finds(whole, name):
     loaded = whole(name)._loaded
-    wanted = expected(loaded.hf, loaded.parts.blocks)
+    wanted = expected(copy_of(loaded.hf).double() if name in IN_DOUBLE_PRECISION else loaded.hf)
     found = fitted(whole(name))
     assert list(found) == list(range(loaded.n_layers))
     for layer, translator in found.items():
         assert error(translator.matrix, wanted[layer]) < 1e-4, f"layer {layer}"
+
+
+def test_no_graph_stays_on_a_model_whose_blocks_keep_their_state(whole):
+    """Such a model could neither be copied, as for `bridge`, nor would the memory of its last fit come back."""
+    model = whole("recurrent-gemma")
+    fitted(model)
+    kept = [each for module in model._loaded.hf.modules() for each in vars(module).values() if torch.is_tensor(each)]
+    assert kept
+    assert not any(each.requires_grad for each in kept)
 
 
 @pytest.mark.parametrize("name", ["qwen3", "gemma3", "gpt2", "mixtral", "falcon-h1"])

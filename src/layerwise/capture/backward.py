@@ -15,6 +15,7 @@ from layerwise.capture.loop import drive
 from layerwise.capture.model_call import failures_told
 from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
 from layerwise.errors import UnsupportedModelError
+from layerwise.models.libraries.computed import graphs_let_go
 from layerwise.models.loading.loaded import LoadedModel
 
 Rules = Callable[[nn.Module], contextlib.AbstractContextManager[None]]
@@ -104,7 +105,7 @@ class KeptInputs:
         """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile."""
         entering = self._inputs[index].repeat(self._copies, 1, 1).requires_grad_(True)
         failing = failures_told(f"Block {index} cannot be gone through backwards", _ADVICE)
-        with torch.enable_grad(), self._rules(block), self._attention(), failing:
+        with graphs_let_go(block), torch.enable_grad(), self._rules(block), self._attention(), failing:
             leaving = self._calls_of_copies[index](block, entering)
         if not leaving.requires_grad:
             raise UnsupportedModelError(

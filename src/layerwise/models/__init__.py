@@ -4,7 +4,7 @@ Folders import only from folders above them:
 
     machine/      what there is here: devices and their memory, the cache folder, how threads wait
     sources/      what a name stands for, and bringing its files here: bundled models, the hub, folders, GGUF files
-    libraries/    how other libraries are dealt with: transformers' log lines and errors, TransformerLens's bridge
+    libraries/    how other libraries are dealt with: transformers' log, TransformerLens's bridge, copies of modules
     tokenizing/   text to token ids and back, conversations through chat templates
     anatomy/      where a decoder has its parts, and where in a block's modules each kind of site is
     weights/      stored tensors, read a few at a time and made a model's parameters; what must be true of them

@@ -1,6 +1,5 @@
 """A model against itself in float32 on the CPU: what its device and its precision change."""
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from layerwise.capture.block_calls import output_state, record_block_calls
 from layerwise.capture.loop import drive
 from layerwise.capture.model_call import failures_told
 from layerwise.errors import CheckError
+from layerwise.models.libraries.computed import copy_of
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.output_head.output_head import OutputHead
 from layerwise.readout.kernel import read_out
@@ -82,7 +82,7 @@ class _InFloat32:
             "A forward that was replaced, for instance, computes with the original's weights. Read the model in "
             "float32 on the CPU (model.float()), where nothing is compared.",
         ):
-            twin = copy.deepcopy(block).to("cpu", torch.float32)
+            twin = copy_of(block).to("cpu", torch.float32)
             self._hidden = output_state(twin(self._hidden, *_on_cpu(call.args), **_on_cpu(call.kwargs)))
         self.states.append(self._hidden[0, -1])
 

@@ -1,9 +1,10 @@
 """TransformerLens's view of a loaded model, for everything that layerwise does not do itself."""
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import Any
+
+from layerwise.models.libraries.computed import copy_of
 
 
 def make_bridge(hf_model: Any, hf_tokenizer: Any, name: str) -> Any:
@@ -16,7 +17,7 @@ def make_bridge(hf_model: Any, hf_tokenizer: Any, name: str) -> Any:
     from transformer_lens.model_bridge import TransformerBridge  # takes seconds to import
 
     tensors = [*hf_model.parameters(), *hf_model.buffers()]
-    twin = copy.deepcopy(hf_model, memo={id(tensor): tensor for tensor in tensors})
+    twin = copy_of(hf_model, shared=tensors)
     with _nothing_installed():
         return TransformerBridge.boot_transformers(
             name, hf_model=twin, tokenizer=hf_tokenizer, dtype=hf_model.dtype, device=str(hf_model.device)

@@ -1,6 +1,5 @@
 """From a hidden state to logits, as the model itself does it: z = T(W_U · N_f(h) + b_U)."""
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerwise.models.anatomy.decoder import Parts, text_config
+from layerwise.models.libraries.computed import copy_of
 from layerwise.models.output_head.product import multiply
 from layerwise.models.weights.matrix import StoredMatrix, slices_of
 
@@ -64,7 +64,7 @@ class OutputHead:
         """Return this head with its tensors on the CPU (shared, if they are there already)."""
         bias = None if self.bias is None else self.bias.cpu()
         weight = self.weight.cpu() if isinstance(self.weight, Tensor) else self.weight
-        return OutputHead(copy.deepcopy(self.final_norm).cpu(), weight, bias, self.transform)
+        return OutputHead(copy_of(self.final_norm).cpu(), weight, bias, self.transform)
 
     @torch.no_grad()
     def logits(
@@ -103,12 +103,4 @@ def _in_float32(module: nn.Module) -> nn.Module:
     """Return the module itself if its parameters are in float32, else a copy raised to float32."""
     if all(parameter.dtype == torch.float32 for parameter in module.parameters()):
         return module
-    # Pruning leaves weights that were computed from others, of which PyTorch makes no copy.
-    computed = [
-        value
-        for each in module.modules()
-        for value in vars(each).values()
-        if isinstance(value, Tensor) and not value.is_leaf
-    ]
-    kept = {id(value): value.detach().clone() for value in computed}
-    return copy.deepcopy(module, kept).float().requires_grad_(False)
+    return copy_of(module).float().requires_grad_(False)
