@@ -7,7 +7,11 @@ MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
 
-LENSES := $(foreach model,smollm2-135m gemma-3-270m,$(foreach method,ridge tuned jacobian r,.venv/.lenses/$(model)/$(method)))
+
+# The Jacobian lenses come with layerwise; the others of the bundled models are kept in the cache folder.
+SHIPPED := $(foreach model,smollm2-135m gemma-3-270m,src/layerwise/lenses/data/$(model)/jacobian)
+LENSES := $(foreach model,smollm2-135m gemma-3-270m,$(foreach method,ridge tuned r,.venv/.lenses/$(model)/$(method)))
+JACOBIAN_TEXT := --self-text --texts 24 --length 64
 
 .PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments clean
 
@@ -48,8 +52,15 @@ demo: setup
 		--positions all --lens logit --lens raw --quiet --html runs/berlin.html
 	@echo "One prompt, layer by layer: open runs/berlin.html in a browser"
 
-# On text that each model writes, kept in the cache folder: then `--lens ridge`, tuned, jacobian and r mean these.
-lenses: $(LENSES)
+# On text that each model writes: then `--lens ridge`, tuned, jacobian and r mean these.
+lenses: $(SHIPPED) $(LENSES)
+
+src/layerwise/lenses/data/%/jacobian: | setup
+	$(BIN)/layerwise lens fit --model $* --method jacobian $(JACOBIAN_TEXT) --out $@
+
+.venv/.lenses/%/r: | setup
+	$(BIN)/layerwise lens fit --model $* --method jacobian --rules r $(JACOBIAN_TEXT)
+	@mkdir -p $(@D) && touch $@
 
 .venv/.lenses/%: | setup
 	$(BIN)/layerwise lens fit --model $(*D) --method $(*F) --self-text
