@@ -119,7 +119,7 @@ def _held_out(
     """Return the text that lenses are compared with the output on, and what it is."""
     source = "given" if documents is not None else "written by the model"
     given = given_or_written(model, documents, _WINDOWS, _LENGTH, seed=_SEED, progress=progress)
-    windows = windows_of(given, model.tokenizer, length=_LENGTH, count=_WINDOWS)
+    windows = windows_of(given, model.tokenizer, length=_LENGTH, count=_WINDOWS, progress=progress)
     return HeldOut(model, windows.ids), {"source": source, **windows.described()}
 
 

@@ -130,13 +130,15 @@ def divide(
     return FitText(halves, _chosen(aside, held_out), tuple(notes))
 
 
-def windows_of(documents: Sequence[Document], tokenizer: Tokenizer, *, length: int, count: int) -> Windows:
-    """Return at most so many windows of documents, drawn from all of them: text to look at a lens with, none to fit on.
+def windows_of(
+    documents: Sequence[Document], tokenizer: Tokenizer, *, length: int, count: int, progress: Progress | None = None
+) -> Windows:
+    """Return at most so many windows, drawn from many documents: text to look at a lens with, none to fit on.
 
     Raises:
         TextError: no document fills a window.
     """
-    cuts, read, longest = _read(documents, tokenizer, length)
+    cuts, read, longest = _read(documents, tokenizer, length, _TO_CHOOSE_FROM * count, progress)
     if not cuts:
         raise TextError(
             f"There is too little text: of {counted(read, 'document')} the longest has "
