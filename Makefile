@@ -17,7 +17,7 @@ JACOBIAN_TEXT := --self-text --texts 24 --length 64
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
-	@echo "demo         run experiment 001 on the bundled models and say where its report is"
+	@echo "demo         run experiment 001 on the bundled models, and read one prompt under four lenses: some minutes"
 	@echo "lenses       fit the bundled models' own lenses (hours; goes on where it was interrupted)"
 	@echo "test         run the tests"
 	@echo "test-portable  run the numeric tests as on an older processor"
@@ -46,11 +46,19 @@ $(MODELS): $(INSTALLED)
 	$(BIN)/layerwise models pull
 	@touch $@
 
-demo: setup
+demo: setup runs/lenses/ridge runs/lenses/tuned
 	$(BIN)/layerwise run $(STUDY)/study.toml --out runs/001_layers_and_logits --resume
 	$(BIN)/layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin" \
 		--positions all --lens logit --lens raw --quiet --html runs/berlin.html
 	@echo "One prompt, layer by layer: open runs/berlin.html in a browser"
+	$(BIN)/layerwise trace "The capital of Germany is" --model smollm2-135m --answer " Berlin" --positions all \
+		--lens logit --lens ridge:runs/lenses/ridge --lens tuned:runs/lenses/tuned --lens jacobian \
+		--html runs/lenses.html
+	@echo "The same under four lenses: open runs/lenses.html in a browser"
+
+# On little text, for a first look.
+runs/lenses/%: | setup
+	$(BIN)/layerwise lens fit --model smollm2-135m --method $* --self-text --texts 40 --length 64 --out $@
 
 # On text that each model writes: then `--lens ridge`, tuned, jacobian and r mean these.
 lenses: $(SHIPPED) $(LENSES)

@@ -40,7 +40,8 @@ Licences are in the packages' own words, apart from spelling.
 
 ## Models
 
-`layerwise models pull` fetches them; the package itself does not hold them.
+`layerwise models pull` fetches them; the package itself does not hold them. It does hold a Jacobian lens of each, which
+was computed from the model and is under the same terms as that.
 
 {models}
 

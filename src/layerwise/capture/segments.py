@@ -79,7 +79,7 @@ def split_into_segments(
         if len(members) == 1:
             add(members, start, len(passes[members[0]].ids), parent, longest)
             continue
-        stop = _common_length([passes[index].ids for index in members])
+        stop = _common_length([passes[index].ids for index in members], start)
         if (len(members) - 1) * (stop - start) >= least_saved:
             parent, start = add(members, start, stop, parent, longest), stop
         by_next_token = defaultdict(list)
@@ -129,10 +129,10 @@ def into_batches(
     return batches
 
 
-def _common_length(many: list[tuple[int, ...]]) -> int:
-    """Return how many tokens all begin with alike."""
+def _common_length(many: list[tuple[int, ...]], known: int) -> int:
+    """Return how many tokens all begin with alike, at least as many as are known to be."""
     first, last = min(many), max(many)  # in dictionary order, all others lie between these
-    length = 0
+    length = known
     while length < min(len(first), len(last)) and first[length] == last[length]:
         length += 1
     return length

@@ -21,12 +21,14 @@ def fitted_here() -> Path:
 
 
 def own_lens_folder(model_name: str, method: str) -> Path | None:
-    """Return the folder of a model's own lens, one that comes with layerwise before one fitted here; None without one.
+    """Return the folder of a model's own lens; None without one.
+
+    One that was fitted here goes before one that comes with layerwise: somebody asked for it.
 
     What is found is still compared with the model's weights when it is opened.
     """
     model = model_folder(model_name)
-    places = [] if model is None else [root / model / method for root in (SHIPPED, fitted_here())]
+    places = [] if model is None else [root / model / method for root in (fitted_here(), SHIPPED)]
     return next((place for place in places if is_lens_folder(place)), None)
 
 

@@ -140,9 +140,9 @@ def test_a_set_that_cannot_be_read_is_refused_before_a_model_is_loaded(layerwise
 
 def test_a_report_on_a_lens_that_is_not_there_says_how_to_fit_one(layerwise, toy_bundled):
     toy_bundled()
-    code, _, err = layerwise("lens", "report", "jacobian", "--model", "smollm2-135m")
+    code, _, err = layerwise("lens", "report", "ridge", "--model", "smollm2-135m")
     assert code == 1
-    assert "layerwise lens fit --model smollm2-135m --method jacobian" in err
+    assert "layerwise lens fit --model smollm2-135m --method ridge" in err
 
 
 def test_a_lens_without_a_folder_is_the_models_own(fit, layerwise, tmp_path, monkeypatch):

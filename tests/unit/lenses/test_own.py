@@ -28,8 +28,9 @@ def test_a_lens_fitted_here_is_found(tiny, tmp_path):
     assert own_lenses("SmolLM2-135M") == ("ridge",)
 
 
-def test_a_lens_that_comes_with_layerwise_goes_first(tiny, tmp_path, monkeypatch):
+def test_a_lens_fitted_here_goes_before_one_that_comes_with_layerwise(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(own, "SHIPPED", tmp_path / "shipped")
-    saved_lens(own.fitted_here() / "smollm2-135m" / "ridge", tiny)
     shipped = saved_lens(tmp_path / "shipped" / "smollm2-135m" / "ridge", tiny)
     assert own_lens_folder("smollm2-135m", "ridge") == shipped
+    fitted = saved_lens(own.fitted_here() / "smollm2-135m" / "ridge", tiny)
+    assert own_lens_folder("smollm2-135m", "ridge") == fitted
