@@ -13,7 +13,7 @@ SHIPPED := $(foreach model,smollm2-135m gemma-3-270m,src/layerwise/lenses/data/$
 LENSES := $(foreach model,smollm2-135m gemma-3-270m,$(foreach method,ridge tuned r,.venv/.lenses/$(model)/$(method)))
 JACOBIAN_TEXT := --self-text --texts 24 --length 64
 
-.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments clean
+.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -29,6 +29,7 @@ help:
 	@echo "docs         build the documentation into dist/site; warnings fail"
 	@echo "pictures     take the viewer's pictures for README and docs again (needs chromium)"
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
+	@echo "experiment-lenses  fit all lenses, and compare them on both models: experiment 005"
 	@echo "clean        remove the environment and what was built"
 
 setup: $(INSTALLED) $(MODELS)
@@ -123,6 +124,11 @@ experiments: demo
 		$(BIN)/layerwise run experiments/$$each/study.toml --out runs/$$each --resume || exit 1; done
 	for each in 001_layers_and_logits $(EXPERIMENTS); do \
 		$(BIN)/layerwise runs report runs/$$each --out experiments/$$each || exit 1; done
+
+# Apart from the others, for its lenses take hours to fit.
+experiment-lenses: lenses
+	$(BIN)/layerwise lens report ridge tuned jacobian r --model smollm2-135m --model gemma-3-270m \
+		--title "005: where each lens first reads what is known, and what is not said" --out experiments/005_lenses
 
 clean:
 	rm -rf .venv runs dist .pytest_cache .ruff_cache .hypothesis
