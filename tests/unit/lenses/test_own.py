@@ -20,7 +20,8 @@ def test_all_names_of_a_model_lead_to_one_folder(name, folder):
     assert model_folder(name) == folder
 
 
-def test_a_lens_fitted_here_is_found(tiny, tmp_path):
+def test_a_lens_fitted_here_is_found(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "SHIPPED", tmp_path / "none")
     assert own_lens_folder("smollm2-135m", "ridge") is None
     folder = saved_lens(own.fitted_here() / "smollm2-135m" / "ridge", tiny)
     assert own_lens_folder("smollm2-135m", "ridge") == folder
