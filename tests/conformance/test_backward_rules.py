@@ -74,11 +74,11 @@ def test_gradients_are_those_of_rules_written_by_hand(whole, name, by_hand):
     loaded = whole(name)._loaded
     sums = JacobianSums(loaded, length=LENGTH, skipped=SKIPPED, rules=r_rules)
     sums.add(TEXTS)
-    plain = expected(loaded.hf, loaded.parts.blocks)
+    plain = expected(loaded.hf)
     for block in loaded.parts.blocks:
         by_hand(block)
     try:
-        wanted = expected(loaded.hf, loaded.parts.blocks)
+        wanted = expected(loaded.hf)
     finally:
         for block in loaded.parts.blocks:
             for module in changed_modules(block):
