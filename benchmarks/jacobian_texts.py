@@ -52,13 +52,14 @@ def main() -> None:
     """Measure and show."""
     parser = argparse.ArgumentParser("python -m benchmarks.jacobian_texts", description=__doc__, epilog=_EXAMPLE)
     parser.add_argument("--model", action="append", help="smollm2-135m and gemma-3-270m; repeat for more")
-    parser.add_argument("--texts", type=int, default=100, help="of each lens, of 128 tokens (100)")
+    parser.add_argument("--texts", type=int, default=100, help="of each lens (100)")
+    parser.add_argument("--length", type=int, default=LENGTH, help=f"of a text, in tokens ({LENGTH})")
     parser.add_argument("--blocks", type=int, default=6, help="from the last down (6)")
     parser.add_argument("--refresh", action="store_true", help="rewrite the measured part of docs/performance.md")
     asked = parser.parse_args()
     tables = []
     for name in asked.model or ["smollm2-135m", "gemma-3-270m"]:
-        rows = in_own_process(_measure, name, asked.texts, asked.blocks)
+        rows = in_own_process(_measure, name, asked.texts, asked.length, asked.blocks)
         columns = ["texts", "seconds", "pass@10", "top-1 as output", "as the full lens on other texts"]
         shown = [
             [
@@ -70,17 +71,21 @@ def main() -> None:
             ]
             for row in rows
         ]
-        tables.append(Table(f"{name}: two Jacobian lenses of the last {asked.blocks} blocks", columns, shown))
+        tables.append(Table(_title(name, asked.blocks, asked.length), columns, shown))
         Console().print(tables[-1].as_rich())
     if asked.refresh:
         put("bench-jacobian-texts", "\n\n".join(["", measured_on(describe()), *(t.as_markdown() for t in tables), ""]))
 
 
-def _measure(name: str, count: int, blocks: int) -> list[Row]:
+def _title(name: str, blocks: int, length: int) -> str:
+    return f"{name}: two Jacobian lenses of the last {blocks} blocks, on texts of {length} tokens"
+
+
+def _measure(name: str, count: int, length: int, blocks: int) -> list[Row]:
     model = load(name)
     tell(f"{name}: the model writes text")
     with model.computing() as loaded:
-        written = write_documents(loaded, 2 * count + _HELD_OUT, LENGTH)
+        written = write_documents(loaded, 2 * count + _HELD_OUT, length)
         ids = torch.tensor([(*beginning(loaded.tokenizer), *each) for each in written])
         layers = range(max(1, loaded.n_layers - blocks), loaded.n_layers)
         sides = [list(_along(model, ids[side * count : (side + 1) * count], layers, side)) for side in (0, 1)]
@@ -110,7 +115,7 @@ def _along(
     model: Model, ids: Int[Tensor, "text position"], layers: range, side: int
 ) -> Iterator[tuple[int, float, FittedLens]]:
     """Fit a lens, and give at each share of the texts how many those are, seconds so far, and the lens."""
-    sums, seconds, done = JacobianSums(model._loaded, layers), 0.0, 0
+    sums, seconds, done = JacobianSums(model._loaded, layers, length=ids.shape[1]), 0.0, 0
     for share in _SHARES:
         wanted = max(1, round(share * len(ids)))
         for text in ids[done:wanted]:
