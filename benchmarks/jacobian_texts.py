@@ -74,7 +74,8 @@ def main() -> None:
         tables.append(Table(_title(name, asked.blocks, asked.length), columns, shown))
         Console().print(tables[-1].as_rich())
     if asked.refresh:
-        put("bench-jacobian-texts", "\n\n".join(["", measured_on(describe()), *(t.as_markdown() for t in tables), ""]))
+        measured = "\n\n".join([measured_on(describe()), *(t.as_markdown() for t in tables)])
+        put("bench-jacobian-texts", f"\n{measured}\n")
 
 
 def _title(name: str, blocks: int, length: int) -> str:
