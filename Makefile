@@ -6,11 +6,11 @@ INSTALLED := .venv/.installed
 MODELS := .venv/.models
 STUDY := experiments/001_layers_and_logits
 EXPERIMENTS := 002_question_types 003_directions_and_wordings 004_calibration
-
+BUNDLED := smollm2-135m gemma-3-270m
 
 # The Jacobian lenses come with layerwise; the others of the bundled models are kept in the cache folder.
-SHIPPED := $(foreach model,smollm2-135m gemma-3-270m,src/layerwise/lenses/data/$(model)/jacobian)
-LENSES := $(foreach model,smollm2-135m gemma-3-270m,$(foreach method,ridge tuned r,.venv/.lenses/$(model)/$(method)))
+SHIPPED := $(foreach model,$(BUNDLED),src/layerwise/lenses/data/$(model)/jacobian)
+LENSES := $(foreach model,$(BUNDLED),$(foreach method,ridge tuned r,.venv/.lenses/$(model)/$(method)))
 JACOBIAN_TEXT := --self-text --texts 24 --length 64
 
 .PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses clean
@@ -127,7 +127,7 @@ experiments: demo
 
 # Apart from the others, for its lenses take hours to fit.
 experiment-lenses: lenses
-	$(BIN)/layerwise lens report ridge tuned jacobian r --model smollm2-135m --model gemma-3-270m \
+	$(BIN)/layerwise lens report ridge tuned jacobian r $(addprefix --model ,$(BUNDLED)) \
 		--title "005: where each lens first reads what is known, and what is not said" --out experiments/005_lenses
 
 clean:

@@ -71,15 +71,12 @@ def main() -> None:
             ]
             for row in rows
         ]
-        tables.append(Table(_title(name, asked.blocks, asked.length), columns, shown))
+        title = f"{name}: two Jacobian lenses of the last {asked.blocks} blocks, on texts of {asked.length} tokens"
+        tables.append(Table(title, columns, shown))
         Console().print(tables[-1].as_rich())
     if asked.refresh:
         measured = "\n\n".join([measured_on(describe()), *(t.as_markdown() for t in tables)])
         put("bench-jacobian-texts", f"\n{measured}\n")
-
-
-def _title(name: str, blocks: int, length: int) -> str:
-    return f"{name}: two Jacobian lenses of the last {blocks} blocks, on texts of {length} tokens"
 
 
 def _measure(name: str, count: int, length: int, blocks: int) -> list[Row]:

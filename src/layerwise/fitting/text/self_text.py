@@ -97,9 +97,9 @@ def _drawn(
 ) -> Int[Tensor, "document 1"]:
     """Return a token of each document, drawn by the softmax of its logits.
 
-    First the group of tokens is drawn, then the token in it: each where summed weights first exceed a number. Sums
-    over the whole vocabulary would have to be made in double precision, and with `torch.multinomial`, which draws a
-    number for each token, they take longer than the model itself.
+    First the group of tokens is drawn, then the token in it: each where summed weights first exceed a number. Running
+    sums over the whole vocabulary have to be made in double precision, and take twice as long; `torch.multinomial`
+    draws a number for each token.
     """
     logits = logits.float()
     logits[:, barred] = -torch.inf
