@@ -12,6 +12,7 @@ BUNDLED := smollm2-135m gemma-3-270m
 SHIPPED := $(foreach model,$(BUNDLED),src/layerwise/lenses/data/$(model)/jacobian)
 LENSES := $(foreach model,$(BUNDLED),$(foreach method,ridge tuned r,.venv/.lenses/$(model)/$(method)))
 JACOBIAN_TEXT := --self-text --texts 24 --length 64
+R_TEXT := --self-text --texts 12 --length 64
 
 .PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses clean
 
@@ -68,7 +69,7 @@ src/layerwise/lenses/data/%/jacobian: | setup
 	$(BIN)/layerwise lens fit --model $* --method jacobian $(JACOBIAN_TEXT) --out $@
 
 .venv/.lenses/%/r: | setup
-	$(BIN)/layerwise lens fit --model $* --method jacobian --rules r $(JACOBIAN_TEXT)
+	$(BIN)/layerwise lens fit --model $* --method jacobian --rules r $(R_TEXT)
 	@mkdir -p $(@D) && touch $@
 
 .venv/.lenses/%: | setup
