@@ -115,9 +115,16 @@ def _run(page: Page, cell: Locator) -> None:
     raise AssertionError(f"JupyterLab runs no cell:\n{page.locator('.jp-Notebook').inner_text()}")
 
 
+def _answer(dialog: Locator) -> None:
+    """Take what a dialog proposes: while one stands over the cells, no click reaches them."""
+    print("JupyterLab asked:", dialog.inner_text())
+    dialog.locator(".jp-mod-accept").click()
+
+
 def test_jupyterlab_draws_the_grid(lab, browser):
     page = browser.new_page()
     page.set_default_timeout(180_000)
+    page.add_locator_handler(page.locator(".jp-Dialog"), _answer)
     page.goto(lab)
     page.locator("#jupyterlab-splash").wait_for(state="detached")
     cells = page.locator(".jp-CodeCell")
