@@ -12,7 +12,7 @@ from torch import Tensor
 from layerwise.fitting.agreement import Agreement, agreement
 from layerwise.fitting.checkpoint_clock import CheckpointClock
 from layerwise.fitting.estimate import Estimate
-from layerwise.fitting.estimator import Estimator, MakeEstimator, added
+from layerwise.fitting.estimator import Estimator, MakeEstimator
 from layerwise.fitting.held_out import HeldOut
 from layerwise.fitting.plan import FitPlan
 from layerwise.fitting.sums_folder import Progressed, expect_same_fit, read_state, read_sums, save_sums
@@ -110,7 +110,7 @@ class Accumulation:
             StoreError: a checkpoint cannot be written.
         """
         halves, agreed = self.gathered(partial, progress=progress, on_estimate=on_estimate)
-        return joined(self.plan, halves, self.held_out, self.make, UsedText.of(self.text, halves.done), agreed)
+        return joined(self.plan, halves, self.held_out, UsedText.of(self.text, halves.done), agreed)
 
     def gathered(
         self,
@@ -148,14 +148,17 @@ class Accumulation:
         state = read_state(partial)
         expect_same_fit(partial, state.key, self.key)
         for estimator, sums in zip(halves.estimators, read_sums(partial), strict=True):
-            estimator.restore(sums)
+            estimator.sums.include(sums)
         return Halves(halves.estimators, state.batch, state.done)
 
     def _estimate(self, halves: "Halves", seconds_per_window: float, total: int) -> Estimate:
-        sums = sum(t.numel() * t.element_size() for half in halves.estimators for t in half.sums().values())
-        left = seconds_per_window * (total - sum(halves.done))
+        sums = [half.sums for half in halves.estimators]
+        both, in_memory = sum(each.n_bytes for each in sums), all(each.in_memory for each in sums)
         return Estimate(
-            left, 2 * sums + self.bytes_per_batch, self.bytes_of_lens + sums, may_stop_early=self.plan.until is not None
+            seconds_per_window * (total - sum(halves.done)),
+            self.bytes_per_batch + (2 * both if in_memory else self.bytes_of_lens),
+            self.bytes_of_lens + (both if in_memory else 2 * both),  # a checkpoint is as large as what it is of
+            may_stop_early=self.plan.until is not None,
         )
 
     def _agreed(self, halves: "Halves") -> Agreement | None:
@@ -219,14 +222,16 @@ def joined(
     plan: FitPlan,
     halves: Halves,
     held_out: HeldOut,
-    make: MakeEstimator,
     used: UsedText,
     agreed: Agreement | None = None,
 ) -> Fitted:
-    """Return what follows from both halves' sums; how far they agree, too, if that was not found out yet."""
+    """Return what follows from both halves' sums; how far they agree, too, if that was not found out yet.
+
+    Afterwards the first half's sums are both halves': memory may have no room for more.
+    """
     agreed = agreed or _compared(plan, halves, held_out)
-    whole = make()
-    whole.restore(added(*(estimator.sums() for estimator in halves.estimators)))
+    whole, other = halves.estimators
+    whole.sums.include(other.sums)
     return Fitted(whole.translators(), agreed, used)
 
 

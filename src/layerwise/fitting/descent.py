@@ -1,6 +1,6 @@
 """Affine maps on their way down a loss, one for each layer, all side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +125,6 @@ class Descent:
         named = {f"{part}.{name}": values for part, all_of in parts.items() for name, values in all_of.items()}
         return {**named, "best_kl": self.best_kl, "since_best": self.since_best}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         for name, values in self.state().items():
             values.copy_(state[name])

@@ -20,7 +20,7 @@ from layerwise.fitting.text.windows import FitText, divide
 from layerwise.fitting.tuned import Tuning
 from layerwise.lens_spec import method_spec
 from layerwise.lenses.card import LensCard
-from layerwise.lenses.fitted import FittedLens, Translators
+from layerwise.lenses.fitted import FittedLens, LowRankTranslator, Translator, Translators
 from layerwise.lenses.folder import save_lens
 from layerwise.lenses.unembedding import unembedding_sum
 from layerwise.models.loading.loaded import LoadedModel
@@ -195,20 +195,21 @@ def finish(
         versions=package_versions(),
     )
     card = save_lens(out, card, translators, dtype)
-    return FittedLens(card.spec(plan.method), translators, card)
+    return FittedLens(card.spec(plan.method), translators, card).to(model.device)
 
 
 def as_stored(translators: Translators) -> tuple[str, Translators]:
-    """Return the precision to store translators in, and what will be read of them then.
+    """Return the precision to store translators in, and the translators in it.
 
     float16, whose rounding changes a state by a relative 2⁻¹² and no figure by a digit; float32 where a number is too
     large for it.
     """
-    numbers = [tensor for each in translators.values() for tensor in each.tensors.values()]
-    if any(float(tensor.abs().max()) > torch.finfo(torch.float16).max for tensor in numbers):
-        return "float32", translators
-    cpu = torch.device("cpu")
-    return "float16", {k: each.to(cpu, torch.float16).to(cpu, torch.float32) for k, each in translators.items()}
+    cpu, lowered = torch.device("cpu"), dict[int, Translator | LowRankTranslator]()
+    for layer, each in translators.items():
+        lowered[layer] = each.to(cpu, torch.float16)
+        if not all(bool(tensor.isfinite().all()) for tensor in lowered[layer].tensors.values()):
+            return "float32", {k: every.to(cpu, torch.float32) for k, every in translators.items()}
+    return "float16", lowered
 
 
 def expect_free(out: Path) -> None:

@@ -6,9 +6,10 @@ are unlike all others, and the last, which predicts no token of the text. h_n is
 final norm.
 """
 
+import contextlib
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from layerwise.capture.backward import KeptInputs, Rules, no_rules
 from layerwise.capture.loop import noticing_others_beside
 from layerwise.errors import LensError
 from layerwise.fitting.plan import LENGTH
+from layerwise.fitting.sums import Sums, room_for_fit, zero_sums
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
@@ -73,8 +75,10 @@ class JacobianSums:
         self._positions = length - 1 - skipped
         self._layers = sorted(range(model.n_layers) if layers is None else layers)
         self._d_model = model.output_head.weight.shape[1]
-        self._sums = {layer: torch.zeros(self._d_model, self._d_model) for layer in self._layers}
-        self._count = 0
+        square = (self._d_model, self._d_model)
+        layout: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"texts": ((), torch.int64)}
+        layout |= {_name(layer): (square, torch.float32) for layer in self._layers}
+        self.sums = zero_sums(model, layout)
 
     @property
     def bytes_of_a_text(self) -> int:
@@ -139,7 +143,8 @@ class JacobianSums:
             rows = slice(start, min(start + len(room), self._d_model))
             cotangents = _put_unit_vectors(room[: rows.stop - start], start, release)
             self._go_down(kept, cotangents, rows, copies, release, progress)
-        self._count += 1
+        with self.sums.changed("texts") as count:
+            count.add_(1)
 
     def _go_down(
         self,
@@ -154,8 +159,9 @@ class JacobianSums:
         lowest, n_layers = self._layers[0], self._model.n_layers
         of_each_row = n_layers - lowest
         for index in reversed(range(lowest, n_layers)):
-            sums = self._sums.get(index)
+            wanted = self.sums.changed(_name(index)) if index in self._layers else contextlib.nullcontext()
             with (
+                wanted as sums,
                 noticing_others_beside(self._model),
                 self._model.residency.filled(index, then=index - 1) as block,
                 kept.linearised(index, block) as linear,
@@ -184,26 +190,39 @@ class JacobianSums:
         size = shape[0] * last.numel() * last.dtype.itemsize
         if self._is_resident or self._fits(size):
             return last.new_empty(shape, device=last.device if self._is_resident else "cpu"), lambda: None
-        arena = ArenaOnDisk(size)
+        arena = ArenaOnDisk(size, "Cotangents", "Fit on texts of a smaller --length")
         return arena.take(shape, last.dtype), arena.release
 
     def _fits(self, size: int) -> bool:
         """Return whether so many bytes of a streamed model's cotangents may lie in memory; else they lie on disk."""
-        allowed = self._model.residency.bytes_for_states
-        return allowed is None or size <= allowed
+        room = room_for_fit(self._model)
+        return room is None or size <= room
 
-    def sums(self) -> dict[str, Tensor]:
-        """Return all that was added up; sums of other texts can be added to it."""
-        return {"texts": torch.tensor(self._count), **{f"layer.{k}": each for k, each in self._sums.items()}}
-
-    def restore(self, sums: Mapping[str, Tensor]) -> None:
-        """Go on from sums."""
-        self._count = int(sums["texts"])
-        self._sums = {layer: sums[f"layer.{layer}"].clone() for layer in self._layers}
-
-    def translators(self) -> dict[int, Translator]:
+    def translators(self) -> Mapping[int, Translator]:
         """Return the mean over the texts."""
-        return {layer: Translator(each / max(1, self._count)) for layer, each in self._sums.items()}
+        return _Means(self.sums, self._layers)
+
+
+class _Means(Mapping[int, Translator]):
+    """Means over texts, each of which is taken when it is asked for: sums may be on disk."""
+
+    def __init__(self, sums: Sums, layers: Sequence[int]) -> None:
+        self._sums, self._layers, self._count = sums, layers, max(1, int(sums["texts"]))
+
+    def __getitem__(self, layer: int) -> Translator:
+        if layer not in self._layers:
+            raise KeyError(layer)
+        return Translator(self._sums[_name(layer)] / self._count)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+
+def _name(layer: int) -> str:
+    return f"layer.{layer}"
 
 
 def _later(progress: Progress, texts: int, of_texts: int) -> Progress:

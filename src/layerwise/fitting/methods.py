@@ -12,6 +12,7 @@ from layerwise.fitting.estimator import Estimator
 from layerwise.fitting.jacobian import SKIPPED, JacobianSums
 from layerwise.fitting.plan import FitPlan
 from layerwise.fitting.ridge import FIRST, PENALTY, RidgeEstimator
+from layerwise.fitting.sums import room_for_fit
 from layerwise.models.anatomy.backward_rules import r_rules
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.residency.residency import Resident
@@ -58,7 +59,7 @@ def _bytes_of_states(model: LoadedModel, plan: FitPlan, windows: int) -> int:
 def _windows_of_states(model: LoadedModel, plan: FitPlan) -> int:
     """Return of how many windows states are held: of a streamed model as many as may be, for each batch reads it."""
     streamed = not isinstance(model.residency, Resident)
-    room = model.residency.bytes_for_states or _STATES_BYTES
+    room = room_for_fit(model) or _STATES_BYTES
     most = max(1, room // _bytes_of_states(model, plan, 1))
     return min(most, plan.texts) if streamed else min(most, _WINDOWS_AT_ONCE)
 

@@ -4,7 +4,7 @@ Din et al. (2023), "Jump to Conclusions", arXiv:2303.09435: A_k, b_k minimise Σ
 All that is needed of a text are the sums of first and second moments, which one pass gathers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import LensError
+from layerwise.fitting.sums import zero_sums
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
@@ -47,14 +48,13 @@ class RidgeEstimator:
             first: position in each window from which on states are taken.
         """
         self._model, self._layers, self._penalty, self._first = model, tuple(layers), penalty, first
-        d, many = model.output_head.weight.shape[1], len(self._layers)
-        where = "cpu" if model.device.type == "mps" else model.device  # which has no float64
+        d = model.output_head.weight.shape[1]
+        where = torch.device("cpu") if model.device.type == "mps" else model.device  # which has no float64
 
-        def zeros(*shape: int) -> Tensor:
-            return torch.zeros(*shape, dtype=torch.float64, device=where)
-
-        self._sums = {"count": zeros(1), "x": zeros(many, d), "y": zeros(d)}
-        self._sums |= {"xx": zeros(many, d, d), "xy": zeros(many, d, d)}
+        shapes: dict[str, tuple[int, ...]] = {"count": (1,), "y": (d,)}
+        for layer in self._layers:
+            shapes |= {f"x.{layer}": (d,), f"xx.{layer}": (d, d), f"xy.{layer}": (d, d)}
+        self.sums = zero_sums(model, {name: (shape, torch.float64) for name, shape in shapes.items()}, where)
 
     @torch.no_grad()
     def add(self, windows: Int[Tensor, "window position"], progress: Progress | None = None) -> None:
@@ -67,31 +67,26 @@ class RidgeEstimator:
     def add_states(self, at_layers: Float[Tensor, "place layer d_model"]) -> None:
         """Add the moments of states at layers 0 to n."""
         last, y = _centred(at_layers[:, -1])
-        self._sums["count"] += len(last)
-        self._sums["y"] += len(last) * y
-        for index, layer in enumerate(self._layers):
+        self._add("count", torch.ones(1) * len(last))
+        self._add("y", len(last) * y)
+        for layer in self._layers:
             states, x = _centred(at_layers[:, layer])
-            self._sums["x"][index] += len(last) * x
-            self._sums["xx"][index] += _product(states, x, states, x)
-            self._sums["xy"][index] += _product(states, x, last, y)
+            self._add(f"x.{layer}", len(last) * x)
+            self._add(f"xx.{layer}", _product(states, x, states, x))
+            self._add(f"xy.{layer}", _product(states, x, last, y))
 
-    def sums(self) -> dict[str, Tensor]:
-        """Return sums over positions: of 1, of states, and of products of states, by layer where they have one."""
-        return self._sums
-
-    def restore(self, sums: Mapping[str, Tensor]) -> None:
-        """Have these sums."""
-        for name, values in self._sums.items():
-            values.copy_(sums[name])
+    def _add(self, name: str, values: Tensor) -> None:
+        with self.sums.changed(name) as total:
+            total.add_(values.to(total.device))
 
     def translators(self) -> dict[int, Translator]:
         """Return A = Cov(h_n, h_k) (Cov(h_k) + λ)⁻¹ and b = E h_n − A E h_k by layer, in float32."""
-        count = self._sums["count"].clamp_min(1)
-        y = self._sums["y"] / count
+        count = self.sums["count"].clamp_min(1)
+        y = self.sums["y"] / count
         found = {}
-        for index, layer in enumerate(self._layers):
+        for layer in self._layers:
             x, covariance = self.covariance(layer)
-            crossed = self._sums["xy"][index] / count - torch.outer(x, y)
+            crossed = self.sums[f"xy.{layer}"] / count - torch.outer(x, y)
             try:
                 matrix = torch.linalg.solve(covariance, crossed).T
             except torch.linalg.LinAlgError as error:  # pyright: ignore[reportPrivateImportUsage] -- its documented home
@@ -104,9 +99,9 @@ class RidgeEstimator:
 
     def covariance(self, layer: int) -> tuple[Float[Tensor, " d_model"], Float[Tensor, "d_model d_model"]]:
         """Return the mean of a layer's states, and their covariance with λ on its diagonal, in float64."""
-        index, count = self._layers.index(layer), self._sums["count"].clamp_min(1)
-        x = self._sums["x"][index] / count
-        covariance = self._sums["xx"][index] / count - torch.outer(x, x)
+        count = self.sums["count"].clamp_min(1)
+        x = self.sums[f"x.{layer}"] / count
+        covariance = self.sums[f"xx.{layer}"] / count - torch.outer(x, x)
         size = covariance.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
         covariance.diagonal().add_(self._penalty * size)
         return x, covariance

@@ -9,7 +9,6 @@ import torch
 
 from layerwise.errors import LensError
 from layerwise.fitting.accumulating import Halves, UsedText, joined
-from layerwise.fitting.estimator import added
 from layerwise.fitting.fit import (
     estimator_maker,
     expect_free,
@@ -92,7 +91,7 @@ def merge_shards(
     held_out = HeldOut(model, torch.tensor(held["ids"]), plan.seed)
     halves = _added_up(model, plan, folders, states)
     used = [UsedText(**state.more["used"]) for state in states]
-    found = joined(plan, halves, held_out, estimator_maker(model, plan), UsedText.together(used))
+    found = joined(plan, halves, held_out, UsedText.together(used))
     return finish(model, plan, found, held_out, held["described"], out, listener)
 
 
@@ -120,9 +119,9 @@ def _added_up(model: LoadedModel, plan: FitPlan, folders: Sequence[Path], states
     of = estimator_maker(model, plan)
     halves = Halves((of(), of()), states[0].batch)
     ordered = sorted(zip((state.more["shard"][0] for state in states), folders, strict=True))
-    for number, (_, folder) in enumerate(ordered):
+    for _, folder in ordered:
         for estimator, sums in zip(halves.estimators, read_sums(folder), strict=True):
-            estimator.restore(sums if number == 0 else added(estimator.sums(), sums))
+            estimator.sums.include(sums)
     for state in states:
         halves.count(state.done)
     return halves

@@ -5,8 +5,9 @@ FOLDER/first.safetensors     of a fit by sums: those of the first half
 FOLDER/second.safetensors    and of the second
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from torch import Tensor
 from layerwise.errors import LensError, StoreError
 from layerwise.files import sha256_of, written_whole
 from layerwise.fitting.estimator import Estimator
+from layerwise.fitting.sums import Sums
+from layerwise.models.weights.safetensors_writer import layout_of, write_safetensors
 from layerwise.text import harmless, one_line
 
 _SCHEMA = 1
@@ -39,7 +42,7 @@ class Progressed:
 
 def save_sums(folder: Path, state: Progressed, halves: Sequence[Estimator]) -> None:
     """Write both halves' sums to a folder, whole or not at all. Raises StoreError if they cannot be written."""
-    save_tensors(folder, state, {name: half.sums() for name, half in zip(_HALVES, halves, strict=True)})
+    save_tensors(folder, state, {name: half.sums for name, half in zip(_HALVES, halves, strict=True)})
 
 
 def save_tensors(folder: Path, state: Progressed, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -48,21 +51,21 @@ def save_tensors(folder: Path, state: Progressed, tensors: Mapping[str, Mapping[
     Raises:
         StoreError: they cannot be written.
     """
-    from safetensors.torch import save_file
-
     try:
         with written_whole(folder) as scratch:
             scratch.mkdir()
             files = {}
             for name, held in tensors.items():
-                save_file({key: values.cpu().contiguous() for key, values in held.items()}, scratch / name)
+                with (scratch / name).open("wb") as opened:
+                    layout = held.layout if isinstance(held, Sums) else layout_of(held)
+                    write_safetensors(opened, layout, held.values())
                 files[name] = sha256_of(scratch / name)
             told = {"schema": _SCHEMA, **vars(state), "files": files}
             (scratch / _STATE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-    except Exception as error:  # safetensors has an error of its own for a full disk
+    except OSError as error:
         raise StoreError(
-            f"What the fit has so far could not be written to {harmless(str(folder))}: {error}. What was there before "
-            "is as it was; make room or permissions, and run the same command again."
+            f"What the fit has so far could not be written to {harmless(str(folder))}: {error.strerror or error}. What "
+            "was there before is as it was; make room or permissions, and run the same command again."
         ) from error
 
 
@@ -90,25 +93,50 @@ def read_state(folder: Path) -> Progressed:
         raise LensError(f"{_shown(folder / _STATE)} is damaged ({type(error).__name__}). {_AGAIN}") from error
 
 
-def read_sums(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def read_sums(folder: Path) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
     """Return the sums of both halves, of a folder whose state was read."""
     first, second = read_tensors(folder, _HALVES)
     return first, second
 
 
-def read_tensors(folder: Path, names: Sequence[str]) -> list[dict[str, Tensor]]:
-    """Return files of tensors, of a folder whose state was read.
+def read_tensors(folder: Path, names: Sequence[str]) -> list[Mapping[str, Tensor]]:
+    """Return files of tensors, of a folder whose state was read. Each tensor is read when it is asked for.
 
     Raises:
         LensError: one is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    return [_TensorsOnDisk(folder / name) for name in names]
 
-    try:
-        return [load_file(folder / name) for name in names]
-    except (OSError, SafetensorError) as error:
-        raise LensError(f"{_shown(folder)} is damaged: {error}. {_AGAIN}") from error
+
+class _TensorsOnDisk(Mapping[str, Tensor]):
+    """The tensors of a safetensors file, of which none is in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._opened() as opened:
+            self._names = tuple(opened.keys())
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise LensError(f"{_shown(self._path)} has no sums {one_line(repr(name), 60)}. {_AGAIN}")
+        with self._opened() as opened:
+            return opened.get_tensor(name).clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self._path, "pt") as opened:
+                yield opened
+        except (OSError, SafetensorError) as error:
+            raise LensError(f"{_shown(self._path)} is damaged: {error}. {_AGAIN}") from error
 
 
 def expect_same_fit(folder: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

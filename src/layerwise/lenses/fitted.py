@@ -91,7 +91,7 @@ class FittedLens:
             translators: by layer; one without is read as it is.
             card: what else is known of it; None where it was just fitted.
         """
-        self.spec, self.translators, self.card = spec, dict(translators), card
+        self.spec, self.translators, self.card = spec, translators, card
 
     def rows(self, states: States, output_head: OutputHead) -> States:
         """Return N_f(A_k h_k + b_k). A layer without a translator is read as it is, which is the logit lens."""

@@ -23,6 +23,7 @@ from layerwise.models.weights.weight_files import StoredTensor, WeightFiles
 from layerwise.text import first_fault, harmless, one_line
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from layerwise.lenses.fitted import LowRankTranslator, Translator, Translators
@@ -35,7 +36,7 @@ _CARD_LIMIT = 4 << 20
 
 _NAME = re.compile(r"layer\.(0|[1-9]\d{0,5})\.(matrix|bias|left|right)", re.ASCII)
 _PARTS = ({"matrix"}, {"matrix", "bias"}, {"left", "right"}, {"left", "right", "bias"})
-_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
 def is_lens_folder(path: Path) -> bool:
@@ -231,28 +232,27 @@ def _others_in(folder: Path) -> list[str]:
 
 
 def _write_tensors(opened: BinaryIO, translators: "Translators", dtype: str) -> None:
-    """Write a safetensors file one tensor at a time: a large lens would not fit in memory a second time."""
     import torch
 
+    from layerwise.models.weights.safetensors_writer import write_safetensors
+
     stored: torch.dtype = getattr(torch, dtype)
-    names = [
-        (f"layer.{layer}.{part}", tensor)
+    tensors = {
+        f"layer.{layer}.{part}": tensor
         for layer, translator in sorted(translators.items())
         for part, tensor in translator.tensors.items()
-    ]
-    header, end = dict[str, Any](), 0
-    for name, tensor in names:
-        start, end = end, end + tensor.numel() * stored.itemsize
-        header[name] = {"dtype": _DTYPES[dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # numbers begin at a multiple of 8
-    opened.write(len(text).to_bytes(8, "little") + text)
-    for name, tensor in names:
-        values = tensor.detach().to("cpu", stored).contiguous()
-        if not bool(values.isfinite().all()):
-            fits = "" if not bool(tensor.isfinite().all()) else f" in {dtype}: they are too large for it. Use float32"
-            raise LensError(f"{name} holds NaN or infinite numbers{fits}. Nothing was written.")
-        opened.write(values.view(-1).view(torch.uint8).numpy().data)
+    }
+    layout = {name: (tuple(tensor.shape), stored) for name, tensor in tensors.items()}
+    write_safetensors(opened, layout, (_lowered(name, tensor, stored) for name, tensor in tensors.items()))
+
+
+def _lowered(name: str, tensor: "Tensor", dtype: "torch.dtype") -> "Tensor":
+    values = tensor.to("cpu", dtype)
+    if not bool(values.isfinite().all()):
+        named = str(dtype).removeprefix("torch.")
+        fits = "" if not bool(tensor.isfinite().all()) else f" in {named}: they are too large for it. Use float32"
+        raise LensError(f"{name} holds NaN or infinite numbers{fits}. Nothing was written.")
+    return values
 
 
 def _shown(path: Path) -> str:

@@ -149,12 +149,10 @@ def test_a_damaged_checkpoint_is_refused(model, manual, tmp_path, often, killed,
 
 
 def test_a_full_disk_is_told_and_loses_no_checkpoint(model, manual, tmp_path, often, monkeypatch):
-    from safetensors import torch as written
-
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(written, "save_file", fail)
+    monkeypatch.setattr(sums_folder, "write_safetensors", fail)
     with pytest.raises(StoreError, match=r"No space left on device.*run the same command again"):
         fitted(model, tmp_path / "lens", manual)
 

@@ -43,8 +43,15 @@ class Arena:
 class ArenaOnDisk(Arena):
     """An arena in a file of the cache folder, which is gone as soon as nobody uses it. Its memory can be given back."""
 
-    def __init__(self, size: int) -> None:
-        """Take `size` bytes on disk.
+    def __init__(
+        self, size: int, what: str = "Hidden states", advice: str = "Trace fewer prompts or positions at a time"
+    ) -> None:
+        """Take `size` bytes on disk, all zeros.
+
+        Args:
+            size: bytes; a tensor takes as many as `taken_by` says.
+            what: for errors, what they are to hold, as a subject in the plural.
+            advice: for errors, how less of it would do.
 
         Raises:
             ModelError: the disk is full, or the cache folder cannot be written.
@@ -58,12 +65,17 @@ class ArenaOnDisk(Arena):
                     file.truncate(size)
             except OSError as error:
                 raise ModelError(
-                    f"Hidden states of {readable_size(size)} exceed the memory that was allowed, and {folder} cannot "
-                    f"take them either: {error.strerror}. Trace fewer prompts or positions at a time, make room there, "
-                    "or give more --memory."
+                    f"{what} of {readable_size(size)} exceed the memory that was allowed, and {folder} cannot take "
+                    f"them either: {error.strerror}. {advice}, make room there, or give more --memory."
                 ) from error
             self._map = mmap.mmap(file.fileno(), size)
         self._bytes, self._used = torch.frombuffer(self._map, dtype=torch.uint8), 0
+
+    @staticmethod
+    def taken_by(layout: tuple[tuple[int, ...], torch.dtype]) -> int:
+        """Return how many bytes a tensor of this shape and precision takes at most."""
+        shape, dtype = layout
+        return -(-math.prod(shape) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
 
     def release(self) -> None:
         """Let the system take back the memory of what was written; it is read again when it is used."""

@@ -33,6 +33,8 @@ _DTYPES = {
     "U64": ("uint64", 8),
     "F64": ("float64", 8),
 }
+NAMES_OF_DTYPES = {dtype: name for name, (dtype, _) in _DTYPES.items()}
+"""What the format calls each of torch's."""
 
 
 def read_safetensors_header(path: Path) -> dict[str, StoredTensor]:
