@@ -123,7 +123,7 @@ def streamed(folder: Path, memory: str, count: int, tokens: int = TOKENS, *, rep
         seconds=times[-1],
         gigabytes_read=(model.bytes_read - before) / 1e9,
         weights_gigabytes=inside.bytes_of_blocks(model) / 1e9,
-        peak_gigabytes=_peak_bytes() / 1e9,
+        peak_gigabytes=peak_bytes() / 1e9,
     )
 
 
@@ -149,7 +149,7 @@ def offloaded(folder: Path, memory: str) -> Offload:
                 model(input_ids=ids, output_hidden_states=True, use_cache=False, logits_to_keep=1)
 
         first, warm = seconds_of(run), seconds_of(run)
-    return Offload(first, warm, _peak_bytes() / 1e9)
+    return Offload(first, warm, peak_bytes() / 1e9)
 
 
 def gguf_peak(name: str) -> GgufPeak:
@@ -170,7 +170,7 @@ def gguf_peak(name: str) -> GgufPeak:
     weight = model._loaded.output_head.weight
     head = weight.shape[0] * weight.shape[1] * 4
     allowed = 1.2 * bundled_file(name).stat().st_size + inside.largest_block(model) + head
-    return GgufPeak(name, (_peak_bytes() - baseline) / 1e6, allowed / 1e6)
+    return GgufPeak(name, (peak_bytes() - baseline) / 1e6, allowed / 1e6)
 
 
 def streamed_against_resident(name: str) -> Fitting:
@@ -207,7 +207,7 @@ def _read_all(folder: Path) -> None:
                 pass
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Return the most memory that this process ever had resident."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
