@@ -9,8 +9,9 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, DynamicS
 
 from layerwise.models.anatomy.decoder import Parts, cache_slots, text_config
 
-_MAKERS = ("torch", "transformers", "transformers_modules")
-"""Whose modules go by the positions that they are told, and whose hooks do nothing to a place."""
+_MAKERS = ("torch", "transformers", "transformers_modules", "layerwise.models")
+"""Whose modules go by the positions that they are told, and whose hooks do nothing to a place: our own, too, which
+streamed models have in the places of what they read from disk."""
 
 
 class SegmentKeys(DynamicLayer):
@@ -81,7 +82,8 @@ def is_as_made(hf_model: Any) -> bool:
 
 
 def _is_theirs(thing: Any) -> bool:
-    return str(getattr(thing, "__module__", "")).partition(".")[0] in _MAKERS
+    where = f"{getattr(thing, '__module__', '')}."
+    return any(where.startswith(f"{maker}.") for maker in _MAKERS)
 
 
 def can_share(parts: Parts, config: Any) -> bool:

@@ -19,7 +19,6 @@ from layerwise.capture.segments import Segment, into_batches, split_into_segment
 from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
-from layerwise.models.residency.residency import Resident
 from layerwise.sites import KINDS, STREAM, Site
 from layerwise.types import Progress
 
@@ -152,7 +151,7 @@ class Sweep:
         # What was put into a model may go by the place of a token, by a text's length, or by how many run side by side.
         # One short text runs whole and by itself in any case.
         by_itself = len(passes) == 1 and len(passes[0].ids) <= _TOKENS_AT_ONCE
-        as_made = not apart and (by_itself or not isinstance(model.residency, Resident) or is_as_made(model.hf))
+        as_made = not apart and (by_itself or is_as_made(model.hf))
         shareable = not by_itself and as_made and can_share(model.parts, model.hf.config)
         trunks = [each for each in passes if each.branch_of is None]
         # What branches keep is their parents' until they leave them.

@@ -32,6 +32,9 @@ SKIPPED = 16
 _TOKENS_AT_ONCE = 512
 """Of copies of a text: a block's products are as fast as they get."""
 
+_ATTENDED_AT_ONCE = 2048
+"""Positions of all copies, with those that are left out: their keys and values are held for each."""
+
 _COTANGENTS_BYTES = 64 << 20
 """Cotangents that go down through a resident model together: a block is run forward once for so many."""
 
@@ -132,7 +135,7 @@ class JacobianSums:
 
     def _kept(self, text: Int[Tensor, "one position"]) -> tuple[KeptInputs, int]:
         """Return a text that went up, and how many copies of it go down side by side."""
-        copies = max(1, _TOKENS_AT_ONCE // self._positions)
+        copies = max(1, min(_TOKENS_AT_ONCE // self._positions, _ATTENDED_AT_ONCE // text.shape[1]))
         return KeptInputs(self._model, text, self._skipped, copies=copies, rules=self._rules), copies
 
     def _add(self, text: Int[Tensor, "one position"], progress: Progress | None) -> None:

@@ -13,6 +13,7 @@ import torch
 import layerwise as lw
 from benchmarks.tiny import always_streamed
 from layerwise.capture import sweep
+from layerwise.capture.shared_beginnings import is_as_made
 from layerwise.errors import (
     CorruptFileError,
     DoesNotFitError,
@@ -76,6 +77,14 @@ def test_a_sweep_reads_each_byte_of_the_blocks_once(folder):
         read = fed.bytes_read - before
         assert read < blocks * 1.05 + 50_000  # and the rows of the embedding table
         assert read >= blocks or again == 0, "only the first goes on with blocks that loading has read"
+
+
+def test_what_feeds_it_is_no_change_to_the_model(folder):
+    """Else nothing that prompts or copies of a text have in common would be computed once."""
+    assert is_as_made(streamed(folder)._loaded.hf)
+    changed = streamed(folder)._loaded.hf
+    changed.get_input_embeddings().register_forward_hook(lambda *_: None)
+    assert not is_as_made(changed)
 
 
 def test_it_generates_what_the_whole_model_does(folder):
