@@ -101,3 +101,8 @@ def caveat_of(name: str) -> str | None:
 def main_lens(names: Collection[str]) -> str:
     """Return which of a run's lenses tells the story: the logit lens, or else the first."""
     return LOGIT.name if LOGIT.name in names else next(iter(names))
+
+
+def fitted_beside(names: Collection[str]) -> list[str]:
+    """Return the fitted ones of a run's lenses whose numbers stand beside the main lens's, each with its caveat."""
+    return [name for name in names if caveat_of(name) and name != main_lens(names)]

@@ -14,7 +14,8 @@ from layerwise.analysis.checked import largest_errors
 from layerwise.analysis.judging import Judgement, judge
 from layerwise.analysis.own_questions import OwnQuestions
 from layerwise.errors import StoreError
-from layerwise.lens_spec import LOGIT, RAW, main_lens
+from layerwise.lens_spec import LOGIT, RAW, fitted_beside, main_lens
+from layerwise.measures.uncertainty import Estimate
 from layerwise.store.run import Run
 from layerwise.studies.claim_files import Claim
 from layerwise.text import first_fault
@@ -48,6 +49,24 @@ class Overview:
     def random(self) -> list[Cases]:
         """The controls, the same architectures with random weights."""
         return [cases for cases in self._through_main_lens if cases.model not in self.models]
+
+    @cached_property
+    def fitted(self) -> list[Cases]:
+        """The models through the fitted lenses that the study has beside the main one."""
+        return [c for c in self.cases if c.lens in self.fitted_lenses and c.model in self.models]
+
+    @property
+    def fitted_lenses(self) -> list[str]:
+        return fitted_beside(self.run.study["lenses"])
+
+    @cached_property
+    def settled_through(self) -> dict[tuple[str, str, str, str], Estimate | None]:
+        """Where known answers settle through fitted lenses: by lens, model, set and direction."""
+        return {
+            (cases.lens, cases.model, *of): depth
+            for cases in self.fitted
+            for of, depth in set_summary.settled_depths(cases).items()
+        }
 
     @property
     def _through_main_lens(self) -> list[Cases]:
@@ -100,7 +119,7 @@ class Overview:
 
     @cached_property
     def comparisons(self) -> list[set_summary.Comparison]:
-        return set_summary.comparisons(self.main)
+        return set_summary.comparisons(self.main, self.fitted)
 
     @cached_property
     def wrong_answers(self) -> list[set_summary.WrongAnswer]:

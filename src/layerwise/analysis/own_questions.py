@@ -9,6 +9,7 @@ import pandas as pd
 
 from layerwise.analysis.checked import largest_errors
 from layerwise.errors import StoreError
+from layerwise.lens_spec import fitted_beside
 from layerwise.questions.answers import Answer
 from layerwise.store.run import Run
 from layerwise.store.tables import by_layer, without_curves
@@ -105,6 +106,11 @@ class OwnQuestions:
     @property
     def lenses(self) -> list[str]:
         return self.run.study["lenses"]
+
+    @property
+    def fitted_lenses(self) -> list[str]:
+        """The fitted ones beside the lens that findings are told from."""
+        return fitted_beside(self.lenses)
 
     @cached_property
     def models(self) -> dict[str, ModelInfo]:

@@ -1,6 +1,6 @@
 """A run's question sets in numbers: what is known, where it settles, and how sure that is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -78,7 +78,7 @@ class Comparison:
     """Two conditions, item by item."""
 
     what: str
-    """What is compared: ``models``, ``directions``, ``wordings`` or ``swapped subject``."""
+    """What is compared: ``models``, ``lenses``, ``directions``, ``wordings`` or ``swapped subject``."""
     set: str
     model: str
     """Empty where models are compared."""
@@ -90,14 +90,22 @@ class Comparison:
     """Holm's, over all comparisons of the report."""
 
 
-def comparisons(logit: list[Cases]) -> list[Comparison]:
-    """Return all paired tests of a run through the logit lens, their p-values adjusted together.
+def settled_depths(cases: Cases) -> dict[tuple[str, str], Estimate | None]:
+    """Return by set and direction the median depth at which known answers settle, over items."""
+    return {
+        (set_name, direction): estimate(some.known.depth_per_item("settled_top1").values, "median", seed=SEED)
+        for (set_name, direction), some in cases.by("set", "direction")
+    }
 
-    Models by the depth at which answers settle, over the questions whose answer both know; directions and
-    wordings by the whole answer's probability; and an answer under its own subject against the same answer
-    under another.
+
+def comparisons(logit: list[Cases], fitted: Sequence[Cases] = ()) -> list[Comparison]:
+    """Return all paired tests of a run, their p-values adjusted together.
+
+    Of the logit lens: models by the depth at which answers settle, over the questions whose answer both know;
+    directions and wordings by the whole answer's probability; and an answer under its own subject against the same
+    answer under another. Of fitted lenses: the depth at which known answers settle, against the logit lens's.
     """
-    found = [*_between_models(logit)]
+    found = [*_between_models(logit), *_between_lenses(logit, fitted)]
     for cases in logit:
         found += [*_between_directions(cases), *_between_wordings(cases), *_swapped(cases)]
     if not found:
@@ -114,6 +122,15 @@ def _between_models(logit: list[Cases]) -> Iterator[Comparison]:
                 both = set(known[0].rows["question"]) & set(known[1].rows["question"])
                 depths = [c.where(c.rows["question"].isin(list(both))).depth_per_item("settled_top1") for c in known]
                 yield from _tested("models", set_name, "", (one.model, other.model), "settled depth", depths)
+
+
+def _between_lenses(logit: list[Cases], fitted: Sequence[Cases]) -> Iterator[Comparison]:
+    for other in fitted:
+        for one in logit:
+            if one.model == other.model:
+                for set_name in dict.fromkeys(one.rows["set"]):
+                    depths = [c.of(set=set_name).known.depth_per_item("settled_top1") for c in (one, other)]
+                    yield from _tested("lenses", set_name, one.model, (one.lens, other.lens), "settled depth", depths)
 
 
 def _between_directions(cases: Cases) -> Iterator[Comparison]:

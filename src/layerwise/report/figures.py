@@ -1,6 +1,6 @@
 """The figures of a report, each from the run's tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -41,12 +41,11 @@ def answer_by_depth(own: OwnQuestions, question: str) -> charts.AnyChart:
     )
 
 
-def answer_rank(case: Case, raw: Case | None) -> charts.AnyChart:
-    """Return the answer's rank by layer, for the logit lens and, where there, the raw lens."""
+def answer_rank(cases: Sequence[Case]) -> charts.AnyChart:
+    """Return the answer's rank by layer, for a case through each of some lenses."""
     frame = pd.concat(
         pd.DataFrame({"layer": c.layers["layer"], "rank": c.layers["answer_rank"], "lens": f"{c.row['lens']} lens"})
-        for c in (case, raw)
-        if c is not None
+        for c in cases
     )
     return charts.lines(
         frame,
@@ -54,8 +53,8 @@ def answer_rank(case: Case, raw: Case | None) -> charts.AnyChart:
         y="rank",
         colour="lens",
         x_title=_LAYER,
-        y_title=f"rank of {case.answer()}",
-        title=f"{one_line(case.model)}: the answer's rank, with the final norm and without",
+        y_title=f"rank of {cases[0].answer()}",
+        title=f"{one_line(cases[0].model)}: the answer's rank by lens",
         log_rank=True,
     )
 

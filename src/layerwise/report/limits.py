@@ -2,7 +2,7 @@
 
 from layerwise.analysis.cases import is_random
 from layerwise.analysis.own_questions import Case, OwnQuestions
-from layerwise.lens_spec import LOGIT, RAW
+from layerwise.lens_spec import LOGIT, RAW, caveat_of
 from layerwise.report.escaping import code_span
 from layerwise.report.rendering import counted
 from layerwise.text import probability
@@ -17,6 +17,7 @@ def limits(own: OwnQuestions) -> list[str]:
         *(_from_prompt_to_prompt(model, cases) for model, cases in _answered(own) if len(cases) > 1),
         *_inner_peak(own),
         *_norm(own),
+        *_fitted(own),
         *_never_seen(own),
     ]
 
@@ -80,6 +81,11 @@ def _norm(own: OwnQuestions) -> list[str]:
         "**With and without the final norm.** Median over layers of KL(logit lens ‖ raw lens) in bits, per main "
         f"prompt: {'; '.join(said)}. Numbers read with one say little about the other."
     ]
+
+
+def _fitted(own: OwnQuestions) -> list[str]:
+    """Say what fitted lenses do not show."""
+    return [f"**Fitted lenses.** {caveat}" for lens in own.fitted_lenses if (caveat := caveat_of(lens))]
 
 
 def _never_seen(own: OwnQuestions) -> list[str]:

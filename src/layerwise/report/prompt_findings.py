@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layerwise.analysis.own_questions import Case, OwnQuestions
-from layerwise.lens_spec import ends_at_output
+from layerwise.lens_spec import LOGIT, ends_at_output
 from layerwise.measures.milestones import stretches
 from layerwise.report.escaping import code_span
 from layerwise.text import one_line, probability, visible
@@ -26,11 +26,19 @@ class Finding:
 
 
 def findings(own: OwnQuestions) -> list[Finding]:
-    """Return what each model made of each main question, in the study's order."""
+    """Return what each model made of each main question, in the study's order; through fitted lenses too."""
     return [
-        _finding(own.case(model, question["id"]), "" if ends_at_output(own.lens) else f" ({own.lens} lens)")
+        _finding(own.case(model, question["id"], lens), named)
         for model in own.models
         for question in own.asked("main")
+        for lens, named in _named(own)
+    ]
+
+
+def _named(own: OwnQuestions) -> list[tuple[str, str]]:
+    """Return the lenses that findings are told from, and what is said of each: nothing of the model's own head."""
+    return [(own.lens, "" if own.lens == LOGIT.name else f" ({own.lens} lens)")] + [
+        (lens, f" ({lens} lens)") for lens in own.fitted_lenses
     ]
 
 

@@ -55,7 +55,7 @@ def _draw(own: OwnQuestions, folder: Path) -> dict[tuple[str, ...], str]:
             draw((model, question["id"], "tokens"), figures.leading_tokens(case))
             draw((model, question["id"], "bits"), figures.entropy_and_kl(case))
             if case.answers:
-                draw((model, question["id"], "rank"), figures.answer_rank(case, _raw(own, case)))
+                draw((model, question["id"], "rank"), figures.answer_rank(_through_each_lens(own, case)))
     return drawn
 
 
@@ -64,6 +64,12 @@ def _raw(own: OwnQuestions, case: Case) -> Case | None:
     if RAW.name not in own.lenses or case.row["lens"] == RAW.name:
         return None
     return own.case(case.model, case.question, RAW.name)
+
+
+def _through_each_lens(own: OwnQuestions, case: Case) -> list[Case]:
+    """Return the case and the same one through every other lens of the study."""
+    others = [lens for lens in own.lenses if lens != case.row["lens"]]
+    return [case, *(own.case(case.model, case.question, lens) for lens in others)]
 
 
 def _render(own: OwnQuestions, drawn: dict[tuple[str, ...], str], title: str, description: str) -> str:
@@ -79,6 +85,8 @@ def _render(own: OwnQuestions, drawn: dict[tuple[str, ...], str], title: str, de
         findings=findings(own),
         limits=limits(own),
         token=token,
+        lenses=[own.lens, *own.fitted_lenses],
+        fitted=own.fitted_lenses,
         main=own.asked("main"),
         probes=own.asked("probe"),
         case=own.case,

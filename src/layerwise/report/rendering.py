@@ -5,6 +5,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from layerwise.lens_spec import caveat_of
 from layerwise.measures.uncertainty import Estimate
 from layerwise.report.escaping import code_span, in_table, plain, prose
 from layerwise.text import counted, probability, visible
@@ -39,6 +40,7 @@ def environment() -> jinja2.Environment:
         "depth": depth,
         "counted": counted,
     }
+    made.globals["caveat_of"] = caveat_of
     made.globals["is_missing"] = lambda value: value is None or bool(pd.isna(value))
     return made
 

@@ -8,12 +8,15 @@ import layerwise as lw
 from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
 from layerwise.execution.recording import record
+from layerwise.report.escaping import code_span
 from layerwise.report.limits import limits
 from layerwise.report.markdown import write_report
 from layerwise.report.prompt_findings import findings, sentence
 from layerwise.report.prompt_report import slug
+from layerwise.report.rendering import layer_of
 from layerwise.studies.study import plan_study
 from layerwise.text import probability, visible
+from tests.lenses import saved_lens
 
 HOSTILE = "The <script>alert(1)</script> | `x` [a](javascript:b) \u202e capital of\nGermany is"
 
@@ -242,3 +245,37 @@ def test_html_in_a_studys_own_words_is_not_markup(load_family, tmp_path):
     _, text = _report_of(load_family, tmp_path, [question], title="<script>x</script>", description="<img src=x>")
     assert "<script" not in text
     assert "<img" not in text
+
+
+def test_fitted_lenses_stand_beside_the_main_one_with_their_caveat(load_family, tmp_path):
+    model = load_family("qwen3")
+    saved_lens(tmp_path / "mine", model)
+    study = plan_study(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "models": [model.info.name],
+            "lenses": ["ridge:mine", "logit"],
+            "questions": [{"id": "plain", "prompt": "The capital of Germany is", "answers": [" Berlin"]}],
+        },
+        "test",
+        tmp_path,
+    )
+    run = record(study, tmp_path / "run", load=lambda name: model)
+    text = write_report(run, tmp_path / "report").read_text()
+    assert "it is fitted to come close to the output" in text
+    own = Overview(run).own
+    assert ["(ridge:mine lens)" in finding.plain for finding in findings(own)] == [False, True]
+    through = {lens: own.case(model.info.name, "plain", lens) for lens in ("logit", "ridge:mine")}
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    milestones = [row for row in rows if len(row) == 10 and row[1] == "`The capital of Germany is`"]
+    for row, (lens, case) in zip(milestones, through.items(), strict=True):
+        assert row[2] == f"`{lens}`"
+        assert row[3] == layer_of(case.milestone("settled_top1"), case.n_layers)
+    layers = [row for row in rows if len(row) == 10 and row[0].isdigit()]
+    assert len(layers) == model.n_layers + 1
+    fitted = through["ridge:mine"].layers
+    assert [row[-1] for row in layers] == [f"{rank:,}" for rank in fitted["answer_rank"]]
+    assert [row[-2].split(" · ")[0] for row in layers] == [
+        f"{code_span(visible(leader.text))} {probability(leader.prob)}" for leader in through["ridge:mine"].leaders
+    ]

@@ -21,6 +21,7 @@ from layerwise.analysis.overview import Overview
 from layerwise.analysis.wordings import Instead, spreads
 from layerwise.errors import ModelError
 from layerwise.execution.recording import record
+from layerwise.lenses.folder import save_lens
 from layerwise.measures.uncertainty import Estimate
 from layerwise.report import study_figures, study_report
 from layerwise.report.markdown import write_report
@@ -31,6 +32,7 @@ from layerwise.studies.claim_files import Claim
 from layerwise.studies.study import plan_study
 from layerwise.text import counted, one_line, visible
 from layerwise.types import shown_name
+from tests.lenses import card_for, random_translators
 
 PLACES = ["Germany", "France", "Italy", "the city", "the river", "New York", "the castle", "Rome", "Paris", "a king"]
 WORDINGS = {"statement": "The capital of {} is a", "question": "Question: What is the capital of {}? Answer:"}
@@ -727,3 +729,43 @@ def test_a_depth_beyond_the_last_layer_is_never():
     assert depth(Estimate(0.97, 0.581, 1.03, 9, 0.95, 0)) == "0.97 [0.58, never]".replace(" ", "\u00a0")
     assert depth(Estimate(1.03, 1.01, 1.03, 9, 0.95, 0)) == "never"
     assert depth(Estimate(1.0, 1.0, 1.0, 9, 0.95, 0)) == "1.00 [1.00, 1.00]".replace(" ", "\u00a0")
+
+
+def test_fitted_lenses_are_one_more_column_and_compared_by_item(models, tmp_path):
+    """A lens that is the identity settles everything where the logit lens does; another does not."""
+    name, model = next(iter(models.items()))
+    save_lens(tmp_path / "same", card_for(model), random_translators(model.n_layers, model.info.d_model, scale=0))
+    save_lens(tmp_path / "other", card_for(model), random_translators(model.n_layers, model.info.d_model, scale=1))
+    rows = []
+    for place in PLACES:
+        if word := own_words(model, f"{place} and"):
+            rows.append([place, f"{place} and", word])
+    assert len(rows) > 2
+    with (tmp_path / "places.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["item", "prompt", "answer"], *rows])
+    study = plan_study(
+        {
+            "name": "toy",
+            "title": "Toy",
+            "models": [name],
+            "lenses": ["logit", "ridge:same", "ridge:other"],
+            "sets": [{"name": "places.csv"}],
+        },
+        "test",
+        tmp_path,
+    )
+    run = shown_run(record(study, tmp_path / "run", load=models.__getitem__))
+    text = write_report(run, tmp_path / "report").read_text()
+    [cells] = [table for table in tables(text) if "settled, ridge:same" in table[0]]
+    assert all(row["settled, ridge:same"] == row["settled"] != "–" for row in cells)
+    assert text.count("it is fitted to come close to the output") == 2
+    overview = Overview(run)
+    between = {each.second: each.test for each in overview.comparisons if each.what == "lenses"}
+    assert between.keys() == {"ridge:same", "ridge:other"}
+    assert between["ridge:same"].median_difference.value == 0
+    [cases] = overview.main
+    [other] = [each for each in overview.fitted if each.lens == "ridge:other"]
+    differences = cases.known.depth_per_item("settled_top1").values - other.known.depth_per_item("settled_top1").values
+    assert between["ridge:other"].median_difference.value == pytest.approx(np.median(differences))
+    assert np.median(differences) != 0
+    assert "### Between lenses" in text
