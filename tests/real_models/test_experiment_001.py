@@ -28,11 +28,12 @@ def run(gemma, smollm, tmp_path_factory):
 
 
 def test_one_model_arrives_at_berlin_after_a_detour_over_germany_and_one_does_not(run):
-    said = {(f.model, f.plain.split("”")[0].split("“")[1]): f.plain for f in findings(Overview(run).own)}
+    said = {f.plain.split(": ␣")[0]: f.plain for f in findings(Overview(run).own)}
     question, statement = "Question: What is the capital of Germany? Answer:", "The capital of Germany is"
-    assert "␣Germany leads at layers 13–16, ␣Berlin settles at 17 of 18" in said["gemma-3-270m", question]
-    assert "␣Berlin never leads; the output is ↵" in said["smollm2-135m", question]
-    assert "␣Berlin settles at 30 of 30" in said["smollm2-135m", statement]
+    assert "␣Germany leads at layers 13–16, ␣Berlin settles at 17 of 18" in said[f"gemma-3-270m, “{question}”"]
+    assert "␣Berlin never leads; the output is ↵" in said[f"smollm2-135m, “{question}”"]
+    assert "␣Berlin settles at 30 of 30" in said[f"smollm2-135m, “{statement}”"]
+    assert "␣Berlin settles at 25 of 30" in said[f"smollm2-135m, “{statement}” (jacobian lens)"]
 
 
 def test_the_committed_report_is_what_a_run_gives_today(run, tmp_path):
