@@ -75,7 +75,10 @@ def report(
         from layerwise.evaluation.evaluate import evaluate_lenses
         from layerwise.evaluation.items import chosen_items
         from layerwise.fitting.text.reading import read_documents
+        from layerwise.report.lens_report import TITLE, begin_report, write_evaluations, write_lens_report
 
+        if out:
+            begin_report(out)
         chosen = chosen_items(items)
         texts = read_documents(text, text_field) if text else None
         evaluated = []
@@ -84,8 +87,9 @@ def report(
             how = {"items": chosen, "texts": texts, "controls": controls, "seed": seed, "progress": progress}
             evaluated.append(evaluate_lenses(loaded, lenses, **how))
             del loaded
+            if out:
+                write_evaluations(evaluated, out)
     from layerwise.cli.lens_tables import print_evaluation
-    from layerwise.report.lens_report import TITLE, write_lens_report
 
     for each in evaluated:
         print_evaluation(each, k)

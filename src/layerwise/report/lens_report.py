@@ -3,7 +3,7 @@
 import json
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from layerwise.measures.uncertainty import Estimate
 from layerwise.report.escaping import plain, prose
 from layerwise.report.rendering import environment, interval
 from layerwise.report.web import web_page
-from layerwise.text import one_line
+from layerwise.text import harmless, one_line
 
 TITLE = "Lenses side by side"
 
@@ -41,6 +41,8 @@ def write_lens_report(
     Raises:
         StoreError: the folder cannot be written.
     """
+    begin_report(folder)
+    write_evaluations(evaluations, folder)
     drawn = {each.model: _figures(each, k) for each in evaluations}
     paths = {model: {name: f"figures/{_plain(model)}-{name}.png" for name in made} for model, made in drawn.items()}
     text = _report(evaluations, paths, title, description, k)
@@ -50,10 +52,29 @@ def write_lens_report(
             write_png_and_svg(chart, (folder / picture).with_suffix(""))
         write_text_whole(folder / "report.md", text)
         write_text_whole(folder / "report.html", web_page(text, by_picture, one_line(title), {}, folder))
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+    return folder / "report.md"
+
+
+def begin_report(folder: Path) -> None:
+    """Make the report's folder, so that what took long is not lost for want of one. Raises StoreError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(folder, error) from error
+
+
+def write_evaluations(evaluations: Sequence[Evaluation], folder: Path) -> None:
+    """Write all that was read, as numbers, to evaluation.json. Raises StoreError."""
+    try:
         write_text_whole(folder / "evaluation.json", json.dumps([_as_json(each) for each in evaluations], indent=1))
     except OSError as error:
-        raise StoreError(f"The report could not be written to {folder}: {error.strerror or error}.") from error
-    return folder / "report.md"
+        raise _unwritten(folder, error) from error
+
+
+def _unwritten(folder: Path, error: OSError) -> StoreError:
+    return StoreError(f"The report could not be written to {harmless(str(folder))}: {error.strerror or error}.")
 
 
 def _report(
@@ -67,6 +88,7 @@ def _report(
         "round2": lambda value: f"{value:.2f}",
         "share": lambda value: f"{value:.0%}",
     }
+    made.globals["told_by"] = _told_by
     methods = {lens.method for each in evaluations for lens in each.lenses if lens.method}
     caveats = [(spec.name, f"{spec.reads}; {spec.caveat}") for spec in METHODS.values() if spec.name in methods]
     return made.get_template("lenses.md.j2").render(
@@ -126,6 +148,13 @@ def _by_layer(curves: dict[str, np.ndarray], y_title: str, title: str, first: in
         title=title,
         y_domain=(0, 1) if share else None,
     )
+
+
+def _told_by(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says that not every card does: tuned lenses know no halves, published ones hardly anything."""
+    text, held_out = card.get("text") or {}, card.get("held_out") or {}
+    halves = held_out.get("halves") or {}
+    return {"tokens": text.get("tokens"), "kl_bits": held_out.get("kl_bits"), "halves": halves.get("top1_agreement")}
 
 
 def _plain(model: str) -> str:

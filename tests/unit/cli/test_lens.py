@@ -138,6 +138,14 @@ def test_a_set_that_cannot_be_read_is_refused_before_a_model_is_loaded(layerwise
     assert "holds no items" in err
 
 
+def test_a_report_that_has_no_place_is_said_before_any_model_is_read(layerwise, tmp_path):
+    (tmp_path / "file").write_text("here")
+    code, _, err = layerwise("lens", "report", "logit", "--model", "no-such-model", "--out", str(tmp_path / "file"))
+    assert code == 1
+    assert "could not be written" in err
+    assert "no-such-model" not in err
+
+
 def test_a_report_on_a_lens_that_is_not_there_says_how_to_fit_one(layerwise, toy_bundled):
     toy_bundled()
     code, _, err = layerwise("lens", "report", "ridge", "--model", "smollm2-135m")

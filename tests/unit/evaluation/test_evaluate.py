@@ -1,16 +1,17 @@
 """Lenses evaluated from end to end, on a toy model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from layerwise.errors import LensError
+from layerwise.errors import LensError, StoreError
 from layerwise.evaluation.controls import OTHER, SHUFFLED
 from layerwise.evaluation.evaluate import evaluate_lenses
 from layerwise.evaluation.spellings import ids_of
-from layerwise.report.lens_report import write_lens_report
+from layerwise.report.lens_report import begin_report, write_lens_report
 from layerwise.tracing.lens_fitting import fit_lens
 
 
@@ -91,6 +92,30 @@ def test_the_report_has_a_section_of_each_model_and_the_caveats(evaluation, tmp_
     [stored] = json.loads((tmp_path / "evaluation.json").read_text())
     assert stored["lenses"][1]["unspoken_ranks"] == evaluation.lenses[1].unspoken.tolist()
     assert (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("left_out", ["halves", "kl_bits", "held_out", "text", "everything"])
+def test_a_report_takes_cards_that_say_less(evaluation, tmp_path, left_out):
+    """As those of tuned lenses, which know no halves, and of published ones."""
+    card = json.loads(json.dumps(dict(evaluation.lenses[1].card)))
+    if left_out == "everything":
+        card = {}
+    else:
+        del (card["held_out"] if left_out in card["held_out"] else card)[left_out]
+    lenses = [evaluation.lenses[0], replace(evaluation.lenses[1], card=card)]
+    whole = write_lens_report([evaluation], tmp_path / "whole").read_text("utf-8").splitlines()
+    less = write_lens_report([replace(evaluation, lenses=lenses)], tmp_path / "less").read_text("utf-8").splitlines()
+    [(before, after)] = [pair for pair in zip(whole, less, strict=True) if pair[0] != pair[1]]
+    blank = {"halves": [5], "kl_bits": [4], "held_out": [4, 5], "text": [6], "everything": [4, 5, 6]}[left_out]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (before, after)]
+    assert [number for number, (one, other) in enumerate(zip(*cells, strict=True)) if one != other] == blank
+    assert all(cells[1][number] == "" for number in blank)
+
+
+def test_a_report_that_has_no_place_is_refused(tmp_path):
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(StoreError, match=r"could not be written to .*file"):
+        begin_report(tmp_path / "file")
 
 
 def test_a_model_that_knows_none_has_no_shares(tiny, lens, asked, tmp_path):
