@@ -93,7 +93,8 @@ def test_two_sets_that_call_themselves_the_same_are_refused(study_file):
         (('models = ["gemma-3-270m"]', 'models = ["a", "a"]'), "models: a stands there more than once"),
     ],
 )
-def test_a_wrong_key_is_named_with_its_path_and_what_was_expected(study_file, change, expected):
+def test_a_wrong_key_is_named_with_its_path_and_what_was_expected(study_file, change, expected, monkeypatch, tmp_path):
+    monkeypatch.setenv("LAYERWISE_CACHE", str(tmp_path / "cache"))  # where no lens was fitted
     with pytest.raises(StudyError) as raised:
         read_study(study_file(GOOD.replace(*change)))
     assert expected in str(raised.value)
