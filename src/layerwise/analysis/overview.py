@@ -14,7 +14,7 @@ from layerwise.analysis.checked import largest_errors
 from layerwise.analysis.judging import Judgement, judge
 from layerwise.analysis.own_questions import OwnQuestions
 from layerwise.errors import StoreError
-from layerwise.lens_spec import LOGIT, RAW, fitted_beside, main_lens
+from layerwise.lens_spec import LOGIT, RAW, main_lens
 from layerwise.measures.uncertainty import Estimate
 from layerwise.store.run import Run
 from layerwise.studies.claim_files import Claim
@@ -57,7 +57,7 @@ class Overview:
 
     @property
     def fitted_lenses(self) -> list[str]:
-        return fitted_beside(self.run.study["lenses"])
+        return self.own.fitted_lenses
 
     @cached_property
     def settled_through(self) -> dict[tuple[str, str, str, str], Estimate | None]:

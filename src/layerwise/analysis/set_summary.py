@@ -68,7 +68,7 @@ def _cell(cases: Cases, set_name: str, direction: str, wording: str | None = Non
         len(cases),
         estimate(per_item(cases.rows["known"].to_numpy(dtype=float), cases.items).values, "share", seed=SEED),
         estimate(per_item(cases.whole_prob, cases.items).values, "median", seed=SEED),
-        {name: estimate(known.depth_per_item(name).values, "median", seed=SEED) for name in MILESTONES},
+        {name: _median_depth(known, name) for name in MILESTONES},
         float(np.mean(cases.layers("settled_top1") > cases.n_layers)),
     )
 
@@ -93,9 +93,14 @@ class Comparison:
 def settled_depths(cases: Cases) -> dict[tuple[str, str], Estimate | None]:
     """Return by set and direction the median depth at which known answers settle, over items."""
     return {
-        (set_name, direction): estimate(some.known.depth_per_item("settled_top1").values, "median", seed=SEED)
+        (set_name, direction): _median_depth(some.known, "settled_top1")
         for (set_name, direction), some in cases.by("set", "direction")
     }
+
+
+def _median_depth(known: Cases, milestone: str) -> Estimate | None:
+    """Return the median depth of a milestone over items, of cases whose answer is known."""
+    return estimate(known.depth_per_item(milestone).values, "median", seed=SEED)
 
 
 def comparisons(logit: list[Cases], fitted: Sequence[Cases] = ()) -> list[Comparison]:

@@ -67,7 +67,7 @@ class RidgeEstimator:
     def add_states(self, at_layers: Float[Tensor, "place layer d_model"]) -> None:
         """Add the moments of states at layers 0 to n."""
         last, y = _centred(at_layers[:, -1])
-        self._add("count", torch.ones(1) * len(last))
+        self._add("count", torch.tensor([len(last)]))
         self._add("y", len(last) * y)
         for layer in self._layers:
             states, x = _centred(at_layers[:, layer])
