@@ -25,7 +25,7 @@ from layerwise.lenses.folder import save_lens
 from layerwise.lenses.unembedding import unembedding_sum
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.text import harmless
-from layerwise.types import Progress, shown_name
+from layerwise.types import shown_name
 from layerwise.versions import package_versions
 
 HELD_OUT = 32
@@ -69,16 +69,20 @@ def _expect_like(name: str, value: Any, default: Any) -> None:
 
 
 def read_text(
-    model: LoadedModel, plan: FitPlan, documents: Sequence[Document | str] | None, progress: Progress | None = None
+    model: LoadedModel, plan: FitPlan, documents: Sequence[Document | str] | None, listener: Listener | None = None
 ) -> FitText:
     """Return a fit's windows, from documents, or where there are none given from what the model writes.
 
     Raises:
         TextError: there is too little text.
     """
-    count = plan.texts + HELD_OUT
-    given = given_or_written(model, documents, count, plan.length, seed=plan.seed, progress=progress)
-    return divide(given, model.tokenizer, length=plan.length, fitted=plan.texts, held_out=HELD_OUT, progress=progress)
+    listener, count = listener or Listener(), plan.texts + HELD_OUT
+    given = given_or_written(
+        model, documents, count, plan.length, seed=plan.seed, progress=listener.progress, on_note=listener.on_note
+    )
+    return divide(
+        given, model.tokenizer, length=plan.length, fitted=plan.texts, held_out=HELD_OUT, progress=listener.progress
+    )
 
 
 def fit(model: LoadedModel, plan: FitPlan, text: FitText, out: Path, listener: Listener | None = None) -> FittedLens:
@@ -87,11 +91,10 @@ def fit(model: LoadedModel, plan: FitPlan, text: FitText, out: Path, listener: L
     A fit that was interrupted goes on from OUT.partial, and comes to the same lens.
 
     Raises:
-        LensError: there is a lens in the folder already, or what is in OUT.partial is another fit's.
+        LensError: what is in OUT.partial is another fit's.
         StoreError: the folder cannot be written.
     """
     listener, partial = listener or Listener(), partial_folder(out)
-    expect_free(out)
     tell_of(text, partial, listener)
     how = fit_method(plan.method)
     judged_on = text.held_out

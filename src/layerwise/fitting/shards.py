@@ -51,7 +51,6 @@ def fit_shard(
             f"{count} shards are more than there are windows in each half of the text "
             f"({min(len(half) for half in text.halves)}). Make fewer, or give more text."
         )
-    expect_free(out)
     first, second = (half.shard(index - 1, count) for half in text.halves)
     whole = make_accumulation(model, plan, text, HeldOut(model, text.held_out.ids, plan.seed))
     mine = replace(whole, text=replace(text, halves=(first, second)), key={**whole.key, "shard": [index, count]})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from layerwise.fitting.estimate import Estimate
-from layerwise.fitting.fit import fit, make_plan, read_text
+from layerwise.fitting.fit import expect_free, fit, make_plan, read_text
 from layerwise.fitting.listener import Listener
 from layerwise.fitting.plan import FitPlan, FitRequest
 from layerwise.fitting.shards import fit_shard, merge_shards
@@ -59,7 +59,7 @@ def fit_lens(
         text_field: field of JSON Lines, or column of Parquet, that holds the text.
         progress: called with (what, done, total).
         on_estimate: called once with what the fit will cost.
-        on_note: called with what there is to know about the text.
+        on_note: called with what there is to know about the text, and how long a model writes its own.
 
     Raises:
         TextError: a text cannot be read, or there is too little.
@@ -76,7 +76,7 @@ def fit_lens(
 
 def carry_out(model: Model, request: FitRequest, out: str | Path, listener: Listener) -> FittedLens:
     """Do what `fit_lens` does, of a request that is one record."""
-    with _fitting(model, request, listener) as (loaded, plan, text):
+    with _fitting(model, request, Path(out), listener) as (loaded, plan, text):
         return fit(loaded, plan, text, Path(out), listener)
 
 
@@ -87,7 +87,7 @@ def carry_out_shard(
 
     Raises as `fit_lens` does; LensError too where the method has no shards.
     """
-    with _fitting(model, request, listener) as (loaded, plan, text):
+    with _fitting(model, request, Path(out), listener) as (loaded, plan, text):
         whole = plan if request.until is not None else replace(plan, until=None)  # the method's own is for one machine
         fit_shard(loaded, whole, text, Path(out), shard, listener)
 
@@ -106,11 +106,14 @@ def merge(
 
 
 @contextlib.contextmanager
-def _fitting(model: Model, request: FitRequest, listener: Listener) -> Iterator[tuple[LoadedModel, FitPlan, FitText]]:
+def _fitting(
+    model: Model, request: FitRequest, out: Path, listener: Listener
+) -> Iterator[tuple[LoadedModel, FitPlan, FitText]]:
     """Give what a fit takes, in a block in which the model computes as it does for traces, and was checked."""
+    expect_free(out)
     with model.computing() as loaded:
         plan = make_plan(loaded, request)
-        text = read_text(loaded, plan, request.documents, listener.progress)
+        text = read_text(loaded, plan, request.documents, listener)
         if listener.progress:
             listener.progress("checking the model", 0, None)
         model.trace_all([Request(tuple(text.held_out.ids[0].tolist()))])

@@ -269,6 +269,16 @@ def test_nothing_is_written_over(model, manual, tmp_path):
         fitted(model, file, manual)
 
 
+def test_what_is_in_the_way_is_told_before_any_text_is_written(model, tmp_path):
+    (tmp_path / "lens").mkdir()
+    (tmp_path / "lens" / "file").write_text("mine")
+    told = []
+    for out in (tmp_path / "lens", tmp_path / "lens" / "file"):
+        with pytest.raises(LensError, match="There is something in"):
+            lw.fit_lens(model, "ridge", out, **SETTINGS, progress=lambda *each: told.append(each))
+    assert told == []
+
+
 def test_a_number_too_large_for_float16_is_kept_in_float32(model, manual, tmp_path, monkeypatch):
     usual = RidgeEstimator.translators
 

@@ -1,6 +1,7 @@
 """Text that the model writes itself, so that nothing need be found or fetched to fit a lens on."""
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import torch
 from jaxtyping import Float, Int
@@ -9,6 +10,7 @@ from torch import Tensor
 from layerwise.capture.model_call import run_model
 from layerwise.capture.own_forward import end_ids
 from layerwise.errors import TextError
+from layerwise.fitting.estimate import duration
 from layerwise.fitting.text.documents import Document, document
 from layerwise.fitting.text.windows import beginning
 from layerwise.models.loading.loaded import LoadedModel
@@ -28,16 +30,24 @@ def given_or_written(
     *,
     seed: int,
     progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[Document]:
     """Return the documents that are given; where there are none given, what the model writes (`write_documents`)."""
     if given is None:
-        return [document(ids) for ids in write_documents(model, count, length, seed=seed, progress=progress)]
+        written = write_documents(model, count, length, seed=seed, progress=progress, on_note=on_note)
+        return [document(ids) for ids in written]
     return [each if isinstance(each, Document) else document(each) for each in given]
 
 
 @torch.no_grad()
 def write_documents(
-    model: LoadedModel, count: int, length: int, *, seed: int = 0, progress: Progress | None = None
+    model: LoadedModel,
+    count: int,
+    length: int,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> list[tuple[int, ...]]:
     """Return documents as token ids, each drawn token by token from what the model predicts (temperature 1).
 
@@ -50,6 +60,7 @@ def write_documents(
         length: tokens of each, what stands before it among them.
         seed: of the draw.
         progress: told how many tokens were written.
+        on_note: told how long it takes, after its first second.
 
     Raises:
         TextError: the tokenizer has no token that a text begins after.
@@ -58,16 +69,35 @@ def write_documents(
     written = length - len(beginning(model.tokenizer))
     draw = torch.Generator().manual_seed(seed)
     documents: list[tuple[int, ...]] = []
+    told = _Told(count * written, -(-count // _AT_ONCE) * written, on_note)
     for start in range(0, count, _AT_ONCE):
         n_here = min(_AT_ONCE, count - start)
 
         def tell(step: int, start: int = start, n_here: int = n_here) -> None:
+            told.step()
             if progress:
                 progress("the model writes text", start * written + step * n_here, count * written)
 
         ids = _continued(model, torch.tensor([before] * n_here, device=model.device), written, draw, tell)
         documents += [tuple(row) for row in ids[:, len(before) :].tolist()]
     return documents
+
+
+class _Told:
+    """Tells how long the writing takes, once: when the first second after the first step is over."""
+
+    def __init__(self, tokens: int, steps: int, on_note: Callable[[str], None] | None) -> None:
+        self._tokens, self._steps, self._on_note = tokens, steps, on_note
+        self._done, self._began = 0, 0.0
+
+    def step(self) -> None:
+        self._done += 1
+        if self._done == 1:
+            self._began = perf_counter()
+        elif self._on_note and (passed := perf_counter() - self._began) > 1:
+            cost = passed / (self._done - 1) * (self._steps - 1)
+            self._on_note(f"The model writes its text first: {self._tokens:,} tokens, about {duration(cost)}.")
+            self._on_note = None
 
 
 def _continued(

@@ -1,8 +1,12 @@
+import itertools
+
 import pytest
 import torch
 
 from layerwise.capture.own_forward import end_ids
 from layerwise.errors import TextError
+from layerwise.fitting.estimate import duration
+from layerwise.fitting.text import self_text
 from layerwise.fitting.text.self_text import _drawn, write_documents
 from layerwise.fitting.text.windows import beginning
 
@@ -48,6 +52,22 @@ def test_progress_counts_tokens(load_family):
     write_documents(load_family("qwen3")._loaded, 34, 5, progress=lambda *each: told.append(each))
     assert told[-1] == ("the model writes text", 170, 170)
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_what_the_writing_takes_is_told_once_a_second_has_passed(load_family, monkeypatch):
+    model, clock, notes = load_family("qwen3")._loaded, itertools.count(0, 0.4), []
+    monkeypatch.setattr(self_text, "perf_counter", lambda: next(clock))
+    write_documents(model, 130, 6, on_note=notes.append)  # in three groups
+    steps = 3 * (6 - len(beginning(model.tokenizer)))
+    tokens = 130 * steps // 3
+    assert notes == [f"The model writes its text first: {tokens} tokens, about {duration(0.4 * (steps - 1))}."]
+
+
+def test_nothing_is_told_of_what_takes_less_than_a_second(load_family, monkeypatch):
+    monkeypatch.setattr(self_text, "perf_counter", lambda: 1.0)
+    notes = []
+    write_documents(load_family("qwen3")._loaded, 4, 6, on_note=notes.append)
+    assert notes == []
 
 
 def test_a_tokenizer_without_a_first_token_is_refused(fresh):
