@@ -56,11 +56,9 @@ class TunedLens:
     """tuned-lens's `LogitLens` over transformers' hidden states, with the naive loop's statistics."""
 
     def __init__(self, models: Models):
-        with _hidden("transformer_lens"):  # of version 4 it would ask for a class that is gone
-            from tuned_lens.nn.lenses import LogitLens  # pyright: ignore[reportMissingImports]  # optional
         self.model = models.shared
         self.hf = inside.hf_model(self.model)
-        self.lens = LogitLens.from_model(self.hf)
+        self.lens = tuned_lenses().LogitLens.from_model(self.hf)
 
     def on(self, work: Work) -> Task:
         return _one_by_one(self.model, work, self.read)
@@ -123,6 +121,13 @@ def _statistics(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     logprobs = logits.float().log_softmax(-1)
     top = logprobs.topk(5)
     return top.values, top.indices, -(logprobs.exp() * logprobs).sum(-1)
+
+
+def tuned_lenses() -> Any:
+    """Return tuned-lens's module of lenses."""
+    with _hidden("transformer_lens"):  # of version 4 it would ask for a class that is gone
+        from tuned_lens.nn import lenses  # pyright: ignore[reportMissingImports]  # optional
+    return lenses
 
 
 @contextlib.contextmanager
