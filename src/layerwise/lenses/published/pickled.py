@@ -1,6 +1,7 @@
 """Files that `torch.save` wrote, opened without running anything that is in them."""
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ def read_pickled(path: Path) -> dict[Any, Any]:
     except OSError as error:
         raise LensError(f"{shown} cannot be read: {error.strerror or error}. Check the lens's path.") from error
     try:
-        # Where a file is mapped that somebody cuts short, the process ends: a zip archive has its contents at its end.
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how a file was pickled, which says nothing of whether it is read right
+            # Where a file is mapped that somebody cuts short, the process ends: zip archives end with their contents.
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise LensError(
             f"{shown} is refused unopened: it is no file of tensors and plain values alone, and opening it could run "

@@ -93,7 +93,7 @@ def test_code_is_refused_unopened(saved, capsys, how):
 
 def test_a_bare_pickle_is_refused_unopened(tmp_path, capsys):
     (tmp_path / "lens.pt").write_bytes(pickle.dumps(RunsCode()))
-    with pytest.raises(LensError, match=r"refused unopened|no whole file"):
+    with pytest.raises(LensError, match="refused unopened"):
         read_jacobian(tmp_path / "lens.pt")
     assert capsys.readouterr().out == ""
 
