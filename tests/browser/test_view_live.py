@@ -232,6 +232,19 @@ def test_results_can_be_shown_again_compared_and_come_back_after_a_reload(server
     whole(page, 2)
 
 
+def test_a_models_own_lens_is_offered_for_that_model_and_read_through(server, stepped, open_live):
+    stepped.go_on()
+    page = open_live(server)
+    lens = page.get_by_role("form", name="Trace a prompt").get_by_label("Lens", exact=True)
+    run(page, lens="jacobian")
+    whole(page)
+    expect(page.locator('.lw-live-history [aria-current="true"]')).to_contain_text("jacobian")
+    expect(page.locator(".lw-badge-summary")).to_contain_text("jacobian lens")
+    page.get_by_label("Model", exact=True).select_option("absent/model")
+    expect(lens.locator('option[value="jacobian"]')).to_have_count(0)
+    expect(lens).to_have_value("logit")
+
+
 @pytest.mark.filterwarnings("ignore::layerwise.errors.PromptWarning")
 def test_hostile_prompts_and_names_are_text(server, stepped, open_live):
     stepped.go_on()

@@ -38,9 +38,10 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
     }
   });
   model.addEventListener("change", () => {
-    const chosen = lens.value;
-    lens.replaceChildren(...liveSelect(lensesOf(choices, model.value)).children);
-    if ([...lens.options].some((option) => option.value === chosen)) lens.value = chosen;
+    const offered = lensesOf(choices, model.value);
+    const chosen = offered.includes(lens.value) ? lens.value : offered[0];
+    lens.replaceChildren(...liveSelect(offered).children);
+    lens.value = chosen; // options that move from one chooser to another take with them which of them is chosen
     onModel(model.value);
   });
 
