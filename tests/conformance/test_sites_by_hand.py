@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from layerwise.sites import KINDS
+from layerwise.errors import UnsupportedModelError
+from layerwise.models.anatomy.eager import eager_attention
+from layerwise.sites import KINDS, Site
 from tests.watching import BLOCK, D_HEAD, IDS, make, watch
 
 Take = Callable[[Any, Tensor], Tensor]
@@ -34,7 +36,17 @@ def phi3(first: int, last: int) -> Take:
 
 
 def falcon(index: int) -> Take:
-    return lambda block, values: block.self_attention._split_heads(values)[index]
+    """Return what Falcon's own code cuts out; where that is a copy, the part of the projection that it is a copy of."""
+
+    def take(block: Any, values: Tensor) -> Tensor:
+        cut = block.self_attention._split_heads(values)[index]
+        if not block.self_attention.multi_query:
+            return cut
+        part = values.view(1, IDS.shape[1], -1, D_HEAD)[..., (slice(0, -2), slice(-2, -1), slice(-1, None))[index], :]
+        assert torch.equal(part, cut)
+        return part
+
+    return take
 
 
 def bloom(index: int) -> Take:
@@ -43,9 +55,7 @@ def bloom(index: int) -> Take:
 
 def codegen(index: int) -> Take:
     """Return one of queries, values and keys; the four cores of a processor had a head each."""
-    return lambda block, values: heads(
-        block, values.view(1, IDS.shape[1], 4, 48).split(D_HEAD, dim=-1)[index].flatten(2)
-    )
+    return lambda block, values: values.view(1, IDS.shape[1], 4, 48).split(D_HEAD, dim=-1)[index]
 
 
 def positions(_: Any, values: Tensor) -> Tensor:
@@ -239,3 +249,97 @@ def test_every_site_is_what_a_hook_on_transformers_own_module_sees(family):
 
 def output_of(returned: Any) -> Tensor:
     return (returned[0] if isinstance(returned, tuple) else returned).clone()
+
+
+NO_HOOK_CHANGES = ("pattern",)
+"""Kinds that no hook can change: what a module returns of them is not what it computed with."""
+
+
+def add_by_hand(block: Any, where: str | tuple[str, Take], changes: dict[str, Tensor], kind: str) -> Any:
+    """Register a hook that adds to a kind's values in transformers' own tensors, where a family's table says."""
+    path, take = where if isinstance(where, tuple) else (where, lambda _, values: values)
+    module = block.get_submodule(path.strip(">"))
+
+    def change(passing: Any) -> None:
+        values = passing[0] if isinstance(passing, tuple) else passing
+        if take is scaled:
+            values += changes[kind] / block.residual_multiplier
+        else:
+            view = take(block, values)
+            assert view.untyped_storage().data_ptr() == values.untyped_storage().data_ptr()
+            view += changes[kind]
+
+    if path.startswith(">"):
+        return module.register_forward_pre_hook(lambda _, args: change(args[0]))
+    return module.register_forward_hook(lambda _, __, output: change(output))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_changed_site_changes_the_output_as_a_hook_on_transformers_own_module_does(family):
+    by_hand = FAMILIES[family]
+    hf_model, blocks, anatomy = make(by_hand.config, **by_hand.settings)
+    seen = watch(hf_model, anatomy, anatomy.kinds(BLOCK))
+    added = {kind: torch.zeros_like(values) for kind, values in seen.items() if kind not in NO_HOOK_CHANGES}
+    for values in added.values():
+        values[:, 4] = torch.randn(values[:, 4].shape, generator=torch.Generator().manual_seed(0))
+    plain = hf_model(IDS, use_cache=False).logits
+    for kind, where in by_hand.sites.items():
+        if not where or kind in NO_HOOK_CHANGES:
+            continue
+        hook = add_by_hand(blocks[BLOCK], where, added, kind)
+        expected = hf_model(IDS, use_cache=False).logits
+        hook.remove()
+        with anatomy.editing(BLOCK, {kind: lambda values, kind=kind: values + added[kind]}):
+            found = hf_model(IDS, use_cache=False).logits
+        assert torch.allclose(found, expected, rtol=1e-5, atol=1e-5), kind
+        # Of experts other tokens may run side by side now.
+        assert torch.allclose(found[:, :4], plain[:, :4], rtol=1e-5, atol=1e-5), kind
+        assert not torch.allclose(found[:, 4:], plain[:, 4:], atol=1e-3), kind
+        with anatomy.editing(BLOCK, {kind: lambda values: values}):
+            assert torch.equal(hf_model(IDS, use_cache=False).logits, plain), kind
+
+
+@pytest.mark.parametrize("family", [name for name, each in FAMILIES.items() if each.sites["resid_mid"]])
+@torch.no_grad()
+def test_what_is_added_between_attention_and_mlp_is_as_if_attention_had_added_it(family):
+    by_hand = FAMILIES[family]
+    hf_model, _, anatomy = make(by_hand.config, **by_hand.settings)
+    if "attn_out" not in anatomy.kinds(BLOCK):
+        pytest.skip("nothing that attention adds is known here")
+    added = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for kind in ("resid_mid", "attn_out"):
+        with anatomy.editing(BLOCK, {kind: lambda values: values + added}):
+            found.append(hf_model(IDS, use_cache=False).logits)
+    assert torch.allclose(*found, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [name for name, each in FAMILIES.items() if each.sites["pattern"]])
+@torch.no_grad()
+def test_a_changed_pattern_sums_the_values_by_it(family):
+    """Of the last head, whose query then sees the first token alone: what it hands on is that token's value."""
+    by_hand = FAMILIES[family]
+    hf_model, _, anatomy = make(by_hand.config, **by_hand.settings)
+    seen = watch(hf_model, anatomy, ["z", "pattern"])
+    handed: dict[str, Tensor] = {}
+
+    def first_alone(pattern: Tensor) -> Tensor:
+        pattern[:, -1] = 0
+        pattern[:, -1, :, 0] = 1
+        return pattern
+
+    def hear(site: Site, values: Tensor) -> None:
+        handed[site.kind] = values
+
+    with eager_attention(hf_model), anatomy.watching(BLOCK, ["z", "pattern"], hear):
+        try:
+            with anatomy.editing(BLOCK, {"pattern": first_alone}):
+                hf_model(IDS, use_cache=False)
+        except UnsupportedModelError as error:
+            assert "computes its weights in a way of its own" in str(error)
+            return
+    assert torch.equal(handed["pattern"], first_alone(seen["pattern"].clone()))
+    assert torch.equal(handed["z"][:, :, :-1], seen["z"][:, :, :-1])
+    of_first = seen["z"][:, :1, -1]  # at the first position there is nothing else to see
+    assert torch.allclose(handed["z"][:, :, -1], of_first.expand_as(handed["z"][:, :, -1]), atol=1e-5)

@@ -4,19 +4,19 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.cache_utils import Cache
 
-from layerwise.capture.block_calls import BlockCall, record_block_calls
-from layerwise.capture.edits import Edit
+from layerwise.capture.batches import Batch, batches_at_layer_0
+from layerwise.capture.block_calls import record_block_calls
+from layerwise.capture.edits import apply_, first_block_of
 from layerwise.capture.forward_pass import ForwardPass, own_places
 from layerwise.capture.observers import KeptStates, Observer
-from layerwise.capture.segments import Segment, into_batches, split_into_segments
-from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
+from layerwise.capture.segments import Segment, split_into_segments
+from layerwise.capture.shared_beginnings import can_share, is_as_made
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
 from layerwise.sites import KINDS, STREAM, Site
@@ -36,29 +36,6 @@ _LEAST_SAVED = 2 * _PASS
 
 _FOR_FILLING_UP = 1 << 20
 """Bytes on disk for what batches are filled up with; beyond, a batch is kept in memory."""
-
-
-@dataclass
-class _Batch:
-    """Segments that begin at one position, on their way up."""
-
-    hidden: Float[Tensor, "segment position d_model"]
-    calls: list[BlockCall]
-    kept: Int[Tensor, "3 place"]
-    """Of each state that is kept: segment and position in `hidden`, and its place."""
-    edits: list[tuple[int, int, Edit]] = field(default_factory=list)
-    """Segment, its tokens, and what is changed there."""
-    row_of: dict[int, int] = field(default_factory=dict)
-    """By the index of a pass that had to stay whole: its segment."""
-
-    @property
-    def places(self) -> Tensor:
-        return self.kept[2]
-
-    @property
-    def values(self) -> Tensor:
-        """The states that are kept, [place, d_model]."""
-        return self.hidden[self.kept[0], self.kept[1]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +82,7 @@ class Sweep:
             progress: told how many blocks are done.
 
         Raises:
-            ValueError: a branch's parent is not among the passes, or an edit attaches inside a block.
+            ValueError: a branch's parent is not among the passes.
         """
         self._model, self._progress = model, progress
         self._residency, self._began = model.residency, time.perf_counter()
@@ -115,7 +92,7 @@ class Sweep:
         count = sum(len(each.positions) for each in passes) if keep_states else 0
         tokens = sum(len(segment.ids) for segment in segments) + sum(len(e.ids) for e in passes if e.branch_of)
         self._disk = _arena_on_disk(model, count * (model.n_layers + 1) + tokens)
-        self._batches = _batches_at_layer_0(model, segments, largest, self._disk)
+        self._batches = batches_at_layer_0(model, segments, largest, _PASS, self._disk)
         like = self._batches[0].hidden
         shape = (count, model.n_layers + 1, like.shape[-1])
         self.states = self._disk.take(shape, like.dtype) if self._disk else like.new_empty(shape)
@@ -132,7 +109,7 @@ class Sweep:
     def run_block(self, index: int, block: nn.Module) -> None:
         """Take every batch through a block, which has its weights now."""
         for batch in self._batches:
-            with self._watched(index, batch):
+            with batch.edited(index, self._model.anatomy), self._watched(index, batch):
                 done = batch.calls[index](block, batch.hidden)
             batch.hidden = batch.hidden.copy_(done) if self._disk else done
         for kind in self._inside[index]:
@@ -178,7 +155,7 @@ class Sweep:
             for row, length, edit in batch.edits:
                 if edit.site.layer == layer:
                     batch.hidden = batch.hidden.clone()  # a parent's, or a model's own embeddings
-                    batch.hidden[row, :length] = edit.apply(batch.hidden[row, :length].clone())
+                    apply_(edit, batch.hidden[row, :length])
         looking = self._looking(site)
         for batch in self._batches if looking else ():
             values = batch.values
@@ -192,7 +169,7 @@ class Sweep:
     def _looking(self, site: Site) -> list[Observer]:
         return [observer for observer in self._observers if observer.looks_at(site)]
 
-    def _watched(self, index: int, batch: _Batch) -> contextlib.AbstractContextManager[None]:
+    def _watched(self, index: int, batch: Batch) -> contextlib.AbstractContextManager[None]:
         """Return a context in which observers see what a batch has inside a block."""
 
         def see(site: Site, values: Tensor) -> None:
@@ -215,7 +192,7 @@ class Sweep:
         kept[0] = 0
         _, calls = record_block_calls(self._model, torch.tensor([ids], device=self._model.device))
         edits = [(0, len(ids), edit) for edit in branch.forward_pass.edits]
-        self._batches.append(_Batch(batch.hidden[row : row + 1, : len(ids)].clone(), calls, kept, edits))
+        self._batches.append(Batch(batch.hidden[row : row + 1, : len(ids)].clone(), calls, kept, edits))
 
     def _pace(self) -> str:
         """Return what is being done, for a streamed model with how fast its weights come."""
@@ -230,19 +207,13 @@ def _by_first_layer(passes: Sequence[ForwardPass]) -> dict[int, list[_Branch]]:
     trunks = [each for each in passes if each.branch_of is None]
     found: dict[int, list[_Branch]] = defaultdict(list)
     for each, kept in zip(passes, own_places(passes), strict=True):
-        layers = [_layer_of(edit) for edit in each.edits]
+        layers = [first_block_of(edit) for edit in each.edits]
         if each.branch_of is None:
             continue
         if each.branch_of not in trunks:
             raise ValueError("A branch's parent has to be among the passes of its sweep.")
         found[min(layers)].append(_Branch(each, trunks.index(each.branch_of), kept))
     return found
-
-
-def _layer_of(edit: Edit) -> int:
-    if edit.site.layer is None:
-        raise ValueError(f"Edits attach to the residual stream, at a layer; {edit.site} is inside a block.")
-    return edit.site.layer
 
 
 def _arena_on_disk(model: LoadedModel, n_states: int) -> ArenaOnDisk | None:
@@ -252,40 +223,6 @@ def _arena_on_disk(model: LoadedModel, n_states: int) -> ArenaOnDisk | None:
     allowed = model.residency.bytes_for_states
     size = n_states * model.output_head.weight.shape[1] * model.dtype.itemsize
     return None if allowed is None or size <= allowed else ArenaOnDisk(size + _FOR_FILLING_UP)
-
-
-def _batches_at_layer_0(
-    model: LoadedModel, segments: list[Segment], largest: Callable[[Segment], int], disk: ArenaOnDisk | None
-) -> list[_Batch]:
-    """Return the batches that segments run in; each stands after those that it goes on from."""
-    parents = {segment.parent for segment in segments}
-    batches: list[_Batch] = []
-    held: dict[int, tuple[Cache, int]] = {}
-    for indices in into_batches(segments, largest, _PASS, lambda s: model.rope_of(s.start + len(s.ids))):
-        mine = [segments[index] for index in indices]
-        start, cache = mine[0].start, None
-        if start > 0 or indices[0] in parents:
-            before = [held[segment.parent] for segment in mine if segment.parent is not None]
-            cache = segment_cache(model.n_layers, start, before)
-            held.update((index, (cache, row)) for row, index in enumerate(indices))
-        longest = max(len(segment.ids) for segment in mine)
-        filled_up = [segment.ids + segment.ids[-1:] * (longest - len(segment.ids)) for segment in mine]
-        ids = torch.tensor(filled_up, device=model.device)
-        hidden, calls = record_block_calls(model, ids, cache)
-        kept = [(row, position, place) for row, segment in enumerate(mine) for position, place in segment.kept]
-        if disk:
-            hidden = disk.take(tuple(hidden.shape), hidden.dtype).copy_(hidden)
-        whole = [(row, segment) for row, segment in enumerate(mine) if segment.whole is not None]
-        batches.append(
-            _Batch(
-                hidden,
-                calls,
-                torch.tensor(kept, dtype=torch.long, device=model.device).reshape(-1, 3).T,
-                [(row, len(segment.ids), edit) for row, segment in whole for edit in segment.edits],
-                {segment.whole: row for row, segment in whole if segment.whole is not None},
-            )
-        )
-    return batches
 
 
 def _alone(_: Segment) -> int:

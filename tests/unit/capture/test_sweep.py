@@ -147,19 +147,6 @@ def test_a_branch_without_its_parent_is_refused(tiny):
         Sweep(tiny._loaded, [ForwardPass(IDS, (1,), EDITS[1], ForwardPass(IDS, (2,)))])
 
 
-@dataclass(frozen=True)
-class Inside:
-    site: Site
-
-    def apply(self, values):
-        return values
-
-
-def test_edits_inside_a_block_are_refused(tiny):
-    with pytest.raises(ValueError, match="inside a block"):
-        Sweep(tiny._loaded, [ForwardPass(IDS, (1,), (Inside(Site(1, "mlp_out")),))])
-
-
 def test_no_output_head_is_computed(fresh, monkeypatch):
     loaded = fresh()._loaded
     monkeypatch.setattr(loaded.hf.lm_head, "forward", pytest.fail)

@@ -49,7 +49,13 @@ class BlockAnatomy:
     def __init__(self, taps: dict[str, Tap], lacks: dict[str, str]) -> None:
         """Take the taps by kind, and why other kinds cannot be read, even if they could be tapped."""
         self.taps, self.lacks = taps, lacks
-        self.unchecked = _laws(taps, lacks)
+        self.laws = _laws(taps, lacks)
+        self.unchecked = list(self.laws)
+        """Those that no run was compared with yet."""
+        self.unproven = {kind: [law for law in self.laws if kind in law.parts] for kind in _GOVERNED}
+        """By kind, the laws that say that a change of its values reaches the stream, until a run was compared."""
+        self.changed: frozenset[str] = frozenset()
+        """Kinds whose values are being replaced: a sum that makes one of them is another's."""
         self.is_known_causal = False
 
     @property

@@ -1,12 +1,11 @@
 """Which of a block's modules are its attention and its MLP, and where they meet the residual stream."""
 
 import inspect
-from functools import partial
 
-import torch
 from torch import nn
 
 from layerwise.models.anatomy.head_taps import makes_queries, output_projection, taps_of_heads
+from layerwise.models.anatomy.shape import Scaled
 from layerwise.models.anatomy.tap import Found, Tap
 
 _ATTENTION = ("self_attn", "attn", "self_attention", "attention", "temporal_block", "mixer")
@@ -130,9 +129,9 @@ def _resid_mid(block: nn.Module, mlp: nn.Module, *, side_by_side: bool) -> Tap |
         return f"{_name(block)} runs attention and MLP side by side on the same state"
     norm = norm_before_mlp(block)
     if norm is not None:
-        return Tap(norm, enters=True)
+        return Tap(norm, enters=True, is_stream=True)
     if _norm_after_mlp(block) is not None and mlp is not block:  # OLMo 2 norms only what the parts return
-        return Tap(mlp, enters=True)
+        return Tap(mlp, enters=True, is_stream=True)
     return f"none of {_name(block)}'s norms ({', '.join(norms_of(block)) or 'it has none'}) is known to precede the MLP"
 
 
@@ -160,7 +159,7 @@ def _leaving(block: nn.Module, part: nn.Module, norm: nn.Module | None, last: nn
             return f"{_name(part)} adds the stream by itself"
         module = last
     scale = getattr(block, "residual_multiplier", None)  # Granite's
-    return Tap(module, enters=False) if scale is None else Tap(module, False, shaped=partial(torch.mul, other=scale))
+    return Tap(module, enters=False) if scale is None else Tap(module, False, shape=Scaled(scale))
 
 
 def _name(module: nn.Module) -> str:

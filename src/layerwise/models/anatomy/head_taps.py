@@ -1,10 +1,10 @@
 """Where a block's attention has its heads: queries, keys, values, what they read, and how they look."""
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from layerwise.models.anatomy.shape import Heads, Shape
 from layerwise.models.anatomy.tap import Found, Tap
 
 _OUTPUTS = ("o_proj", "out_proj", "dense", "c_proj")
@@ -42,7 +42,7 @@ def taps_of_heads(attention: nn.Module) -> Found:
     if output is None or d_value is None:
         reason = f"{type(attention).__name__} has no heads of one width with one projection after them"
         return found | dict.fromkeys("qkvz", reason)
-    found["z"] = Tap(output, enters=True, shaped=partial(_heads, d_head=d_value))
+    found["z"] = Tap(output, enters=True, shape=Heads(d_value))
     if _is_latent(attention) or d_head is None:
         name = type(attention).__name__
         reason = f"{name} makes keys and values from a state that its heads share, and parts of each key apart"
@@ -64,14 +64,14 @@ def _projections(attention: nn.Module, heads: int, d_head: int, d_value: int) ->
     for kind, width in {"q": d_head, "k": d_head, "v": d_value}.items():
         projection = children.get(f"{kind}_proj")
         times, rest = divmod(0 if projection is None else _width_out(projection), width)
-        shaped = partial(_heads, d_head=width)
+        shape: Shape = Heads(width)
         if kind == "q" and name in _GATED:
-            times, shaped = times // 2, partial(_heads, d_head=width, groups=heads, last=1)
+            times, shape = times // 2, Heads(width, heads, last=1)
         whole = times == heads if kind == "q" else times and heads % times == 0
         if projection is None or rest or not whole:
             found[kind] = f"{name} has no {kind}_proj that gives {heads} heads of {width} numbers, or a part of as many"
         else:
-            found[kind] = Tap(projection, enters=False, shaped=shaped)
+            found[kind] = Tap(projection, enters=False, shape=shape)
     return found
 
 
@@ -86,14 +86,8 @@ def _cut(fused: nn.Module, child: str, attention: str, heads: int, d_head: int) 
     if attention in _SHARED_OUT:
         cuts |= {"k": cuts["v"], "v": cuts["k"]}
     return {
-        kind: Tap(fused, enters=False, shaped=partial(_heads, d_head=d_head, groups=groups, first=first, last=last))
-        for kind, (first, last) in cuts.items()
+        kind: Tap(fused, enters=False, shape=Heads(d_head, groups, first, last)) for kind, (first, last) in cuts.items()
     }
-
-
-def _heads(values: Tensor, *, d_head: int, groups: int = 1, first: int = 0, last: int | None = None) -> Tensor:
-    """Return [sequence, position, head, d_head] of a projection: in each of its groups, some heads in a row."""
-    return values.unflatten(-1, (groups, -1, d_head))[..., first:last, :].flatten(-3, -2)
 
 
 def _d_head(attention: Any) -> int | None:

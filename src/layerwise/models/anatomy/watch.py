@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from layerwise.errors import CheckError, UnsupportedModelError
-from layerwise.models.anatomy.block import BlockAnatomy
+from layerwise.models.anatomy.block import BlockAnatomy, Law
 from layerwise.models.anatomy.tap import first_argument
 
 
@@ -17,7 +17,13 @@ class Watch:
     """Looks on while a block runs."""
 
     def __init__(
-        self, who: str, anatomy: BlockAnatomy, kinds: Collection[str], tell: Callable[[str, Tensor], None]
+        self,
+        who: str,
+        anatomy: BlockAnatomy,
+        kinds: Collection[str],
+        tell: Callable[[str, Tensor], None],
+        laws: Collection[Law],
+        held: Callable[[], None],
     ) -> None:
         """Prepare to look at a block.
 
@@ -26,9 +32,11 @@ class Watch:
             anatomy: where its kinds of site are.
             kinds: those to tell of.
             tell: takes a kind and its values.
+            laws: what its first run is compared with.
+            held: called once they held.
         """
         self._who, self._anatomy, self._told, self._tell = who, anatomy, kinds, tell
-        self._laws = [law for law in anatomy.unchecked if law.is_about(kinds)]
+        self._laws, self._held = list(laws), held
         self._kinds = {*kinds, *(kind for law in self._laws for kind in law.kinds)}
         self._times: Counter[str] = Counter()
         self._kept: dict[str, Tensor] = {}
@@ -74,7 +82,7 @@ class Watch:
                     f"In {self._who}, {law.total} is not {' + '.join(law.parts)} within rounding, so one of them is "
                     "not what its name says. Read other kinds of site of this architecture."
                 )
-        self._anatomy.unchecked = [law for law in self._anatomy.unchecked if law not in self._laws]
+        self._held()
         self._laws, self._kept = [], {}
 
     def _expect_causal(self, pattern: Tensor) -> None:
