@@ -9,6 +9,7 @@ LayerwiseError
 │   ├── UnsupportedModelError     an architecture the lens has no meaning for, or that we cannot take apart
 │   └── DoesNotFitError           no device here has room for it
 ├── PromptError                 a prompt, answer or position cannot be used
+├── EditError                   an edit cannot be made: of what it puts there, or where
 ├── LensError                   a fitted lens cannot be made or read, or belongs to another model
 ├── CheckError                  numbers failed a check, so none are reported
 ├── QuestionError               a file of questions says something that cannot be asked
@@ -67,6 +68,10 @@ class DoesNotFitError(ModelError):
 
 class PromptError(LayerwiseError):
     """A prompt, an answer or a position cannot be used with this model."""
+
+
+class EditError(LayerwiseError):
+    """An edit cannot be made: what it puts in place is no such value, or there is no such place."""
 
 
 class LensError(LayerwiseError):

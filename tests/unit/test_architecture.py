@@ -18,6 +18,7 @@ ROOMS = [
     "models",
     "questions",
     "capture",
+    "interventions",
     "readout",
     "lenses",
     "fitting",

@@ -1,0 +1,173 @@
+"""Changes: edits of a forward pass, ready to be made, each a function of the values at a site."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise.errors import EditError
+from layerwise.sites import Site
+
+
+@dataclass(frozen=True)
+class Change:
+    """What takes the place of a site's values at some positions (a `capture.edits.Edit`).
+
+    Two changes are the same where site, positions and `what` are: `what` names all that the function goes by.
+    """
+
+    site: Site
+    positions: tuple[int, ...] | None
+    """Indices into the pass; of patterns those of the queries. None for all."""
+    what: str
+    how: Callable[[Tensor], Tensor] = field(compare=False, repr=False)
+    """From the values at these positions, a copy, to what takes their place. The axis of positions is the first; of
+    patterns, the one before the last."""
+
+    def apply(self, values: Float[Tensor, "position ..."]) -> Float[Tensor, "position ..."]:
+        """Return the values with those at the positions changed."""
+        if self.positions is None:
+            return self.how(values)
+        at = torch.tensor(self.positions, device=values.device)
+        axis = -2 if self.site.kind == "pattern" else 0
+        return values.index_copy(axis, at, self.how(values.index_select(axis, at)).to(values.dtype))
+
+
+def zero(site: Site, positions: Sequence[int] | None = None) -> Change:
+    """Return the edit that puts zeros in a site's place."""
+    return _change(site, positions, "zero", torch.zeros_like)
+
+
+def scale(site: Site, factor: float, positions: Sequence[int] | None = None) -> Change:
+    """Return the edit that multiplies a site's values."""
+    return _change(site, positions, f"times {factor!r}", lambda values: values * factor)
+
+
+def put(site: Site, instead: Float[Tensor, "#position ..."], positions: Sequence[int] | None = None) -> Change:
+    """Return the edit that puts values in a site's place: one for each position, or one for all of them.
+
+    Raises:
+        EditError: they are not finite. From the pass: their shape is another than the site's.
+    """
+    instead = _finite(site, instead)
+
+    def how(values: Tensor) -> Tensor:
+        if instead.shape[1:] != values.shape[1:] or len(instead) not in (1, len(values)):
+            raise EditError(
+                f"{site} has values of shape {list(values.shape)} at these positions, and what should take their place "
+                f"has {list(instead.shape)}. They come from a pass with other positions, or from another model."
+            )
+        return instead.to(values).expand_as(values)
+
+    return _change(site, positions, f"put {_sum(instead)}", how)
+
+
+def add(site: Site, vector: Float[Tensor, "..."], positions: Sequence[int] | None = None) -> Change:
+    """Return the edit that adds a vector to a site's values, at every position the same.
+
+    Raises:
+        EditError: it is not finite. From the pass: it has another width than the site.
+    """
+    vector = _finite(site, vector)
+
+    def how(values: Tensor) -> Tensor:
+        if vector.shape != values.shape[1:]:
+            raise _wrong_width(site, vector, values)
+        return values + vector.to(values)
+
+    return _change(site, positions, f"add {_sum(vector)}", how)
+
+
+def project_out(
+    site: Site, directions: Float[Tensor, "direction d_model"], positions: Sequence[int] | None = None
+) -> Change:
+    """Return the edit that takes from a site's values all that lies in the space of some directions.
+
+    Raises:
+        EditError: they are not finite, or all zero. From the pass: they have another width than the site.
+    """
+    directions = _finite(site, directions)
+    _, sizes, basis = torch.linalg.svd(directions.double(), full_matrices=False)
+    basis = basis[sizes > sizes.max() * max(directions.shape) * torch.finfo(torch.float32).eps]
+    if not len(basis):
+        raise EditError(f"Nothing can be projected out of {site}: the directions given are zero.")
+
+    def how(values: Tensor) -> Tensor:
+        if basis.shape[1:] != values.shape[1:]:
+            raise _wrong_width(site, directions[0], values)
+        inside = values.double() @ basis.T.to(values.device) @ basis.to(values.device)
+        return (values.double() - inside).to(values.dtype)
+
+    return _change(site, positions, f"project out {_sum(directions)}", how)
+
+
+def exchange(
+    site: Site,
+    first: Float[Tensor, " d_model"],
+    second: Float[Tensor, " d_model"],
+    positions: Sequence[int] | None = None,
+) -> Change:
+    """Return the edit that exchanges a site's products with two vectors, and changes as little else as can be.
+
+    With h for the values, h' is the vector closest to h for which first · h' = second · h and second · h' = first · h.
+
+    Raises:
+        EditError: they are not finite, or point the same way. From the pass: they have another width than the site.
+    """
+    pair = _finite(site, torch.stack([first, second])).double()
+    sizes = torch.linalg.svdvals(pair)
+    if sizes[-1] <= sizes[0] * 1e-6:
+        raise EditError(f"The two vectors whose products should be exchanged at {site} point the same way.")
+    inverse = torch.linalg.pinv(pair)
+
+    def how(values: Tensor) -> Tensor:
+        if pair.shape[1:] != values.shape[1:]:
+            raise _wrong_width(site, first, values)
+        products = values.double() @ pair.T.to(values.device)
+        return (values.double() + (products.flip(-1) - products) @ inverse.T.to(values.device)).to(values.dtype)
+
+    return _change(site, positions, f"exchange {_sum(pair)}", how)
+
+
+def cut(site: Site, queries: Sequence[int] | None, keys: Sequence[int]) -> Change:
+    """Return the edit of a pattern with which queries do not see some keys, and the rest so much the more.
+
+    It is what a mask does (Geva et al. 2023, arXiv:2304.14767): weights before the softmax are as they were. Where all
+    of a query's weight is cut, none is left.
+    """
+    seen = torch.tensor(sorted(set(keys)))
+
+    def how(pattern: Tensor) -> Tensor:
+        kept = pattern.index_fill(-1, seen.to(pattern.device), 0)
+        rest = kept.sum(-1, keepdim=True)
+        # Where some weight goes to no token (attention sinks of gpt-oss), more than the rest is left.
+        left = torch.maximum(rest, 1 - (pattern - kept).sum(-1, keepdim=True))
+        return torch.where(rest > 0, kept / left, 0)
+
+    return _change(site, queries, f"cut {seen.tolist()}", how)
+
+
+def _change(site: Site, positions: Sequence[int] | None, what: str, how: Callable[[Tensor], Tensor]) -> Change:
+    return Change(site, None if positions is None else tuple(positions), what, how)
+
+
+def _finite(site: Site, values: Tensor) -> Tensor:
+    if not bool(values.isfinite().all()):
+        raise EditError(f"What should be put at {site} is not finite in every place: it holds NaN or infinite numbers.")
+    return values
+
+
+def _wrong_width(site: Site, given: Tensor, values: Tensor) -> EditError:
+    return EditError(
+        f"{site} has values of shape {list(values.shape[1:])} at each position, and the vector has "
+        f"{list(given.shape)}. It is another site's, or another model's."
+    )
+
+
+def _sum(values: Tensor) -> str:
+    """Return what tells these numbers from any other's."""
+    exact = values.detach().double().cpu().contiguous()
+    return hashlib.sha256(repr(tuple(exact.shape)).encode() + exact.numpy().tobytes()).hexdigest()
