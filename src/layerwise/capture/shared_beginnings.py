@@ -67,6 +67,34 @@ def segment_cache(n_blocks: int, start: int, parents: list[tuple[Cache, int]], *
     return Cache(layers=layers)
 
 
+class KeysBefore(DynamicLayer):
+    """Keys and values of one block for rows that go on from the same text: its own before some position, then theirs.
+
+    The text's are read when the rows run, after the text did.
+    """
+
+    def __init__(self, text: SegmentKeys, start: int):
+        super().__init__()
+        self._text, self._start = text, start
+
+    def get_seq_length(self) -> int:
+        return self._start
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Return keys and values from the first token on."""
+        return self._after(self._text.keys, key_states), self._after(self._text.values, value_states)
+
+    def _after(self, text: Tensor | None, own: Tensor) -> Tensor:
+        assert text is not None, "the text has run through this block"
+        return torch.cat([text[:, :, : self._start].expand(len(own), -1, -1, -1), own], dim=-2)
+
+
+def keys_before(text: Cache, start: int) -> Cache:
+    """Return a cache for rows that go on from position `start` of the one text that has another (`segment_cache`)."""
+    layers: list[Any] = [KeysBefore(layer, start) for layer in text.layers]  # type: ignore[arg-type]
+    return Cache(layers=layers)
+
+
 def is_as_made(hf_model: Any) -> bool:
     """Return whether nothing was put into a model that may go by a token's place in what it is called with.
 

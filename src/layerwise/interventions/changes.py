@@ -27,12 +27,19 @@ class Change:
     """From the values at these positions, a copy, to what takes their place. The axis of positions is the first; of
     patterns, the one before the last."""
 
-    def apply(self, values: Float[Tensor, "position ..."]) -> Float[Tensor, "position ..."]:
-        """Return the values with those at the positions changed."""
+    def apply(self, values: Float[Tensor, "position ..."], first: int = 0) -> Float[Tensor, "position ..."]:
+        """Return the values with those at the positions changed.
+
+        Raises:
+            EditError: there is no such position.
+        """
         if self.positions is None:
             return self.how(values)
-        at = torch.tensor(self.positions, device=values.device)
         axis = -2 if self.site.kind == "pattern" else 0
+        at = torch.tensor(self.positions, device=values.device) - first
+        if bool((at < 0).any() or (at >= values.shape[axis]).any()):
+            there = f"{first} to {first + values.shape[axis] - 1}"
+            raise EditError(f"{self.site} should change at positions {list(self.positions)}; there are {there}.")
         return values.index_copy(axis, at, self.how(values.index_select(axis, at)).to(values.dtype))
 
 

@@ -28,7 +28,7 @@ class Changed:
     site: Site
     how: Callable[[Tensor], Tensor] = field(compare=False)
 
-    def apply(self, values):
+    def apply(self, values, first=0):
         return self.how(values)
 
 

@@ -63,7 +63,7 @@ class Scaled:
     def site(self):
         return Site.at_layer(self.layer)
 
-    def apply(self, values):
+    def apply(self, values, first=0):
         values[list(self.positions)] *= self.factor
         return values
 

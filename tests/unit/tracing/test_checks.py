@@ -117,7 +117,7 @@ class Doubled:
     def site(self):
         return Site.at_layer(self.layer)
 
-    def apply(self, values):
+    def apply(self, values, first=0):
         return values * 2 - values.roll(1, dims=-1)
 
 
