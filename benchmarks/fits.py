@@ -90,6 +90,7 @@ def _measure(name: str, times: float | None) -> dict[str, tuple[float, float]]:
     return found
 
 
+@torch.enable_grad()
 def _by_tuned_lens(loaded: LoadedModel, hf: Any, ids: Int[Tensor, "window position"], allowed: float) -> FittedLens:
     """Return what tuned-lens's module comes to in some seconds of descending."""
     lens = tuned_lenses().TunedLens.from_model(hf).float()
