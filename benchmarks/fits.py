@@ -56,7 +56,8 @@ def main() -> None:
         found = in_own_process(_measure, name, asked.times if beside else None)
         logit, ridge = found["logit lens"][1], found["ridge"][1]
         for what, (seconds, kl) in found.items():
-            rows.append([name, what, f"{seconds:.0f} s", f"{kl:.2f}", f"{kl / logit:.3f}×", f"{kl / ridge:.2f}×"])
+            took = f"{seconds:.0f} s" if seconds else ""
+            rows.append([name, what, took, f"{kl:.2f}", f"{kl / logit:.3f}×", f"{kl / ridge:.2f}×"])
     columns = ["", "", "seconds", "KL to output, bits", "of the logit lens's", "of ridge's"]
     table = Table(
         f"Lenses fitted on {_WINDOWS * LENGTH:,} tokens of Python's manual, median over layers", columns, rows
