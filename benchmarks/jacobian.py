@@ -39,7 +39,8 @@ def main() -> None:
         tried = ", ".join(f"{size}: {seconds:.0f} s" for size, seconds in theirs.items())
         rows.append([name, f"{ours:.0f} s", tried, f"{best / ours:.2f}×", f"{error:.0e}"])
     columns = ["", "layerwise", "TransformerLens, by dim_batch", "ahead", "largest relative difference"]
-    table = Table(f"A Jacobian lens of all layers, a text of {LENGTH} tokens", columns, rows)
+    which = f"the last {asked.blocks} layers" if asked.blocks else "all layers"
+    table = Table(f"A Jacobian lens of {which}, a text of {LENGTH} tokens", columns, rows)
     Console().print(table.as_rich())
     if asked.refresh:
         put("bench-jacobian", "\n" + "\n\n".join([measured_on(describe()), table.as_markdown()]) + "\n")
