@@ -275,7 +275,7 @@ def test_what_is_in_the_way_is_told_before_any_text_is_written(model, tmp_path):
     told = []
     for out in (tmp_path / "lens", tmp_path / "lens" / "file"):
         with pytest.raises(LensError, match="There is something in"):
-            lw.fit_lens(model, "ridge", out, **SETTINGS, progress=lambda *each: told.append(each))
+            lw.fit_lens(model, "ridge", out, count=48, length=16, progress=lambda *each: told.append(each))
     assert told == []
 
 
