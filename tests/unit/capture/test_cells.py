@@ -27,6 +27,11 @@ def run(model, cells):
     return running
 
 
+def close(found, wanted):
+    """Whether states are the same but for the order of sums. The least of these edits moves them forty times as far."""
+    return torch.allclose(found, wanted, rtol=0, atol=1e-4 * float(wanted.abs().max()))
+
+
 def alone(model, cell):
     return states_of(model._loaded, [ForwardPass(IDS, (LAST,), cell.edits)])[0, -1]
 
@@ -38,7 +43,7 @@ CELLS = [
     Cell((changes.put(Site(3, "resid_post"), vectors(1), (LAST,)),), LAST),
     Cell((changes.add(Site(2, "z", 1), vectors(1, 16)[0], (2, 5)),), 2),
     Cell((changes.zero(Site(2, "k", 0), (3, 4)), changes.zero(Site(0, "v", 1), (4,))), 3),
-    Cell((changes.scale(Site(2, "q"), 3.0, (LAST,)),), LAST),
+    Cell((changes.zero(Site(2, "q"), (LAST,)),), LAST),
     Cell((changes.zero(Site(3, "mlp_post")),), 0),
     Cell((changes.project_out(Site(1, "resid_mid"), vectors(2), (4, 6)), changes.zero(Site(2, "resid_pre"), (5,))), 4),
 ]
@@ -48,15 +53,15 @@ def test_every_cell_is_its_edits_made_alone_and_the_text_stays_as_it_is(tiny):
     running = run(tiny, CELLS)
     assert running.last.shape == (len(CELLS), 64)
     for found, cell in zip(running.last, CELLS, strict=True):
-        assert torch.allclose(found, alone(tiny, cell), rtol=1e-4, atol=1e-4), cell
-    assert torch.allclose(running.last_of_text, alone(tiny, Cell(())), rtol=1e-4, atol=1e-4)
+        assert close(found, alone(tiny, cell)), cell
+    assert close(running.last_of_text, alone(tiny, Cell(())))
 
 
 def test_order_of_cells_and_size_of_batches_change_nothing(tiny, monkeypatch):
     usual = run(tiny, CELLS).last
-    assert torch.allclose(run(tiny, CELLS[::-1]).last.flip(0), usual, rtol=1e-5, atol=1e-5)
+    assert close(run(tiny, CELLS[::-1]).last.flip(0), usual)
     monkeypatch.setattr(cells_module, "_TOKENS_AT_ONCE", 1)
-    assert torch.allclose(run(tiny, CELLS).last, usual, rtol=1e-5, atol=1e-5)
+    assert close(run(tiny, CELLS).last, usual)
 
 
 def test_cells_run_from_their_first_edit_and_position_on(tiny, monkeypatch):
@@ -80,7 +85,7 @@ def test_changes_of_nothing_are_the_text(tiny):
         for p in (1, 6)
     ]
     running = run(tiny, [*same, Cell((changes.scale(Site(1, "mlp_out"), 1.0),))])
-    assert torch.allclose(running.last, running.last_of_text.expand_as(running.last), rtol=1e-5, atol=1e-5)
+    assert close(running.last, running.last_of_text.expand_as(running.last))
 
 
 def test_another_texts_layer_0_everywhere_gives_its_output(tiny):
@@ -88,7 +93,7 @@ def test_another_texts_layer_0_everywhere_gives_its_output(tiny):
     everywhere = tuple(range(len(IDS)))
     states = states_of(tiny._loaded, [ForwardPass(other, everywhere)])
     [found] = run(tiny, [Cell((changes.put(Site(0, "resid_pre"), states[:, 0]),))]).last
-    assert torch.allclose(found, states[-1, -1], rtol=1e-5, atol=1e-5)
+    assert close(found, states[-1, -1])
 
 
 def test_a_cell_outside_the_text_is_refused(tiny):
