@@ -2,7 +2,7 @@
 
 import pytest
 
-from layerwise.capture import sweep
+from layerwise.capture import batches, sweep
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.shared_beginnings import can_share, segment_cache
 from layerwise.tracing.request import Request
@@ -25,7 +25,7 @@ def shared_and_alone(model, monkeypatch, least_saved=3):
     alone = states_of(model._loaded, many)
     monkeypatch.setattr(sweep, "_LEAST_SAVED", least_saved)
     ran = []
-    monkeypatch.setattr(sweep, "record_block_calls", _counting(sweep.record_block_calls, ran))
+    monkeypatch.setattr(batches, "record_block_calls", _counting(batches.record_block_calls, ran))
     return states_of(model._loaded, many), alone, sum(ran)
 
 
@@ -101,7 +101,7 @@ def test_a_long_sequence_goes_through_in_pieces(tiny, monkeypatch):
     whole = states_of(tiny._loaded, long)
     monkeypatch.setattr(sweep, "_TOKENS_AT_ONCE", 7)
     ran = []
-    monkeypatch.setattr(sweep, "record_block_calls", _counting(sweep.record_block_calls, ran))
+    monkeypatch.setattr(batches, "record_block_calls", _counting(batches.record_block_calls, ran))
     assert close(states_of(tiny._loaded, long), whole)
     assert max(ran) <= 7
     assert len(ran) == 15
@@ -110,7 +110,7 @@ def test_a_long_sequence_goes_through_in_pieces(tiny, monkeypatch):
 def test_keys_and_values_are_dropped_once_every_child_has_had_them(tiny, monkeypatch):
     caches = []
     monkeypatch.setattr(sweep, "_LEAST_SAVED", 3)
-    monkeypatch.setattr(sweep, "segment_cache", lambda *args: caches.append(segment_cache(*args)) or caches[-1])
+    monkeypatch.setattr(batches, "segment_cache", lambda *args: caches.append(segment_cache(*args)) or caches[-1])
     states_of(tiny._loaded, tree_of_sequences())
     assert len(caches) > 3
     assert all(layer.keys is None and layer.values is None for cache in caches for layer in cache.layers)
