@@ -1,10 +1,8 @@
 """Batches: segments that go up through the blocks side by side."""
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +10,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from layerwise.capture.block_calls import BlockCall, record_block_calls
-from layerwise.capture.edits import Edit, apply_
+from layerwise.capture.edits import Edit, edited_rows
 from layerwise.capture.segments import Segment, into_batches
 from layerwise.capture.shared_beginnings import segment_cache
 from layerwise.models.anatomy.anatomy import Anatomy
@@ -44,19 +42,7 @@ class Batch:
 
     def edited(self, index: int, anatomy: Anatomy) -> contextlib.AbstractContextManager[None]:
         """Return a context in which its edits inside a block are made."""
-        mine: dict[str, list[tuple[int, int, Edit]]] = defaultdict(list)
-        for row, length, edit in self.edits:
-            if edit.site.layer is None and edit.site.block == index:
-                mine[edit.site.kind].append((row, length, edit))
-
-        def changed(kind: str, values: Tensor) -> Tensor:
-            for row, length, edit in mine[kind]:
-                # Patterns are of heads, queries and keys; all else begins with positions.
-                apply_(edit, values[row, :, :length, :length] if kind == "pattern" else values[row, :length])
-            return values
-
-        changes = {kind: partial(changed, kind) for kind in mine}
-        return anatomy.editing(index, changes) if changes else contextlib.nullcontext()
+        return edited_rows(self.edits, index, anatomy)
 
 
 def batches_at_layer_0(

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layerwise.capture.block_calls import record_block_calls
-from layerwise.capture.edits import Edit, apply_, first_block_of
+from layerwise.capture.edits import Edit, apply_, edited_rows, first_block_of
 from layerwise.capture.row_calls import RowCall, record_row_calls
 from layerwise.capture.shared_beginnings import can_share, is_as_made, keys_before, segment_cache
 from layerwise.errors import PromptError
@@ -137,16 +137,6 @@ class Cells:
 
     def _edited(self, index: int, group: _Group, some: slice) -> contextlib.AbstractContextManager[None]:
         """Return a context in which the edits of some rows inside a block are made."""
-        mine: dict[str, list[tuple[int, Edit]]] = defaultdict(list)
-        for row, cell in enumerate(group.rows[some]):
-            for edit in self._cells[cell].edits:
-                if edit.site.layer is None and edit.site.block == index:
-                    mine[edit.site.kind].append((row, edit))
-
-        def changed(kind: str, values: Tensor) -> Tensor:
-            for row, edit in mine[kind]:
-                apply_(edit, values[row], group.start)
-            return values
-
-        changes = {kind: partial(changed, kind) for kind in mine}
-        return self._model.anatomy.editing(index, changes) if changes else contextlib.nullcontext()
+        length = group.hidden.shape[1]
+        edits = [(row, length, edit) for row, cell in enumerate(group.rows[some]) for edit in self._cells[cell].edits]
+        return edited_rows(edits, index, self._model.anatomy, group.start)

@@ -1,11 +1,16 @@
 """Edits: what is changed in a forward pass on its way up."""
 
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from layerwise.errors import PromptError
+from layerwise.models.anatomy.anatomy import Anatomy
 from layerwise.sites import Site
 
 
@@ -49,3 +54,30 @@ def apply_(edit: Edit, values: Tensor, first: int = 0) -> None:
             f"There is no {edit.site}: there are {len(of_heads)} of these heads, 0 to {len(of_heads) - 1}."
         )
     of_heads[head] = edit.apply(of_heads[head].clone(), first)
+
+
+def edited_rows(
+    edits: Iterable[tuple[int, int, Edit]], index: int, anatomy: Anatomy, first: int = 0
+) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which those edits are made that are inside a block, while it runs on rows of states.
+
+    Args:
+        edits: the row of each, how many of its tokens are a text's, and what is changed there.
+        index: the block.
+        anatomy: of the model.
+        first: the position at which all rows begin.
+    """
+    mine: dict[str, list[tuple[int, int, Edit]]] = defaultdict(list)
+    for row, length, edit in edits:
+        if edit.site.layer is None and edit.site.block == index:
+            mine[edit.site.kind].append((row, length, edit))
+
+    def changed(kind: str, values: Tensor) -> Tensor:
+        for row, length, edit in mine[kind]:
+            # Patterns are of heads, queries and keys, those before the rows among them; all else begins with positions.
+            of_row = values[row, :, :length, : first + length] if kind == "pattern" else values[row, :length]
+            apply_(edit, of_row, first)
+        return values
+
+    changes = {kind: partial(changed, kind) for kind in mine}
+    return anatomy.editing(index, changes) if changes else contextlib.nullcontext()
