@@ -23,7 +23,9 @@ from layerwise.fitting.sums import Sums, room_for_fit, zero_sums
 from layerwise.lenses.fitted import Translator
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.models.machine.arena import ArenaOnDisk
+from layerwise.models.machine.precision import PRECISIONS, matmul_precision
 from layerwise.models.residency.residency import Resident
+from layerwise.text import one_line
 from layerwise.types import Progress
 
 SKIPPED = 16
@@ -55,6 +57,7 @@ class JacobianSums:
         *,
         length: int = LENGTH,
         skipped: int = SKIPPED,
+        precision: str = "highest",
         rules: Rules = no_rules,
     ) -> None:
         """Begin with no texts.
@@ -64,17 +67,23 @@ class JacobianSums:
             layers: those that a matrix is wanted for; by default 0 to n - 1.
             length: tokens of each text.
             skipped: positions at the beginning of each text that are left out.
+            precision: how exactly float32 is multiplied on the way back, by PyTorch's names; the way up is exact.
             rules: how gradients go back through a block (`r_rules` for the R lens).
 
         Raises:
-            LensError: texts of this length have no position between those that are left out.
+            LensError: texts of this length have no position between those that are left out, or there is no such
+                precision.
         """
+        if precision not in PRECISIONS:
+            raise LensError(
+                f"Expected precision as one of {', '.join(PRECISIONS)}; got {one_line(repr(precision), 60)}."
+            )
         if length < skipped + 2:
             raise LensError(
                 f"A Jacobian lens leaves out the first {skipped} positions of a text and the last one, and nothing is "
                 f"left of {length} tokens. Fit it on windows of at least {skipped + 2}; 128 are usual."
             )
-        self._model, self._skipped, self._rules = model, skipped, rules
+        self._model, self._skipped, self._precision, self._rules = model, skipped, precision, rules
         self._positions = length - 1 - skipped
         self._layers = sorted(range(model.n_layers) if layers is None else layers)
         self._d_model = model.output_head.weight.shape[1]
@@ -120,7 +129,7 @@ class JacobianSums:
         for index in {self._layers[0], (self._layers[0] + self._model.n_layers) // 2, self._model.n_layers - 1}:
             with self._model.residency.filled(index, then=-1) as block:
                 began = time.perf_counter()
-                with kept.linearised(index, block) as linear:
+                with kept.linearised(index, block) as linear, matmul_precision(self._precision):
                     linear.pull_back_(some)
                     forward = time.perf_counter()
                     for _ in range(_MEASURED):
@@ -168,6 +177,7 @@ class JacobianSums:
                 noticing_others_beside(self._model),
                 self._model.residency.filled(index, then=index - 1) as block,
                 kept.linearised(index, block) as linear,
+                matmul_precision(self._precision),
             ):
                 for start in range(0, len(cotangents), copies):
                     some = cotangents[start : start + copies]

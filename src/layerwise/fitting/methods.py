@@ -77,7 +77,7 @@ def _jacobian_method(rules: Rules) -> FitMethod:
         seconds_per_window=lambda model, plan: make(model, plan).seconds_per_text,
         batch=lambda model, plan: 1,  # no more is lost where a fit is interrupted
         batch_bytes=lambda model, plan, windows: make(model, plan).bytes_of_a_text,
-        options=lambda model: {"skipped": SKIPPED},
+        options=lambda model: {"skipped": SKIPPED, "precision": "highest"},
     )
 
 

@@ -86,6 +86,20 @@ def test_the_last_position_and_the_first_ones_have_no_part_in_it(model):
     expect_close(sums_of(model, other).translators(), sums_of(model, ids).translators())
 
 
+def test_products_in_bfloat16_are_close_and_leave_the_precision_as_it_was(model):
+    ids, before = texts(3), torch.get_float32_matmul_precision()
+    exact, fast = sums_of(model, ids).translators(), sums_of(model, ids, precision="medium").translators()
+    assert torch.get_float32_matmul_precision() == before
+    for layer, translator in exact.items():
+        learnt = translator.matrix - torch.eye(len(translator.matrix))
+        assert (fast[layer].matrix - translator.matrix).norm() < 2**-6 * learnt.norm()  # a few roundings of 2^-9
+
+
+def test_an_unknown_precision_is_refused(model):
+    with pytest.raises(LensError, match="one of highest, high, medium; got 'double'"):
+        JacobianSums(model._loaded, precision="double")
+
+
 def test_windows_without_a_position_are_refused(model):
     with pytest.raises(LensError, match="windows of at least 18"):
         JacobianSums(model._loaded, length=17)
