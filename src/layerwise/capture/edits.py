@@ -11,6 +11,8 @@ from torch import Tensor
 
 from layerwise.errors import PromptError
 from layerwise.models.anatomy.anatomy import Anatomy
+from layerwise.models.anatomy.eager import eager_attention
+from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import Site
 
 
@@ -36,6 +38,12 @@ class Edit(Protocol):
 def first_block_of(edit: Edit) -> int:
     """Return the first block that runs otherwise for an edit, which is the layer up to which nothing changes."""
     return edit.site.block if edit.site.layer is None else edit.site.layer
+
+
+def attention_for(model: LoadedModel, edits: Iterable[Edit]) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which passes run that have these edits: patterns are changed where they are computed."""
+    patterns = any(edit.site.kind == "pattern" for edit in edits)
+    return eager_attention(model.hf) if patterns else contextlib.nullcontext()
 
 
 def apply_(edit: Edit, values: Tensor, first: int = 0) -> None:

@@ -22,6 +22,7 @@ from layerwise.cli.console import (
 from layerwise.cli.lens_tables import print_leading
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
+from layerwise.interventions.specs import OPERATIONS
 from layerwise.lens_spec import LOGIT, METHODS, SPECS, caveat_of
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
@@ -79,6 +80,14 @@ def trace(
             f"Or fitted: {', '.join(METHODS)} (the model's own), METHOD:PATH (a folder or file). Repeat for several."
         ),
     ] = None,
+    edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="'OPERATION SITE[@POSITIONS] NAME=VALUE…'",
+            help="Change something on the way up: 'zero blocks.3.hook_mlp_out@-1', 'patch layer 12@last source=TEXT'; "
+            f"operations: {', '.join(OPERATIONS)}. Repeat for several.",
+        ),
+    ] = None,
     positions: Annotated[str, typer.Option(help="last, all, or indices and slices: 0,3:5,-1.")] = "last",
     top_k: Annotated[int, typer.Option(min=1, help="How many of the likeliest tokens to show.")] = 5,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt into the model's chat template.")] = False,
@@ -103,6 +112,8 @@ def trace(
     """Show what a model would say after every layer.
 
     Example: layerwise trace "Question: What is the capital of Germany? Answer:" --answer " Berlin"
+
+    Example: layerwise trace "The capital of Germany is" --edit "zero blocks.10.hook_mlp_out@-1"
 
     Example: layerwise trace --prompt-file prompt.txt
 
@@ -148,6 +159,7 @@ def trace(
             generate=generate,
             leaders=True,
             chat_args=chat_args,
+            edits=tuple(edit or ()),
         )
         [traces] = loaded.trace_all([request], lenses=lenses, progress=progress)
     for note in dict.fromkeys(note for trace in traces for note in trace.notes):
@@ -191,6 +203,8 @@ def print_trace(trace: "Trace") -> None:
     read = trace.tokens + trace.generated
     console.print(Text(f"{one_line(trace.model.name)} · {trace.model.n_layers} layers · {trace.lens} lens", "bold"))
     console.print(Text("tokens: ", "dim") + Text(" ").join(Text(visible(token.text)) for token in trace.tokens))
+    for edit in trace.edits:
+        console.print(Text("edited: ", "dim") + Text(one_line(edit), "bold yellow"))
     for place, position in enumerate(trace.positions):
         if len(trace.positions) > 1:
             console.print()

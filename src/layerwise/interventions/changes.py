@@ -88,6 +88,17 @@ def add(site: Site, vector: Float[Tensor, "..."], positions: Sequence[int] | Non
     return _change(site, positions, f"add {_sum(vector)}", how)
 
 
+def noise(site: Site, deviation: float, seed: int, positions: Sequence[int]) -> Change:
+    """Return the edit that adds normally distributed noise of some standard deviation: at each site another."""
+
+    def how(values: Tensor) -> Tensor:
+        drawn = int.from_bytes(hashlib.sha256(f"{seed} {site}".encode()).digest()[:7], "big")
+        added = torch.randn(values.shape, generator=torch.Generator().manual_seed(drawn))
+        return values + (deviation * added).to(values)
+
+    return _change(site, positions, f"noise {deviation!r} {seed}", how)
+
+
 def project_out(
     site: Site, directions: Float[Tensor, "direction d_model"], positions: Sequence[int] | None = None
 ) -> Change:

@@ -1,10 +1,11 @@
 """What edits are asked for: data that names no tensors, as it stands in recipes, traces and on the command line."""
 
 import dataclasses
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from layerwise.errors import EditError, PromptError
 from layerwise.sites import KINDS, Site
@@ -27,10 +28,7 @@ class EditSpec:
 
     def __post_init__(self) -> None:
         if self.site not in KINDS:
-            try:
-                site_of(self.site)
-            except PromptError as error:
-                raise EditError(str(error)) from error
+            _expect_site(self.site)
 
     @classmethod
     def name(cls) -> str:
@@ -40,16 +38,13 @@ class EditSpec:
     def __str__(self) -> str:
         """Return what `parse` reads."""
         more = [
-            f"{field.name}={shlex.quote(_written(getattr(self, field.name)))}"
+            f"{field.name}={shlex.quote(str(value))}"
             for field in dataclasses.fields(self)[2:]
-            if getattr(self, field.name) != field.default
+            if (given := getattr(self, field.name)) != field.default
+            for value in (given if isinstance(given, tuple) else [given])
         ]
         at = "" if self.positions == "all" else f"@{self.positions}"
         return " ".join([self.name(), shlex.quote(self.site + at), *more])
-
-    def described(self) -> dict[str, Any]:
-        """Return it as JSON has it; `spec_from` reads it back."""
-        return {"operation": self.name(), **dataclasses.asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -66,17 +61,61 @@ class Scale(EditSpec):
 
 @dataclass(frozen=True)
 class Patch(EditSpec):
-    """The values that another prompt has (activation patching)."""
+    """The values that another prompt has, or another site (activation patching)."""
 
     source: str = ""
-    """The other prompt."""
+    """The other prompt; the same one if only `of` is given."""
     at: str = ""
     """Its positions, as many as are changed, or one for all of them; the same ones if not given."""
+    of: str = ""
+    """The site whose values are taken; the same one if not given."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.source:
+        if not self.source and not self.of:
             raise EditError(f"A patch of {self.site} takes its values from another prompt: add source='…'.")
+        if self.of:
+            _expect_site(self.of)
+            if self.site in KINDS:
+                raise EditError(f"A patch of every {self.site} has no one site to take its values of, {self.of}.")
+
+
+@dataclass(frozen=True)
+class Mean(EditSpec):
+    """One vector for all positions: the mean over positions of other prompts (mean ablation)."""
+
+    over: tuple[str, ...] = ()
+    """The prompts."""
+    at: str = "1:"
+    """Their positions; the first, on which much attention rests for no reason of its own, is left out by default."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _expect_prompts(self)
+
+
+@dataclass(frozen=True)
+class Resample(EditSpec):
+    """For each position the values of one that is drawn from other prompts (resample ablation)."""
+
+    over: tuple[str, ...] = ()
+    """The prompts."""
+    at: str = "1:"
+    """Their positions that are drawn from."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _expect_prompts(self)
+
+
+@dataclass(frozen=True)
+class Noise(EditSpec):
+    """The values with normally distributed noise added (Meng et al. 2022)."""
+
+    deviation: float = 1.0
+    """Standard deviation of the noise, in the values' own unit."""
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +131,15 @@ class Cut(EditSpec):
             raise EditError(f"What is cut are edges of attention: expected a pattern as the site, got {self.site}.")
 
 
-OPERATIONS: dict[str, type[EditSpec]] = {"zero": Zero, "scale": Scale, "patch": Patch, "cut": Cut}
+OPERATIONS: dict[str, type[EditSpec]] = {
+    "zero": Zero,
+    "scale": Scale,
+    "patch": Patch,
+    "mean": Mean,
+    "resample": Resample,
+    "noise": Noise,
+    "cut": Cut,
+}
 """By the name that the command line and recipes have for them."""
 
 
@@ -123,22 +170,34 @@ def parse(text: str) -> EditSpec:
     if words[1] == "layer" and len(words) > 2:  # layer 12, in two words
         words[1:3] = [f"layer {words[2]}"]
     site, _, positions = words[1].partition("@")
-    given = dict(_pair(word) for word in words[2:])
-    return spec_from({"operation": words[0], "site": site, "positions": positions or "all", **given})
+    given: dict[str, list[str]] = {}
+    for name, value in map(_pair, words[2:]):
+        given.setdefault(name, []).append(value)
+    return _spec(words[0], site, positions or "all", given)
 
 
-def spec_from(described: Mapping[str, Any]) -> EditSpec:
-    """Return the edit that `described` wrote, or whose values are texts. Raises EditError."""
-    name = described.get("operation")
-    kind = OPERATIONS.get(name) if isinstance(name, str) else None
+def _spec(operation: str, site: str, positions: str, given: Mapping[str, list[str]]) -> EditSpec:
+    """Return the edit whose own values are given as texts. Raises EditError."""
+    kind = OPERATIONS.get(operation)
     if kind is None:
-        raise EditError(f"There is no edit called {one_line(repr(name), 60)}; there are {', '.join(OPERATIONS)}.")
-    hints, values = get_type_hints(kind), {key: value for key, value in described.items() if key != "operation"}
-    if unknown := [key for key in values if key not in hints]:
-        raise EditError(f"{name} has no {one_line(repr(unknown[0]), 60)}; it has {', '.join(hints)}.")
-    if "site" not in values:
-        raise EditError(f"{name} needs a site, as in 'zero blocks.3.hook_mlp_out'.")
-    return kind(**{key: _read(key, value, hints[key]) for key, value in values.items()})
+        raise EditError(f"There is no edit called {one_line(repr(operation), 60)}; there are {', '.join(OPERATIONS)}.")
+    own = {name: hint for name, hint in get_type_hints(kind).items() if name not in get_type_hints(EditSpec)}
+    if unknown := [name for name in given if name not in own]:
+        what = f"it has {', '.join(own)}" if own else "it has no values"
+        raise EditError(f"{operation} has no {one_line(repr(unknown[0]), 60)}; {what}.")
+    return kind(site, positions, **{name: _read(name, values, own[name]) for name, values in given.items()})
+
+
+def _expect_site(name: str) -> None:
+    try:
+        site_of(name)
+    except PromptError as error:
+        raise EditError(str(error)) from error
+
+
+def _expect_prompts(spec: "Mean | Resample") -> None:
+    if not spec.over or not all(spec.over):
+        raise EditError(f"{spec.name()} {spec.site} is over other prompts: add over='…', once for each.")
 
 
 def _pair(word: str) -> tuple[str, str]:
@@ -148,21 +207,19 @@ def _pair(word: str) -> tuple[str, str]:
     return name, value
 
 
-def _read(name: str, value: Any, kind: Any) -> Any:
-    """Return a value of the type that a field has, from a text or from JSON."""
+def _read(name: str, values: list[str], kind: Any) -> Any:
+    """Return a value of the type that a field has."""
     if get_origin(kind) is tuple:
-        inner = get_args(kind)[0]
-        parts = value.split("|") if isinstance(value, str) else list(value)
-        return tuple(_read(name, part, inner) for part in parts)
+        return tuple(values)
+    if len(values) > 1:
+        raise EditError(f"{name} was given {len(values)} times, and there is one.")
+    if kind is str:
+        return values[0]
     try:
-        if kind in (int, float) and not isinstance(value, bool):
-            return kind(value)
-    except (TypeError, ValueError):
-        pass
-    if kind is str and isinstance(value, str):
-        return value
-    raise EditError(f"{name} should be {'a text' if kind is str else 'a number'}; got {one_line(repr(value), 60)}.")
-
-
-def _written(value: Any) -> str:
-    return "|".join(map(_written, value)) if isinstance(value, tuple) else str(value)
+        value = kind(values[0])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        whole = "a whole number" if kind is int else "a number"
+        raise EditError(f"{name} should be {whole}; got {one_line(repr(values[0]), 60)}.")
+    return value

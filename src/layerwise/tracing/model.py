@@ -10,7 +10,7 @@ import torch
 
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
-from layerwise.errors import LensWarning, PromptError, PromptWarning
+from layerwise.errors import EditError, LensWarning, PromptError, PromptWarning
 from layerwise.lens_spec import LOGIT
 from layerwise.lenses.opening import open_lens
 from layerwise.models.loading.loaded import LoadedModel
@@ -22,8 +22,17 @@ from layerwise.sites import Site
 from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early_reader import OnLayer
 from layerwise.tracing.output_transform import measured
-from layerwise.tracing.prepared_request import chosen_positions, prepare
-from layerwise.tracing.request import Answered, Prompt, Request, as_answer, as_prompt
+from layerwise.tracing.prepared_request import make_ready, prepare
+from layerwise.tracing.request import (
+    Answered,
+    Edits,
+    Prompt,
+    Request,
+    as_answers,
+    as_edits,
+    as_positions,
+    as_prompt,
+)
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.tracing.without_gradients import without_gradients
@@ -102,6 +111,7 @@ class Model:
         chat_args: Mapping[str, Any] | None = None,
         generate: int = 0,
         temperatures: Sequence[float] = (),
+        edits: Edits = (),
         progress: Progress | None = None,
         on_layer: OnLayer | None = None,
     ) -> Trace:
@@ -125,11 +135,14 @@ class Model:
             chat_args: arguments of the chat template, as in ``{"enable_thinking": False}``.
             generate: let the model go on for so many tokens, and trace each.
             temperatures: give the output at these temperatures too.
+            edits: what to change on the way up, as ``"zero blocks.3.hook_mlp_out@-1"``, or `EditSpec` records such as
+                ``Patch("layer 12", "last", source="…")``. One alone need not be in a list.
             progress: called with (what, done, total).
             on_layer: called with a `LayerRead` as soon as a layer is computed, before the whole is there.
 
         Raises:
             PromptError: prompt, answer, token or position cannot be used with this model.
+            EditError: an edit cannot be made.
             LensError: there is no such fitted lens, it is damaged, or it is another model's.
             CheckError: the numbers did not pass the checks, so there are none.
 
@@ -139,10 +152,10 @@ class Model:
         """
         request = Request(
             as_prompt(prompt),
-            answers=_as_answers(answer),
-            alternatives=_as_answers(alternatives),
+            answers=as_answers(answer),
+            alternatives=as_answers(alternatives),
             track=(track,) if isinstance(track, str) else tuple(track),
-            positions=_as_positions(positions),
+            positions=as_positions(positions),
             top_k=top_k,
             chat=chat,
             system=system,
@@ -150,6 +163,7 @@ class Model:
             temperatures=tuple(float(temperature) for temperature in temperatures),
             leaders=True,
             chat_args=dict(chat_args or {}),
+            edits=as_edits(edits),
         )
         [[trace]] = self.trace_all([request], lenses=(lens,), progress=progress, on_layer=on_layer)
         of_lens = open_lens(lens, self._loaded).spec.notes  # kept since it was read through
@@ -192,6 +206,7 @@ class Model:
         chat: bool = False,
         system: str | None = None,
         chat_args: Mapping[str, Any] | None = None,
+        edits: Edits = (),
         progress: Progress | None = None,
     ) -> dict[str, np.ndarray]:
         """Return what the model computes inside its blocks on `prompt`, as float32 arrays by the sites' names.
@@ -214,19 +229,22 @@ class Model:
             chat: put the prompt into the model's chat template.
             system: system message of that conversation.
             chat_args: arguments of the chat template, as in ``{"enable_thinking": False}``.
+            edits: as for `trace`; values are those after the edits.
             progress: called with (what, done, total).
 
         Raises:
             PromptError: the prompt, a position, or a site's name cannot be used.
+            EditError: an edit cannot be made.
             UnsupportedModelError: the architecture has nothing of the kind there; the message says what it has.
             CheckError: the model's numbers did not pass the checks.
         """
         request = Request(
             as_prompt(prompt),
-            positions=_as_positions(positions),
+            positions=as_positions(positions),
             chat=chat,
             system=system,
             chat_args=dict(chat_args or {}),
+            edits=as_edits(edits),
         )
         [captured] = self.capture_all([request], sites, progress=progress)
         return captured
@@ -237,13 +255,10 @@ class Model:
         """Return what `capture` does of each request's prompt and positions, from a single pass through the model."""
         with self.computing() as model:
             wanted = resolve_sites(model, sites)
-            prepared = [prepare(model, request) for request in requests]
+            prepared = make_ready(model, requests, progress)
             while ids := self._checker.due(model, [item.ids for item in prepared]):
                 self.trace_all([Request(ids)], progress=progress)
-            passes = [
-                ForwardPass(item.ids, tuple(sorted({*chosen_positions(item.request.positions, len(item.ids))})))
-                for item in prepared
-            ]
+            passes = [ForwardPass(item.ids, item.positions_asked_for, item.edits) for item in prepared]
             return capture_sites(model, passes, wanted, progress) if passes else []
 
     @contextlib.contextmanager
@@ -274,23 +289,10 @@ class Model:
         """Return why a request cannot be traced with this model's tokens, or None if it can."""
         try:
             prepare(self._loaded, request)
-        except PromptError as error:
+        except (PromptError, EditError) as error:
             return str(error)
         return None
 
     def __repr__(self) -> str:
         loaded = self._loaded
         return f"Model({loaded.name!r}, {loaded.n_layers} layers, {loaded.dtype}, {loaded.device})"
-
-
-def _as_answers(given: Answers) -> tuple[Any, ...]:
-    """Return several answers, each a text or token ids, where one may have come alone."""
-    one = as_answer(given)
-    is_one = isinstance(one, str) or (bool(one) and all(isinstance(part, int) for part in one))
-    return (one,) if is_one else tuple(one)
-
-
-def _as_positions(positions: str | int | Sequence[int]) -> str:
-    if isinstance(positions, str):
-        return positions
-    return str(positions) if isinstance(positions, int) else ",".join(str(position) for position in positions)

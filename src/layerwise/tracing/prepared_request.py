@@ -1,8 +1,11 @@
 """What a request means in a model's own tokens."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+from layerwise.capture.edited_generation import generate_edited
 from layerwise.capture.edits import Edit
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.own_forward import generate_greedily
@@ -10,9 +13,11 @@ from layerwise.errors import PromptError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
 from layerwise.text import visible
+from layerwise.tracing.edits import Later, OtherPrompts, plan_edits
+from layerwise.tracing.positions import chosen_positions
 from layerwise.tracing.prompt_tokens import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens
 from layerwise.tracing.request import Answered, Request
-from layerwise.types import Token
+from layerwise.types import Progress, Token
 
 
 @dataclass(frozen=True)
@@ -33,11 +38,18 @@ class Prepared:
     """What is probably not meant, in sentences."""
     edits: tuple[Edit, ...] = ()
     """What is changed on the way up."""
+    planned: tuple[Later, ...] = field(default=(), repr=False)
+    """What makes the edits, until they are made."""
 
     @property
     def forward_pass(self) -> ForwardPass:
         """The pass that the prompt is read from."""
         return ForwardPass(self.ids, edits=self.edits)
+
+    @property
+    def positions_asked_for(self) -> tuple[int, ...]:
+        """Those of the prompt that the request names, ascending."""
+        return tuple(sorted({*chosen_positions(self.request.positions, len(self.ids))}))
 
     @property
     def scored(self) -> tuple[Answer, ...]:
@@ -49,12 +61,18 @@ class Prepared:
         return len(self.ids) - 1
 
 
-def prepare(model: LoadedModel, request: Request) -> Prepared:
-    """Return a request in the model's own tokens.
+def prepare(model: LoadedModel, request: Request, others: OtherPrompts | None = None) -> Prepared:
+    """Return a request in the model's own tokens; nothing runs yet, so nothing is generated or edited (`make_ready`).
+
+    Args:
+        model: the model to read.
+        request: what is asked.
+        others: told which other prompts have to run for the edits.
 
     Raises:
         PromptError: the prompt is empty or too long, or an answer, tracked token or position
             cannot be used.
+        EditError: an edit cannot be made in this prompt.
     """
     _expect_in_range(request)
     prompt = prompt_tokens(model.tokenizer, request)
@@ -68,12 +86,34 @@ def prepare(model: LoadedModel, request: Request) -> Prepared:
             f"{needed:,} tokens are needed (prompt {len(ids):,}), and this model was built for "
             f"{model.context_length:,}. Beyond that its positions mean nothing. Shorten the prompt."
         )
-    generated = generate_greedily(model, ids, request.generate) if request.generate else ()
-    reads_from_generation = range(len(ids), len(ids) + len(generated) - 1)
-    positions = {*chosen_positions(request.positions, len(ids)), len(ids) - 1, *reads_from_generation}
+    positions = {*chosen_positions(request.positions, len(ids)), len(ids) - 1}
+    planned = plan_edits(model, request, ids, others or OtherPrompts(model))
     tracked = tuple(dict.fromkeys(_single_token(model, piece) for piece in request.track))
     notes = prompt.notes + answer_notes(model.tokenizer, request)
-    return Prepared(request, text, ids, generated, tuple(sorted(positions)), answers, wrong, tracked, notes)
+    return Prepared(
+        request, text, ids, (), tuple(sorted(positions)), answers, wrong, tracked, notes, planned=tuple(planned)
+    )
+
+
+def make_ready(model: LoadedModel, requests: Sequence[Request], progress: Progress | None = None) -> list[Prepared]:
+    """Return requests in the model's own tokens, with their edits made of what other prompts have, and what it writes.
+
+    Raises:
+        PromptError, EditError: as `prepare`.
+    """
+    others = OtherPrompts(model)
+    prepared = [prepare(model, request, others) for request in requests]
+    others.run(progress)
+    return [_ready(model, item) for item in prepared]
+
+
+def _ready(model: LoadedModel, item: Prepared) -> Prepared:
+    edits = tuple(make() for make in item.planned)
+    count = item.request.generate
+    generate = partial(generate_edited, edits=edits) if edits else generate_greedily
+    generated = generate(model, item.ids, count) if count else ()
+    positions = (*item.positions, *range(len(item.ids), len(item.ids) + len(generated) - 1))
+    return replace(item, edits=edits, generated=generated, positions=positions, planned=())
 
 
 def _expect_in_range(request: Request) -> None:
@@ -94,31 +134,6 @@ def _resolved(model: LoadedModel, request: Request, prompt: PromptTokens) -> tup
         return answers, None
     wrong = resolved(request.wrong, request.answers)
     return answers, replace(wrong, tokens=wrong.tokens[: wrong.deciding_index + 1])
-
-
-def chosen_positions(wanted: str, count: int) -> list[int]:
-    """Return the indices that ``last``, ``all`` or ``0,3:5,-1`` means for `count` tokens."""
-    if wanted == "last":
-        return [count - 1]
-    if wanted == "all":
-        return list(range(count))
-    found: list[int] = []
-    for part in wanted.split(","):
-        try:
-            if ":" in part:
-                start, stop = (int(bound) if bound.strip() else None for bound in part.split(":"))
-                chosen = list(range(count))[start:stop]
-            else:
-                chosen = [range(count)[int(part)]]
-        except (ValueError, IndexError):
-            chosen = []
-        if not chosen:
-            raise PromptError(
-                f"Positions {wanted!r}: {part!r} names none of this prompt's {count} tokens (0 to {count - 1}). "
-                "Expected last, all, or indices and slices as in 0,3:5,-1."
-            )
-        found += chosen
-    return found
 
 
 def _single_token(model: LoadedModel, text: str) -> Token:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from layerwise.errors import PromptError
+from layerwise.interventions.specs import EditSpec, parse
 from layerwise.questions.question import Question
 from layerwise.text import one_line
 
@@ -30,6 +31,9 @@ Prompt = str | Sequence[int] | Sequence[Message] | Sequence[Mapping[str, str]]
 
 Answered = str | Sequence[int]
 """An answer's text, or its token ids."""
+
+Edits = str | EditSpec | Sequence[str | EditSpec]
+"""One edit or several, each a record or as it is written."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ class Request:
     """Keep the tokens that lead at any layer, at every layer: for pictures."""
     chat_args: dict[str, Any] = field(default_factory=dict, hash=False)
     """Arguments of the chat template, such as ``enable_thinking``: values that JSON has."""
+    edits: tuple[str, ...] = ()
+    """What is changed on the way up: `EditSpec` records, or as they are written (``OPERATION SITE[@POSITIONS]
+    NAME=VALUE …``), which is how they are kept."""
 
     def __post_init__(self) -> None:
         own = {
@@ -70,6 +77,7 @@ class Request:
             "alternatives": tuple(map(as_answer, self.alternatives)),
             "wrong": as_answer(self.wrong),
             "chat_args": _as_json(self.chat_args),
+            "edits": tuple(str(parse(str(edit))) for edit in self.edits),
         }
         for name, value in own.items():
             object.__setattr__(self, name, value)
@@ -115,6 +123,25 @@ def as_answer(answer: Any) -> Any:
     if any(isinstance(part, bool) or not hasattr(part, "__index__") for part in answer):
         return answer
     return tuple(operator.index(part) for part in answer)
+
+
+def as_answers(given: Any) -> tuple[Any, ...]:
+    """Return several answers, each a text or token ids, where one may have come alone."""
+    one = as_answer(given)
+    is_one = isinstance(one, str) or (bool(one) and all(isinstance(part, int) for part in one))
+    return (one,) if is_one else tuple(one)
+
+
+def as_edits(edits: Edits) -> tuple[str, ...]:
+    """Return several edits as they are written, where one may have come alone."""
+    return tuple(map(str, [edits] if isinstance(edits, str | EditSpec) else edits))
+
+
+def as_positions(positions: str | int | Sequence[int]) -> str:
+    """Return positions as they are written, from numbers too."""
+    if isinstance(positions, str):
+        return positions
+    return str(positions) if isinstance(positions, int) else ",".join(str(position) for position in positions)
 
 
 def _as_message(number: int, message: Any) -> Message:

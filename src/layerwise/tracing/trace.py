@@ -131,6 +131,11 @@ class Trace(LayerMeasures):
     nobody sees, layers that the lens lacks; none usually."""
 
     @property
+    def edits(self) -> tuple[str, ...]:
+        """What was changed on the way up, as it was asked for."""
+        return self.request.edits if self.request else ()
+
+    @property
     def n_layers(self) -> int:
         return len(self.top_ids) - 1
 
@@ -233,7 +238,7 @@ class Trace(LayerMeasures):
 
     def __repr__(self) -> str:
         answer = f", answer={self.answer.answers[0].text!r}" if self.answer else ""
-        read = f"lens={self.lens!r}, layers=0…{self.n_layers}"
+        read = f"lens={self.lens!r}, layers=0…{self.n_layers}" + (f", edits={self.edits!r}" if self.edits else "")
         return f"Trace({self.model.name!r}, {self.prompt!r}, {read}{answer})"
 
     def _place(self, position: int) -> int:

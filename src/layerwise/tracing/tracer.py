@@ -20,7 +20,7 @@ from layerwise.tracing.early_reader import EarlyReader, OnLayer
 from layerwise.tracing.identity_check import IdentityCheck
 from layerwise.tracing.layer_measures import MEASURES
 from layerwise.tracing.places import Geometry, Place, PlacesRead, Reading, Readings, capture_requests, read_requests
-from layerwise.tracing.prepared_request import Prepared, prepare
+from layerwise.tracing.prepared_request import Prepared, make_ready
 from layerwise.tracing.request import Request
 from layerwise.tracing.trace import Checks, TokenTrace, Trace
 from layerwise.types import Progress, TokenProb
@@ -62,6 +62,7 @@ def trace_requests(
 
     Raises:
         PromptError: a request cannot be turned into tokens, or two lenses would have one name.
+        EditError: an edit cannot be made.
         LensError: a lens cannot be read, or was fitted for another model.
         UnsupportedModelError: the model is not causal.
         CheckError: the numbers are not the model's own.
@@ -70,7 +71,7 @@ def trace_requests(
         return []
     chosen = [open_lens(lens, model) for lens in lenses]
     expect_told_apart((lens.spec.name, str(lens.spec.key)) for lens in chosen)
-    prepared = [prepare(model, request) for request in requests]
+    prepared = make_ready(model, requests, progress)
     due = checker.due(model, [item.ids for item in prepared])
     early = [EarlyReader(model, prepared[0], chosen[0], on_layer)] if on_layer else []
     ahead = None if checker.causal else Lookahead(model, prepared[0].ids)

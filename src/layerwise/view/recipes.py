@@ -78,6 +78,7 @@ def _cli(trace: Trace, request: Request) -> str | None:
     options += [_answered("answer", each) for each in asked.pop("answers", ())]
     options += [_answered("alternative", each) for each in asked.pop("alternatives", ())]
     options += [("track", text) for text in asked.pop("track", ())]
+    options += [("edit", text) for text in asked.pop("edits", ())]
     options += [("chat-arg", f"{name}={json.dumps(value)}") for name, value in asked.pop("chat_args", {}).items()]
     asked.pop("leaders", None)  # which the command always keeps
     flags = ["--chat"] if asked.pop("chat", False) else []

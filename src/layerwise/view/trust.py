@@ -34,7 +34,7 @@ def _agrees(checks: Checks, model: ModelInfo) -> bool:
 
 
 def warnings(trace: Trace) -> list[str]:
-    """Return what the trace notes, what its lens does not show, and of which layers it is no early prediction.
+    """Return edits, what the trace notes, what its lens does not show, and of which layers it is no early prediction.
 
     Two things are looked for, each at more than half of the positions that were read:
 
@@ -55,8 +55,9 @@ def warnings(trace: Trace) -> list[str]:
             f"is further from the output than no knowledge at all would be ({uniform:.1f} bits, an even spread over "
             f"the vocabulary){_echoes(trace, worse)}."
         )
+    edited = [f"What is shown is of a pass that was changed: {edit}." for edit in trace.edits]
     beside = [each for each in (spelling_hint(trace), caveat_of(trace.lens)) if each]
-    return [*trace.notes, *beside, *said, *_constant(trace)]
+    return [*edited, *trace.notes, *beside, *said, *_constant(trace)]
 
 
 def _echoes(trace: Trace, layers: np.ndarray) -> str:

@@ -1,14 +1,14 @@
 import pytest
 
 from layerwise.errors import PromptError
-from layerwise.tracing.prepared_request import prepare
+from layerwise.tracing.prepared_request import make_ready
 from layerwise.tracing.request import Request
 
 
 @pytest.fixture(scope="module")
 def asked(tiny):
     def run(prompt="The capital of Germany is", **options):
-        return prepare(tiny._loaded, Request(prompt, **options))
+        return make_ready(tiny._loaded, [Request(prompt, **options)])[0]
 
     return run
 
@@ -108,7 +108,7 @@ def test_the_pieces_of_what_is_not_one_token_are_shown(asked):
 
 
 def test_sentencepiece_tokens_are_tracked_by_their_spaced_form(load_family):
-    item = prepare(load_family("mistral")._loaded, Request("The capital of", track=(" Paris",)))
+    item = make_ready(load_family("mistral")._loaded, [Request("The capital of", track=(" Paris",))])[0]
     assert item.tracked[0].text == " Paris"
 
 

@@ -8,6 +8,7 @@ export class Trace {
     this.label = String(read.label ?? "");
     this.model = read.model ?? {};
     this.lens = String(read.lens ?? "");
+    this.edits = Array.from(read.edits ?? [], String);
     this.prompt = String(read.prompt ?? "");
     this.tokens = read.tokens;
     this.generated = read.generated ?? 0;

@@ -43,6 +43,7 @@ function badgeSummary(sides) {
     badgeBoth(sides, (side) => side.model.dtype ?? "dtype unknown"),
   ];
   parts.push(badgeBoth(sides, badgeIdentity));
+  if (sides.some((side) => side.edits?.length)) parts.push(badgeBoth(sides, badgeEdits));
   return [
     element("span", { class: "lw-badge-sign", text: good ? "✓" : "!", attrs: { "aria-hidden": "true" } }),
     element("strong", {
@@ -54,6 +55,10 @@ function badgeSummary(sides) {
 
 function badgeBoth(sides, said) {
   return [...new Set(sides.map((side) => badgeLine(said(side), 60)))].join(" → ");
+}
+
+function badgeEdits({ edits }) {
+  return edits?.length ? `edited: ${edits.join("; ")}` : "not edited";
 }
 
 function badgeIdentity({ checks }) {
@@ -93,6 +98,7 @@ function badgeFigures() {
     ["model", model("name")],
     ["revision", model("revision")],
     ["lens", (side) => side.lens],
+    ["edits", ({ edits }) => (edits?.length ? edits.join("; ") : null)],
     ["dtype", model("dtype")],
     ["device", model("device")],
     ["largest error in log-probability at the last layer", check("identity_error")],

@@ -1,0 +1,169 @@
+"""Edits of requests: what was asked for becomes changes of the prompt's pass."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise.capture.edits import Edit
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.site_values import capture_sites, resolve_sites
+from layerwise.errors import EditError
+from layerwise.interventions import changes
+from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, parse, site_of
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.sites import KINDS, Site
+from layerwise.tracing.positions import chosen_positions
+from layerwise.tracing.prompt_tokens import prompt_tokens
+from layerwise.tracing.request import Request
+from layerwise.types import Progress
+
+Later = Callable[[], Edit]
+"""Makes an edit, once other prompts have run whose values it takes."""
+
+
+class OtherPrompts:
+    """What other prompts have at sites: asked for first, run together, and then taken."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._wanted: dict[tuple[int, ...], set[Site]] = defaultdict(set)
+        self._found: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
+
+    def want(self, ids: tuple[int, ...], site: Site) -> None:
+        """Ask for what a prompt has at a site."""
+        self._wanted[ids].add(site)
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Run all that were asked for, in one pass through the model."""
+        if not self._wanted:
+            return
+        passes = [ForwardPass(ids, tuple(range(len(ids)))) for ids in self._wanted]
+        sites = sorted({site for each in self._wanted.values() for site in each}, key=str)
+        found = capture_sites(self._model, passes, sites, progress)
+        self._found = dict(zip(self._wanted, found, strict=True))
+
+    def values(self, ids: tuple[int, ...], site: Site, positions: Sequence[int]) -> Float[Tensor, "position ..."]:
+        """Return what a prompt has at a site; of patterns [head, query, key]."""
+        values = torch.from_numpy(self._found[ids][str(site)])
+        at = torch.tensor(positions)
+        return values.index_select(-2, at) if site.kind == "pattern" else values[at]
+
+
+def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], others: OtherPrompts) -> list[Later]:
+    """Return what makes a request's edits, having asked for what they take from other prompts.
+
+    Raises:
+        EditError: two change the same, a position is not there, or prompts do not go together.
+        PromptError: another prompt cannot be used, or a block or position is none.
+        UnsupportedModelError: the architecture lacks a site; the message says what it has.
+    """
+    planned: list[Later] = []
+    taken: list[tuple[Site, set[int], EditSpec]] = []
+    for text in request.edits:
+        spec = parse(text)
+        positions = None if spec.positions == "all" else tuple(chosen_positions(spec.positions, len(ids)))
+        for site in _sites(model, spec.site):
+            _expect_free(taken, site, {*(range(len(ids)) if positions is None else positions)}, spec)
+            planned.append(_planned(model, request, ids, spec, site, positions, others))
+    return planned
+
+
+def _sites(model: LoadedModel, name: str) -> list[Site]:
+    wanted: list[str | Site] = [name if name in KINDS else site_of(name)]
+    return [site if site.layer is None else Site.at_layer(site.layer) for site in resolve_sites(model, wanted)]
+
+
+def _expect_free(taken: list[tuple[Site, set[int], EditSpec]], site: Site, positions: set[int], spec: EditSpec) -> None:
+    """Note what an edit changes. Raises EditError where another changes it already: their order would decide."""
+    for other, there, by in taken:
+        same = (other.block, other.kind) == (site.block, site.kind)
+        if same and positions & there and (site.head == other.head or None in (site.head, other.head)):
+            raise EditError(
+                f"Two edits change {site} at position {min(positions & there)}: {by} and {spec}. Which is made first "
+                "would decide what comes out. Make one edit of them."
+            )
+    taken.append((site, positions, spec))
+
+
+def _planned(
+    model: LoadedModel,
+    request: Request,
+    ids: tuple[int, ...],
+    spec: EditSpec,
+    site: Site,
+    positions: tuple[int, ...] | None,
+    others: OtherPrompts,
+) -> Later:
+    """Return what makes one edit of one site."""
+    of_prompt = tuple(range(len(ids))) if positions is None else positions
+    if isinstance(spec, Patch):
+        source = _tokens(model, request, spec.source) if spec.source else ids
+        [of] = _sites(model, spec.of) if spec.of else [site]
+        there = _aligned(model, spec, of_prompt, source)
+        others.want(source, of)
+        return lambda: changes.put(site, others.values(source, of, there), of_prompt)
+    if isinstance(spec, Mean | Resample):
+        if site.kind == "pattern":
+            raise EditError(f"{spec}: prompts of other lengths have patterns of other shapes. Cut edges instead.")
+        places = [
+            (each, chosen_positions(spec.at, len(each)))
+            for each in (_tokens(model, request, prompt) for prompt in spec.over)
+        ]
+        for each, _ in places:
+            others.want(each, site)
+        return lambda: _of_set(spec, site, [others.values(each, site, at) for each, at in places], positions, of_prompt)
+    own = _own_change(spec, site, positions, len(ids))
+    return lambda: own
+
+
+def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, length: int) -> Edit:
+    """Return an edit, of a prompt of some length, that takes nothing from other prompts."""
+    match spec:
+        case Zero():
+            return changes.zero(site, positions)
+        case Scale(factor=factor):
+            return changes.scale(site, factor, positions)
+        case Noise(deviation=deviation, seed=seed):
+            return changes.noise(site, deviation, seed, range(length) if positions is None else positions)
+        case Cut(keys=keys):
+            return changes.cut(site, positions, chosen_positions(keys, length))
+        case _:
+            raise NotImplementedError(spec.name())
+
+
+def _of_set(
+    spec: Mean | Resample,
+    site: Site,
+    found: list[Float[Tensor, "position ..."]],
+    positions: tuple[int, ...] | None,
+    of_prompt: tuple[int, ...],
+) -> Edit:
+    """Return the edit that puts a set's mean in a site's place, or for each position one that is drawn from the set."""
+    values = torch.cat(found)
+    if isinstance(spec, Mean):
+        return changes.put(site, values.double().mean(0, keepdim=True).float(), positions)
+    drawn = torch.randint(len(values), (len(of_prompt),), generator=torch.Generator().manual_seed(spec.seed))
+    return changes.put(site, values[drawn], of_prompt)
+
+
+def _tokens(model: LoadedModel, request: Request, prompt: str) -> tuple[int, ...]:
+    """Return another prompt in tokens, put into the chat template where the request's own is."""
+    return prompt_tokens(model.tokenizer, replace(request, prompt=prompt, answers=(), alternatives=(), wrong=None)).ids
+
+
+def _aligned(model: LoadedModel, spec: Patch, positions: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the positions of the source that stand for a prompt's."""
+    there = tuple(chosen_positions(spec.at, len(source))) if spec.at else positions
+    if max(there) >= len(source) or len(there) not in (1, len(positions)):
+        pieces = " ".join(repr(token.text) for token in model.tokenizer.tokens(source))
+        raise EditError(
+            f"{spec} changes {len(positions)} positions ({', '.join(map(str, positions))}) and takes values of "
+            f"{len(there)} ({', '.join(map(str, there))}); its source has {len(source)} tokens: {pieces}. Say with "
+            "at=… which of them stand for those that change: as many, or one for all."
+        )
+    return there
