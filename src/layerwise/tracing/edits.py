@@ -139,7 +139,7 @@ def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, l
 def _of_set(
     spec: Mean | Resample,
     site: Site,
-    found: list[Float[Tensor, "position ..."]],
+    found: list[Tensor],
     positions: tuple[int, ...] | None,
     of_prompt: tuple[int, ...],
 ) -> Edit:
