@@ -24,6 +24,7 @@ ROOMS = [
     "fitting",
     "measures",
     "tracing",
+    "causal",
     "evaluation",
     "studies",
     "store",

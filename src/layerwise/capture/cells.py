@@ -55,7 +55,13 @@ class Cells:
     """
 
     def __init__(
-        self, model: LoadedModel, ids: tuple[int, ...], cells: Sequence[Cell], progress: Progress | None = None
+        self,
+        model: LoadedModel,
+        ids: tuple[int, ...],
+        cells: Sequence[Cell],
+        progress: Progress | None = None,
+        *,
+        embedded: Sequence[Edit] = (),
     ) -> None:
         """Stand at layer 0.
 
@@ -64,10 +70,14 @@ class Cells:
             ids: the text.
             cells: edits of it, and where each begins.
             progress: told how many blocks are done.
+            embedded: edits of layer 0 that the text has itself, and with it every cell.
 
         Raises:
             PromptError: a cell begins outside the text.
+            ValueError: the text's own edits are not all of layer 0.
         """
+        if any(edit.site.layer != 0 for edit in embedded):
+            raise ValueError("A text has edits of its own at layer 0 only: cells join it later.")
         if outside := [cell.start for cell in cells if not 0 <= cell.start < len(ids)]:
             raise PromptError(f"Edits begin at position {outside[0]}; expected 0 to {len(ids) - 1}.")
         self._model, self._cells, self._progress = model, cells, progress
@@ -77,6 +87,9 @@ class Cells:
         beginning = segment_cache(model.n_layers, 0, [], held=True) if can_begin_later else None
         self._keys: list[Any] = [*beginning.layers] if beginning else []
         self._text, self._calls = record_block_calls(model, tokens[None], beginning)
+        self._text = self._text.clone()  # it may be the model's own
+        for edit in embedded:
+            apply_(edit, self._text[0])
         by_start: dict[int, list[int]] = defaultdict(list)
         for index, cell in enumerate(cells):
             by_start[cell.start if can_begin_later else 0].append(index)

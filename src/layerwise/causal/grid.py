@@ -1,0 +1,161 @@
+"""What a patch grid holds: an effect for every cell, beside the runs that it lies between."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from layerwise.causal.alignment import Alignment, as_json
+from layerwise.causal.outcomes import Outcome
+from layerwise.errors import EditError, PromptError, StoreError
+from layerwise.files import write_text_whole
+from layerwise.types import ModelInfo, Token
+
+if TYPE_CHECKING:
+    import pandas
+
+FORMAT = "layerwise patching 1"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Corruption of a subject by noise on its embeddings (Meng et al. 2022, arXiv:2202.05262).
+
+    Raises:
+        EditError: there is no deviation, or no draw.
+    """
+
+    subject: str
+    """What the noise is put on, as it stands in the prompt."""
+    deviations: float = 3.0
+    """Its standard deviation, in those of the numbers of embeddings over the vocabulary."""
+    draws: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.deviations < np.inf or self.draws < 1:
+            raise EditError(
+                f"Noise has a deviation above 0 and at least one draw; got {self.deviations:g} and {self.draws}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PatchGrid:
+    """One kind of site, patched in one place after another."""
+
+    kind: str
+    """Of site, as in `Site`; ``resid_pre`` is the stream at a layer."""
+    blocks: tuple[int, ...]
+    """Of each row; with a window its middle."""
+    columns: tuple[int, ...]
+    """Positions in the prompt that is patched; of kinds that have heads, the heads."""
+    of_heads: bool
+    values: dict[str, Float[np.ndarray, "row column"]]
+    """By measure (`MEASURES`): what the patched run says; the mean, where there were several draws of noise."""
+    recovery: Float[np.ndarray, "row column"]
+    """How far the patch moves the effect from the unpatched run (0) to the source (1)."""
+    spread: Float[np.ndarray, "row column"] | None = None
+    """Standard deviation of the recovery over draws of noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patching:
+    """Grids of one pair of prompts: what `layerwise.patch` returns."""
+
+    model: ModelInfo
+    direction: str
+    """``denoise``: the clean run's values put into the corrupted one; ``noise``: the other way round."""
+    effect: str
+    """The measure that recovery is of: ``logit_difference``, or without another answer ``answer_logprob``."""
+    clean: tuple[Token, ...]
+    corrupted: tuple[Token, ...]
+    alignment: Alignment
+    answer: Token
+    """Its deciding token; those before it are part of both prompts."""
+    against: Token | None
+    unpatched: Outcome
+    source: Outcome
+    grids: tuple[PatchGrid, ...]
+    window: int
+    noise: Noise | None
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def patched(self) -> tuple[Token, ...]:
+        """The prompt that values are put into."""
+        return self.corrupted if self.direction == "denoise" else self.clean
+
+    def grid(self, kind: str) -> PatchGrid:
+        """Return the grid of a kind of site. Raises PromptError if there is none."""
+        for grid in self.grids:
+            if grid.kind == kind:
+                return grid
+        raise PromptError(f"{kind!r} was not patched; there are {', '.join(grid.kind for grid in self.grids)}.")
+
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return a row per cell: kind, block, position or head, token, the measures, recovery."""
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for grid in self.grids:
+            for (row, column), recovery in np.ndenumerate(grid.recovery):
+                place = {"head": grid.columns[column]} if grid.of_heads else {"position": grid.columns[column]}
+                token = {} if grid.of_heads else {"token": self.patched[grid.columns[column]].text}
+                measured = {name: float(values[row, column]) for name, values in grid.values.items()}
+                rows.append(
+                    {"kind": grid.kind, "block": grid.blocks[row], **place, **token, **measured, "recovery": recovery}
+                )
+        return pd.DataFrame(rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {
+            "format": FORMAT,
+            "model": asdict(self.model),
+            "direction": self.direction,
+            "effect": self.effect,
+            "clean": [asdict(token) for token in self.clean],
+            "corrupted": [asdict(token) for token in self.corrupted],
+            "alignment": as_json(self.alignment),
+            "answer": asdict(self.answer),
+            "against": asdict(self.against) if self.against else None,
+            "unpatched": _outcome(self.unpatched),
+            "source": _outcome(self.source),
+            "window": self.window,
+            "noise": asdict(self.noise) if self.noise else None,
+            "grids": [
+                {
+                    "kind": grid.kind,
+                    "blocks": list(grid.blocks),
+                    "heads" if grid.of_heads else "positions": list(grid.columns),
+                    "values": {name: _plain(values) for name, values in grid.values.items()},
+                    "recovery": _plain(grid.recovery),
+                    "spread": None if grid.spread is None else _plain(grid.spread),
+                }
+                for grid in self.grids
+            ],
+            "notes": list(self.notes),
+            "versions": self.versions,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write everything as JSON, whole or not at all. Raises StoreError."""
+        try:
+            write_text_whole(Path(path), json.dumps(self.to_json(), allow_nan=False))
+        except OSError as error:
+            raise StoreError(f"The grids could not be written to {path}: {error.strerror or error}.") from error
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        name: None if isinstance(value, float) and np.isnan(value) else value for name, value in asdict(outcome).items()
+    }
+
+
+def _plain(values: np.ndarray) -> list[list[float | None]]:
+    """Return numbers as JSON has them: none where there is none."""
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
