@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from layerwise.causal.patching import patch
     from layerwise.errors import LayerwiseError
     from layerwise.evaluation.evaluate import evaluate_lenses
     from layerwise.lenses.reading import load_lens
@@ -42,6 +43,7 @@ __all__ = [
     "load",
     "load_lens",
     "open_run",
+    "patch",
     "show",
 ]
 
@@ -61,6 +63,7 @@ _HOMES = {
     "load": "layerwise.tracing.loading",
     "load_lens": "layerwise.lenses.reading",
     "open_run": "layerwise.store.run",
+    "patch": "layerwise.causal.patching",
     "show": "layerwise.view.shown",
 }
 

@@ -113,6 +113,39 @@ def lines(
     return _styled(chart)
 
 
+def heatmap(
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    value: str,
+    x_title: str,
+    y_title: str,
+    value_title: str,
+    title: str,
+) -> AnyChart:
+    """Return a cell per row: orange below 0, white at 0, blue above, no stronger beyond 1; the lowest `y` is below.
+
+    Columns: those named, and reached: cells that nothing can reach are grey.
+    """
+    base = alt.Chart(frame).encode(
+        x=alt.X(f"{x}:N", title=x_title, sort=None, axis=alt.Axis(labelAngle=-45, grid=False)),
+        y=alt.Y(f"{y}:O", title=y_title, sort="descending", axis=alt.Axis(grid=False, labelOverlap=True)),
+        tooltip=[x, y, alt.Tooltip(f"{value}:Q", format=".3f")],
+    )
+    colours = alt.Scale(domain=[-1, 0, 1], range=[_ORANGE, "#FFFFFF", _BLUE], clamp=True, interpolate="rgb")
+    reached = base.transform_filter("datum.reached").mark_rect(stroke="#EEEEEE", strokeWidth=0.5)
+    others = base.transform_filter("!datum.reached").mark_rect(color="#E4E4E4", stroke="#EEEEEE", strokeWidth=0.5)
+    layered: Any = alt.layer(
+        others, reached.encode(color=alt.Color(f"{value}:Q", title=value_title, scale=colours))
+    ).properties(
+        width=max(160, 26 * frame[x].nunique()),
+        height=max(160, 13 * frame[y].nunique()),
+        title=alt.TitleParams(title, anchor="start"),
+    )
+    return _styled(layered)
+
+
 def write_png_and_svg(chart: AnyChart, stem: Path) -> None:
     """Write a chart as `stem`.png (larger than nominal, for sharp text) and `stem`.svg."""
     for suffix, scale in ((".png", 1.6), (".svg", 1.0)):

@@ -12,16 +12,19 @@ from layerwise.causal.alignment import Alignment, as_json
 from layerwise.causal.outcomes import Outcome
 from layerwise.errors import EditError, PromptError, StoreError
 from layerwise.files import write_text_whole
+from layerwise.text import one_line, visible
 from layerwise.types import ModelInfo, Token
 
 if TYPE_CHECKING:
     import pandas
 
+    from layerwise import charts
+
 FORMAT = "layerwise patching 1"
 
 
 @dataclass(frozen=True)
-class Noise:
+class SubjectNoise:
     """Corruption of a subject by noise on its embeddings (Meng et al. 2022, arXiv:2202.05262).
 
     Raises:
@@ -38,7 +41,7 @@ class Noise:
     def __post_init__(self) -> None:
         if not 0 < self.deviations < np.inf or self.draws < 1:
             raise EditError(
-                f"Noise has a deviation above 0 and at least one draw; got {self.deviations:g} and {self.draws}."
+                f"SubjectNoise has a deviation above 0 and at least one draw; got {self.deviations:g} and {self.draws}."
             )
 
 
@@ -80,7 +83,7 @@ class Patching:
     source: Outcome
     grids: tuple[PatchGrid, ...]
     window: int
-    noise: Noise | None
+    noise: SubjectNoise | None
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -88,6 +91,12 @@ class Patching:
     def patched(self) -> tuple[Token, ...]:
         """The prompt that values are put into."""
         return self.corrupted if self.direction == "denoise" else self.clean
+
+    @property
+    def differing(self) -> frozenset[int]:
+        """Positions of the patched prompt at which something can be patched: those before are the same in both."""
+        side = 1 if self.direction == "denoise" else 0
+        return frozenset(pair[side] for pair in self.alignment.pairs if pair[side] >= self.alignment.shared)
 
     def grid(self, kind: str) -> PatchGrid:
         """Return the grid of a kind of site. Raises PromptError if there is none."""
@@ -142,10 +151,51 @@ class Patching:
             "versions": self.versions,
         }
 
+    def dumps(self) -> str:
+        """Return everything as JSON text."""
+        return json.dumps(self.to_json(), allow_nan=False)
+
+    def plot(self, kind: str | None = None) -> "charts.AnyChart":
+        """Return a heatmap of a kind's recovery; of the first kind without one. Raises PromptError if there is none."""
+        from layerwise import charts
+
+        grid = self.grid(kind) if kind else self.grids[0]
+        frame = self.to_frame().query("kind == @grid.kind")
+        if grid.of_heads:
+            frame = frame.assign(place=frame["head"].astype(int).astype(str), reached=True)
+        else:
+            at = frame["position"].astype(int)
+            frame = frame.assign(
+                place=[f"{position} {visible(self.patched[position].text)}" for position in at],
+                reached=at.isin([*self.differing]),
+            )
+        against = f" − {visible(self.against.text)}" if self.against else ""
+        return charts.heatmap(
+            frame,
+            x="place",
+            y="block",
+            value="recovery",
+            x_title="head" if grid.of_heads else "position",
+            y_title="block",
+            value_title=f"recovery of {visible(self.answer.text)}{against}",
+            title=f"{one_line(self.model.name, limit=40)}: {grid.kind}, {self.direction}",
+        )
+
+    def write_figures(self, folder: str | Path) -> None:
+        """Write a heatmap of each kind as PNG and SVG. Raises StoreError."""
+        from layerwise import charts
+
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            for grid in self.grids:
+                charts.write_png_and_svg(self.plot(grid.kind), Path(folder) / grid.kind)
+        except OSError as error:
+            raise StoreError(f"The figures could not be written to {folder}: {error.strerror or error}.") from error
+
     def save(self, path: str | Path) -> None:
         """Write everything as JSON, whole or not at all. Raises StoreError."""
         try:
-            write_text_whole(Path(path), json.dumps(self.to_json(), allow_nan=False))
+            write_text_whole(Path(path), self.dumps())
         except OSError as error:
             raise StoreError(f"The grids could not be written to {path}: {error.strerror or error}.") from error
 

@@ -14,7 +14,7 @@ from layerwise.capture.cells import Cell
 from layerwise.capture.edits import Edit
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
-from layerwise.causal.grid import Noise, PatchGrid, Patching
+from layerwise.causal.grid import SubjectNoise, PatchGrid, Patching
 from layerwise.causal.outcomes import MEASURES, Outcome, run_cells
 from layerwise.causal.prompt_pair import PromptPair
 from layerwise.errors import EditError, PromptError
@@ -39,7 +39,7 @@ _VOCABULARY_SAMPLE = 1024
 def patch(
     model: Model,
     clean: Prompt,
-    corrupted: Prompt | Noise,
+    corrupted: Prompt | SubjectNoise,
     answer: Answered,
     against: Answered | None = None,
     *,
@@ -60,7 +60,7 @@ def patch(
     Args:
         model: what `layerwise.load` returns.
         clean: the prompt that the answer belongs to.
-        corrupted: a prompt that differs in what the answer goes by; or `Noise` on the clean one's subject.
+        corrupted: a prompt that differs in what the answer goes by; or `SubjectNoise` on the clean one's subject.
         answer: the clean prompt's answer, usually with a leading space.
         against: the other answer, in whose logit the effect is measured too; by default it is the answer's
             log-probability alone.
@@ -88,7 +88,7 @@ def patch(
     if unknown := [kind for kind in asked if kind not in KINDS or kind == "pattern"]:
         possible = ", ".join(kind for kind in KINDS if kind != "pattern")
         raise PromptError(f"{unknown[0]!r} is no kind of site that can be patched in a grid: expected {possible}.")
-    noise = corrupted if isinstance(corrupted, Noise) else None
+    noise = corrupted if isinstance(corrupted, SubjectNoise) else None
     asks = Request(
         clean,
         (answer,),
@@ -99,7 +99,7 @@ def patch(
     )
     with model.computing() as loaded:
         prepared = prepare(loaded, asks)
-        other = prepared if isinstance(corrupted, Noise) else prepare(loaded, replace(asks, prompt=corrupted))
+        other = prepared if isinstance(corrupted, SubjectNoise) else prepare(loaded, replace(asks, prompt=corrupted))
         model.trace_all([Request(prepared.ids)])  # whose numbers are checked
         pair = PromptPair.of(loaded, prepared, other, noise.subject if noise else None, spans)
         denoises = direction == "denoise"
@@ -141,7 +141,7 @@ class _Found:
     """By grid and measure."""
 
 
-def _draw(model: LoadedModel, pair: PromptPair, noise: Noise, number: int) -> tuple[Edit, ...]:
+def _draw(model: LoadedModel, pair: PromptPair, noise: SubjectNoise, number: int) -> tuple[Edit, ...]:
     """Return one draw of noise on the subject's embeddings."""
     size = model.output_head.vocab_size
     sample = torch.arange(0, size, max(1, size // _VOCABULARY_SAMPLE), device=model.device)
@@ -229,7 +229,12 @@ def _of_draws(progress: Progress, number: int, draws: int) -> Progress:
 
 
 def _joined(
-    model: LoadedModel, pair: PromptPair, found: Sequence[_Found], direction: str, window: int, noise: Noise | None
+    model: LoadedModel,
+    pair: PromptPair,
+    found: Sequence[_Found],
+    direction: str,
+    window: int,
+    noise: SubjectNoise | None,
 ) -> Patching:
     """Return grids of all draws: means, and how far the draws spread."""
     effect = "logit_difference" if pair.against else "answer_logprob"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from layerwise.cli import doctor, lens, lens_report, models, questions, reference, run, runs, trace, view
+from layerwise.cli import doctor, lens, lens_report, models, patch, questions, reference, run, runs, trace, view
 from layerwise.cli.console import encode_results, say_error, say_note
 from layerwise.errors import CheckpointWarning, LayerwiseError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("trace")(trace.trace)
+app.command("patch")(patch.patch)
 app.command("run")(run.run)
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)

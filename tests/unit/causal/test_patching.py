@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from layerwise.causal import outcomes
-from layerwise.causal.grid import Noise
+from layerwise.causal.grid import SubjectNoise
 from layerwise.causal.patching import patch
 from layerwise.errors import EditError, LayerwiseError, PromptError
 from layerwise.interventions.specs import Patch
@@ -98,7 +98,7 @@ def test_how_many_run_together_changes_nothing_but_rounding(tiny, prompts, monke
 
 def test_noise_corrupts_the_subject_and_the_clean_state_brings_the_answer_back(tiny, prompts):
     clean, _, answer, against = prompts
-    noise = Noise(tiny.tokenizer.decode(clean[2:4]).strip(), draws=3)
+    noise = SubjectNoise(tiny.tokenizer.decode(clean[2:4]).strip(), draws=3)
     found = patch(tiny, clean, noise, answer, against, kinds=["resid_pre", "resid_post"])
     grid = found.grid("resid_post")
     assert grid.recovery[-1, -1] == pytest.approx(1, abs=1e-3)
@@ -112,7 +112,7 @@ def test_noise_corrupts_the_subject_and_the_clean_state_brings_the_answer_back(t
 
 def test_noise_goes_the_other_way_too(tiny, prompts):
     clean, _, answer, against = prompts
-    noise = Noise(tiny.tokenizer.decode(clean[2:4]).strip(), draws=2)
+    noise = SubjectNoise(tiny.tokenizer.decode(clean[2:4]).strip(), draws=2)
     found = patch(tiny, clean, noise, answer, against, kinds="resid_post", direction="noise")
     assert found.grid("resid_post").recovery[-1, -1] == pytest.approx(1, abs=1e-3)
 
@@ -172,7 +172,7 @@ def test_what_is_stored_is_json_and_what_is_shown_is_a_frame(tiny, prompts, tmp_
         ({"kinds": "hidden"}, "'hidden' is no kind"),
         ({"direction": "up"}, "denoise or noise; got 'up'"),
         ({"window": 0}, "at least one block; got 0"),
-        ({"corrupted": Noise("Spain")}, "stands nowhere"),
+        ({"corrupted": SubjectNoise("Spain")}, "stands nowhere"),
     ],
 )
 def test_what_cannot_be_patched_is_refused(tiny, changed, said):
@@ -196,4 +196,4 @@ def test_runs_that_say_the_same_have_nothing_to_recover(tiny, prompts, monkeypat
 @pytest.mark.parametrize("how", [{"draws": 0}, {"deviations": -1}, {"deviations": float("nan")}])
 def test_noise_that_is_none_is_refused(how):
     with pytest.raises(EditError, match="a deviation above 0 and at least one draw"):
-        Noise("Germany", **how)
+        SubjectNoise("Germany", **how)

@@ -1,0 +1,241 @@
+"""`layerwise patch`: one prompt's values put into another's run, place by place."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from layerwise.cli.console import (
+    Debug,
+    Device,
+    Dtype,
+    Memory,
+    Quiet,
+    Revision,
+    TrustRemoteCode,
+    progress_bar,
+    results_console,
+    say_note,
+    write_document,
+)
+from layerwise.cli.prompts import read_chat_args, read_text
+from layerwise.errors import EditError, PromptError
+from layerwise.models.sources.names import DEFAULT_MODEL
+from layerwise.text import one_line, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from layerwise.causal.grid import SubjectNoise, PatchGrid, Patching
+
+_CELL = 6
+"""Columns of the terminal that a cell takes."""
+
+_BLUE, _ORANGE = (0, 114, 178), (230, 159, 0)
+
+_BESIDE = 8
+"""Those that a row's name takes."""
+
+
+def patch(
+    clean: Annotated[str, typer.Argument(help="The prompt that the answer belongs to. - reads stdin.")],
+    corrupted: Annotated[
+        str | None,
+        typer.Argument(help="A prompt that differs in what the answer goes by; or --noise-on.", show_default=False),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Bundled name, alias, hub id, folder or GGUF file.")] = DEFAULT_MODEL,
+    answer: Annotated[str, typer.Option(help="The clean prompt's answer, usually with a leading space.")] = "",
+    against: Annotated[
+        str | None, typer.Option(help="The other answer: the effect is the difference of their logits.")
+    ] = None,
+    of: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="What is patched: resid_pre (the stream at each layer, the default), attn_out, mlp_out, z (heads), or "
+            "another kind of site; repeat for several.",
+        ),
+    ] = None,
+    direction: Annotated[
+        str,
+        typer.Option(
+            help="denoise: clean values into the corrupted run (sufficient); noise: the other way (necessary)."
+        ),
+    ] = "denoise",
+    window: Annotated[int, typer.Option(help="Consecutive blocks that are patched together.")] = 1,
+    span: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=CLEAN|CORRUPTED", help="What corresponds, where prompts cannot be aligned; repeat for more."
+        ),
+    ] = None,
+    noise_on: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Corrupt by noise on this part of the prompt instead.")
+    ] = None,
+    noise: Annotated[float, typer.Option(help="Its size, in standard deviations of embeddings.")] = 3.0,
+    draws: Annotated[int, typer.Option(help="How often noise is drawn.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    chat: Annotated[bool, typer.Option("--chat", help="Put both prompts into the model's chat template.")] = False,
+    chat_arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Argument of the chat template; repeat for more."),
+    ] = None,
+    json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write everything as JSON.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a heatmap of each kind, as PNG and SVG.")
+    ] = None,
+    revision: Revision = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    memory: Memory = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Put one run's values into another, place by place, and show how much of the answer comes back.
+
+    Example: layerwise patch "Germany's capital is" "France's capital is" --answer " Berlin" --against " Paris"
+
+    Example: layerwise patch "The capital of Germany is" --noise-on Germany --answer " Berlin" --of mlp_out --window 5
+    """
+    corruption = _corruption(corrupted, noise_on, noise, draws, seed)
+    if not answer:
+        raise PromptError("Whose answer should come back? Give it with --answer, usually with a leading space.")
+    spans, arguments = dict(_span(each) for each in span or ()), read_chat_args(chat_arg or [])
+    prompt = read_text("-") if clean == "-" else clean
+
+    from layerwise.causal.patching import patch as patched
+    from layerwise.tracing.loading import load
+
+    with progress_bar(quiet) as progress:
+        progress(f"loading {model}", 0, None)
+        loaded = load(
+            model,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            trust_remote_code=trust_remote_code,
+            progress=progress,
+        )
+        progress("running both prompts", 0, None)
+        found = patched(
+            loaded,
+            prompt,
+            corruption,
+            answer,
+            against,
+            kinds=of or ["resid_pre"],
+            direction=direction,
+            window=window,
+            spans=spans or None,
+            chat=chat,
+            chat_args=arguments,
+            progress=progress,
+        )
+    for note in found.notes:
+        say_note(f"Warning: {note}")
+    if figures is not None:
+        found.write_figures(figures)
+        say_note(f"Heatmaps written to {figures}")
+    if json == "-":
+        write_document(found.dumps() + "\n", json)
+    elif json is not None:
+        found.save(json)
+        say_note(f"Grids written to {json}")
+    if json != "-":
+        _print(found)
+
+
+def _corruption(
+    corrupted: str | None, noise_on: str | None, size: float, draws: int, seed: int
+) -> "str | SubjectNoise":
+    from layerwise.causal.grid import SubjectNoise
+
+    if (corrupted is None) == (noise_on is None):
+        raise EditError(
+            "Give one of two: a corrupted prompt after the clean one, or --noise-on with the part of the clean prompt "
+            "that noise is put on."
+        )
+    return corrupted if corrupted is not None else SubjectNoise(noise_on or "", size, draws, seed)
+
+
+def _span(given: str) -> tuple[str, tuple[str, str]]:
+    name, equals, texts = given.partition("=")
+    clean, bar, corrupted = texts.partition("|")
+    if not equals or not bar or not name.strip():
+        raise PromptError(
+            f"--span {one_line(repr(given), 80)} names nothing in both prompts. Write NAME=CLEAN|CORRUPTED, as in "
+            "--span subject='Germany|Great Britain'."
+        )
+    return name.strip(), (clean, corrupted)
+
+
+def _print(found: "Patching") -> None:
+    """Print both runs, and a table for each grid."""
+    from rich.text import Text
+
+    console = results_console()
+    console.print(Text(f"{one_line(found.model.name)} · {found.model.n_layers} layers · {found.direction}", "bold"))
+    console.print(Text("clean:     ", "dim") + _tokens(found.clean))
+    if found.noise:
+        about = f"noise of {found.noise.deviations:g} deviations on {found.noise.subject!r}, {found.noise.draws} draws"
+        console.print(Text("corrupted: ", "dim") + Text(one_line(about)))
+    else:
+        console.print(Text("corrupted: ", "dim") + _tokens(found.corrupted))
+    for name, outcome in (("unpatched", found.unpatched), ("source", found.source)):
+        against = "" if found.against is None else f", logit difference {outcome.logit_difference:+.2f}"
+        says = f"{name}: log-probability of {visible(found.answer.text)} {outcome.answer_logprob:.2f}{against}, says "
+        console.print(Text(says, "dim") + Text(visible(outcome.top)))
+    for grid in found.grids:
+        console.print()
+        _print_grid(console, found, grid)
+
+
+def _tokens(tokens: Any) -> "Text":
+    from rich.text import Text
+
+    return Text(" ").join(Text(visible(token.text)) for token in tokens)
+
+
+def _print_grid(console: "Console", found: "Patching", grid: "PatchGrid") -> None:
+    import numpy as np
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    room = max(1, (console.width - _BESIDE) // _CELL)
+    reached = [c for c, place in enumerate(grid.columns) if grid.of_heads or place in found.differing]
+    strongest = sorted(reached, key=lambda c: -np.nan_to_num(np.abs(grid.recovery[:, c])).max(initial=0))
+    shown = sorted(strongest[:room])
+    window = f", {found.window} blocks at a time" if found.window > 1 else ""
+    console.print(Text(f"{grid.kind}{window}: % of {found.effect.replace('_', ' ')} recovered", "bold"))
+    table = Table(box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, pad_edge=False)
+    table.add_column("block", justify="right", width=_BESIDE - 2)
+    for column in shown:
+        place = grid.columns[column]
+        title = f"h{place}" if grid.of_heads else visible(found.patched[place].text)
+        table.add_column(title, justify="right", width=_CELL - 1, no_wrap=True, overflow="crop")
+    for row, block in enumerate(grid.blocks):
+        table.add_row(str(block), *(_cell(float(grid.recovery[row, column])) for column in shown))
+    console.print(table)
+    if left := len(reached) - len(shown):
+        say_note(
+            f"… and {left} more columns, in which less happens. --json FILE writes everything, --figures DIR draws it."
+        )
+    if not grid.of_heads and len(reached) < len(grid.columns):
+        say_note("Tokens before those that differ are left out: nothing is different there at any layer.")
+
+
+def _cell(value: float) -> "Text":
+    from rich.text import Text
+
+    if value != value:  # noqa: PLR0124 -- NaN: there is nothing to recover
+        return Text("–", "dim")
+    strength = min(1.0, abs(value))
+    red, green, blue = (
+        round(255 - strength * (255 - part)) for part in ((0, 114, 178) if value > 0 else (230, 159, 0))
+    )
+    ink = "white" if strength > 0.6 and value > 0 else "black"
+    return Text(f"{round(100 * value)}", f"{ink} on rgb({red},{green},{blue})" if strength >= 0.05 else "dim")
