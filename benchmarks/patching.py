@@ -1,4 +1,4 @@
-"""Patch grids beside TransformerLens's: the same prompts, the same effect, in turn, as a ratio; and the largest difference.
+"""Patch grids beside TransformerLens's: the same prompts and effect, in turn, as a ratio; and the largest difference.
 
 Both put clean values into a corrupted run. TransformerLens runs the model once for each cell; what its cache of the
 clean run takes is counted, as ours is. Prompts differ at the position that is named, or at every one.

@@ -14,7 +14,7 @@ from layerwise.capture.cells import Cell
 from layerwise.capture.edits import Edit
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
-from layerwise.causal.grid import SubjectNoise, PatchGrid, Patching
+from layerwise.causal.grid import PatchGrid, Patching, SubjectNoise
 from layerwise.causal.outcomes import MEASURES, Outcome, run_cells
 from layerwise.causal.prompt_pair import PromptPair
 from layerwise.errors import EditError, PromptError

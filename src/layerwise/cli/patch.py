@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from layerwise.causal.grid import SubjectNoise, PatchGrid, Patching
+    from layerwise.causal.grid import PatchGrid, Patching, SubjectNoise
 
 _CELL = 6
 """Columns of the terminal that a cell takes."""
