@@ -108,7 +108,7 @@ class Read:
         progress: Progress | None,
     ) -> "Read":
         """Read last states: cells some dozens at a time, the two runs that they are compared with beside them."""
-        together = min(_ROWS_READ, len(cells))
+        together = -(-len(cells) // -(-len(cells) // _ROWS_READ))  # groups of about one size
         missing = -len(cells) % together
         filled = torch.cat([cells, text.expand(missing, -1)]).unflatten(0, (-1, together))
         beside = torch.stack([text, source]).expand(len(filled), -1, -1)

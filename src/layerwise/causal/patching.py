@@ -100,7 +100,7 @@ def patch(
     with model.computing() as loaded:
         prepared = prepare(loaded, asks)
         other = prepared if isinstance(corrupted, SubjectNoise) else prepare(loaded, replace(asks, prompt=corrupted))
-        model.trace_all([Request(prepared.ids)])  # whose numbers are checked
+        model.expect_checked([prepared.ids, other.ids], progress)
         pair = PromptPair.of(loaded, prepared, other, noise.subject if noise else None, spans)
         denoises = direction == "denoise"
         base, source = (pair.corrupted, pair.clean) if denoises else (pair.clean, pair.corrupted)

@@ -23,16 +23,7 @@ from layerwise.tracing.checks import Checker, differs_from_float32
 from layerwise.tracing.early_reader import OnLayer
 from layerwise.tracing.output_transform import measured
 from layerwise.tracing.prepared_request import make_ready, prepare
-from layerwise.tracing.request import (
-    Answered,
-    Edits,
-    Prompt,
-    Request,
-    as_answers,
-    as_edits,
-    as_positions,
-    as_prompt,
-)
+from layerwise.tracing.request import Answered, Edits, Prompt, Request, as_answers, as_edits, as_positions, as_prompt
 from layerwise.tracing.trace import Trace
 from layerwise.tracing.tracer import trace_requests
 from layerwise.tracing.without_gradients import without_gradients
@@ -256,10 +247,14 @@ class Model:
         with self.computing() as model:
             wanted = resolve_sites(model, sites)
             prepared = make_ready(model, requests, progress)
-            while ids := self._checker.due(model, [item.ids for item in prepared]):
-                self.trace_all([Request(ids)], progress=progress)
+            self.expect_checked([item.ids for item in prepared], progress)
             passes = [ForwardPass(item.ids, item.positions_asked_for, item.edits) for item in prepared]
             return capture_sites(model, passes, wanted, progress) if passes else []
+
+    def expect_checked(self, prompts: Sequence[tuple[int, ...]], progress: Progress | None = None) -> None:
+        """Check the model's numbers on prompts of token ids, where earlier checks do not cover them. Raises CheckError."""
+        while ids := self._checker.due(self._now(), prompts):
+            self.trace_all([Request(ids)], progress=progress)
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[LoadedModel]:
