@@ -252,7 +252,7 @@ class Model:
             return capture_sites(model, passes, wanted, progress) if passes else []
 
     def expect_checked(self, prompts: Sequence[tuple[int, ...]], progress: Progress | None = None) -> None:
-        """Check the model's numbers on prompts of token ids, where earlier checks do not cover them. Raises CheckError."""
+        """Check the model's numbers on prompts of ids, where earlier checks do not cover them. Raises CheckError."""
         while ids := self._checker.due(self._now(), prompts):
             self.trace_all([Request(ids)], progress=progress)
 
