@@ -62,6 +62,8 @@ class PatchGrid:
     """How far the patch moves the effect from the unpatched run (0) to the source (1)."""
     spread: Float[np.ndarray, "row column"] | None = None
     """Standard deviation of the recovery over draws of noise."""
+    placebo: Float[np.ndarray, "row column"] | None = None
+    """The recovery under the placebo, where that was run too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +117,9 @@ class Patching:
                 place = {"head": grid.columns[column]} if grid.of_heads else {"position": grid.columns[column]}
                 token = {} if grid.of_heads else {"token": self.patched[grid.columns[column]].text}
                 measured = {name: float(values[row, column]) for name, values in grid.values.items()}
-                rows.append(
-                    {"kind": grid.kind, "block": grid.blocks[row], **place, **token, **measured, "recovery": recovery}
-                )
+                placebo = {} if grid.placebo is None else {"placebo": float(grid.placebo[row, column])}
+                cell = {**measured, "recovery": recovery, **placebo}
+                rows.append({"kind": grid.kind, "block": grid.blocks[row], **place, **token, **cell})
         return pd.DataFrame(rows)
 
     def to_json(self) -> dict[str, Any]:
@@ -144,6 +146,7 @@ class Patching:
                     "values": {name: _plain(values) for name, values in grid.values.items()},
                     "recovery": _plain(grid.recovery),
                     "spread": None if grid.spread is None else _plain(grid.spread),
+                    "placebo": None if grid.placebo is None else _plain(grid.placebo),
                 }
                 for grid in self.grids
             ],

@@ -5,18 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.block_calls import record_block_calls
 from layerwise.capture.cells import Cell
 from layerwise.capture.edits import Edit
-from layerwise.capture.forward_pass import ForwardPass
-from layerwise.capture.site_values import capture_sites, resolve_sites
+from layerwise.capture.site_values import resolve_sites
 from layerwise.causal.grid import PatchGrid, Patching, SubjectNoise
 from layerwise.causal.outcomes import MEASURES, Outcome, run_cells
 from layerwise.causal.prompt_pair import PromptPair
+from layerwise.causal.sources import last_site, moved_at_random, noise_on_embeddings, values_at
 from layerwise.errors import EditError, PromptError
 from layerwise.interventions import changes
 from layerwise.models.loading.loaded import LoadedModel
@@ -32,9 +30,6 @@ DIRECTIONS = ("denoise", "noise")
 _SURELY = 1e-3
 """An effect smaller than this cannot be recovered: rounding would be divided by it."""
 
-_VOCABULARY_SAMPLE = 1024
-"""Tokens whose embeddings say how large noise is."""
-
 
 def patch(
     model: Model,
@@ -49,6 +44,8 @@ def patch(
     spans: Mapping[str, tuple[str, str]] | None = None,
     chat: bool = False,
     chat_args: Mapping[str, Any] | None = None,
+    placebo: bool = False,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Patching:
     """Return what becomes of the prediction when one run's values are put into another, place by place.
@@ -72,6 +69,9 @@ def patch(
         spans: where the prompts cannot be aligned by themselves: by name, what stands in each.
         chat: put both prompts into the model's chat template.
         chat_args: arguments of the chat template.
+        placebo: run every cell once more with a placebo: the patched run's own values moved as far as the patch moves
+            them, in a random direction.
+        seed: of the placebo's directions.
         progress: called with (what, done, total).
 
     Raises:
@@ -107,15 +107,25 @@ def patch(
         pairs = [(theirs, mine) if denoises else (mine, theirs) for mine, theirs in pair.alignment.pairs]
         sites = {kind: resolve_sites(loaded, kind) for kind in asked}
         draws = (
-            [_draw(loaded, pair, noise, number) for number in range(noise.draws)] if noise and pair.subject else [()]
+            [
+                noise_on_embeddings(loaded, pair.subject, noise.deviations, noise.seed + number)
+                for number in range(noise.draws)
+            ]
+            if noise and pair.subject
+            else [()]
         )
         found: list[_Found] = []
         for number, corruption in enumerate(draws):
             told = progress if len(draws) == 1 else progress and _of_draws(progress, number, len(draws))
             mine, theirs = (corruption, ()) if denoises else ((), corruption)
-            values = _values(loaded, source, theirs, [site for each in sites.values() for site in each])
-            plans = [_plan(kind, sites[kind], values, pairs, pair.alignment.shared, window) for kind in asked]
-            found.append(_run(loaded, base, mine, plans, values[_last_site(loaded)][-1], pair, told))
+            every = [site for each in sites.values() for site in each]
+            values = values_at(loaded, source, theirs, every)
+            put = [values]
+            if placebo:
+                put.append(moved_at_random(values_at(loaded, base, mine, every), values, pairs, seed + number))
+            shared = pair.alignment.shared
+            plans = [_plan(kind, sites[kind], each, pairs, shared, window) for each in put for kind in asked]
+            found.append(_run(loaded, base, mine, plans, values[last_site(loaded)][-1], pair, told))
         return _joined(loaded, pair, found, direction, window, noise)
 
 
@@ -139,28 +149,6 @@ class _Found:
     plans: list[_Plan]
     values: list[dict[str, Float[np.ndarray, "row column"]]]
     """By grid and measure."""
-
-
-def _draw(model: LoadedModel, pair: PromptPair, noise: SubjectNoise, number: int) -> tuple[Edit, ...]:
-    """Return one draw of noise on the subject's embeddings."""
-    size = model.output_head.vocab_size
-    sample = torch.arange(0, size, max(1, size // _VOCABULARY_SAMPLE), device=model.device)
-    embedded, _ = record_block_calls(model, sample[:, None])
-    deviation = noise.deviations * float(embedded.float().std())
-    return (changes.noise(Site.at_layer(0), deviation, noise.seed + number, pair.subject or ()),)
-
-
-def _last_site(model: LoadedModel) -> str:
-    return str(Site.at_layer(model.n_layers))
-
-
-def _values(
-    model: LoadedModel, ids: tuple[int, ...], edits: tuple[Edit, ...], sites: Sequence[Site]
-) -> dict[str, Float[Tensor, "position ..."]]:
-    """Return what a run has at sites and at the last layer, at every position."""
-    wanted = [*dict.fromkeys([*sites, Site.at_layer(model.n_layers)])]
-    [found] = capture_sites(model, [ForwardPass(ids, tuple(range(len(ids))), edits)], wanted)
-    return {name: torch.from_numpy(values) for name, values in found.items()}
 
 
 def _plan(
@@ -246,14 +234,17 @@ def _joined(
             f"The two runs differ by {min(map(abs, between)):.1g} in {effect}: there is nothing to recover, and the "
             "recovery is left out."
         )
-    for index, plan in enumerate(found[0].plans):
-        recovered = np.stack(
-            [
-                (each.values[index][effect] - getattr(each.unpatched, effect))
-                / (whole if abs(whole) >= _SURELY else np.nan)
-                for each, whole in zip(found, between, strict=True)
-            ]
-        )
+
+    def recovered(index: int) -> np.ndarray:
+        """Return how far each draw's grid recovers, [draw, row, column]."""
+        moved = [each.values[index][effect] - getattr(each.unpatched, effect) for each in found]
+        wholes = [whole if abs(whole) >= _SURELY else np.nan for whole in between]
+        return np.stack([each / whole for each, whole in zip(moved, wholes, strict=True)])
+
+    plans = found[0].plans
+    kinds = list(dict.fromkeys(plan.kind for plan in plans))
+    for index, plan in enumerate(plans[: len(kinds)]):
+        of_draws = recovered(index)
         grids.append(
             PatchGrid(
                 kind=plan.kind,
@@ -261,8 +252,9 @@ def _joined(
                 columns=plan.columns,
                 of_heads=plan.kind in PER_HEAD,
                 values={name: np.mean([each.values[index][name] for each in found], axis=0) for name in MEASURES},
-                recovery=recovered.mean(axis=0),
-                spread=recovered.std(axis=0, ddof=1) if len(found) > 1 else None,
+                recovery=of_draws.mean(axis=0),
+                spread=of_draws.std(axis=0, ddof=1) if len(found) > 1 else None,
+                placebo=recovered(len(kinds) + index).mean(axis=0) if len(plans) > len(kinds) else None,
             )
         )
     return Patching(

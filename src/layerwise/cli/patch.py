@@ -75,7 +75,10 @@ def patch(
     ] = None,
     noise: Annotated[float, typer.Option(help="Its size, in standard deviations of embeddings.")] = 3.0,
     draws: Annotated[int, typer.Option(help="How often noise is drawn.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    placebo: Annotated[
+        bool, typer.Option("--placebo", help="Run each cell once more, moved as far in a random direction.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Of noise and placebos.")] = 0,
     chat: Annotated[bool, typer.Option("--chat", help="Put both prompts into the model's chat template.")] = False,
     chat_arg: Annotated[
         list[str] | None,
@@ -132,6 +135,8 @@ def patch(
             spans=spans or None,
             chat=chat,
             chat_args=arguments,
+            placebo=placebo,
+            seed=seed,
             progress=progress,
         )
     for note in found.notes:
@@ -220,6 +225,9 @@ def _print_grid(console: "Console", found: "Patching", grid: "PatchGrid") -> Non
     for row, block in enumerate(grid.blocks):
         table.add_row(str(block), *(_cell(float(grid.recovery[row, column])) for column in shown))
     console.print(table)
+    if grid.placebo is not None:
+        most = np.nanmax(np.abs(grid.placebo[:, reached]), initial=0)
+        console.print(Text(f"placebo, moved as far in a random direction: at most {100 * most:.0f} % anywhere", "dim"))
     if left := len(reached) - len(shown):
         say_note(
             f"… and {left} more columns, in which less happens. --json FILE writes everything, --figures DIR draws it."

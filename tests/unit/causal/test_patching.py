@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-from layerwise.causal import outcomes
+from layerwise.causal import outcomes, patching, sources
 from layerwise.causal.grid import SubjectNoise
 from layerwise.causal.patching import patch
 from layerwise.errors import EditError, LayerwiseError, PromptError
@@ -117,6 +118,28 @@ def test_noise_goes_the_other_way_too(tiny, prompts):
     assert found.grid("resid_post").recovery[-1, -1] == pytest.approx(1, abs=1e-3)
 
 
+def test_a_placebo_moves_as_far_as_the_patch_in_a_direction_of_its_own(tiny, prompts):
+    clean, other, answer, against = prompts
+    kinds = ["resid_post", "z"]
+    found = patch(tiny, clean, other, answer, against, kinds=kinds, placebo=True)
+    plain = patch(tiny, clean, other, answer, against, kinds=kinds)
+    for kind in kinds:
+        grid, placebo = found.grid(kind), found.grid(kind).placebo
+        assert placebo is not None
+        assert np.allclose(grid.recovery, plain.grid(kind).recovery, atol=1e-3), "the patch itself is as without one"
+        assert not np.allclose(placebo, grid.recovery, atol=1e-2)
+        assert kind == "z" or (placebo[:, :2] == 0).all()
+        again = patch(tiny, clean, other, answer, against, kinds=kinds, placebo=True, seed=1).grid(kind).placebo
+        assert again is not None
+        assert not np.allclose(again, placebo, atol=1e-3)
+    base = {"a": torch.randn(3, 8), "b": torch.randn(3, 2, 8)}
+    source = {"a": torch.randn(4, 8), "b": torch.randn(4, 2, 8)}
+    moved = sources.moved_at_random(base, source, [(0, 1), (2, 3)], 0)
+    for name in ("a", "b"):
+        far = (moved[name][[1, 3]] - base[name][[0, 2]]).norm(dim=-1)
+        assert torch.allclose(far, (source[name][[1, 3]] - base[name][[0, 2]]).norm(dim=-1), rtol=1e-4)
+
+
 def test_prompts_of_different_length_are_aligned_where_they_differ(tiny):
     ids = tuple(tiny.tokenizer(CLEAN)["input_ids"])
     longer = (*ids[:2], 77, 88, *ids[3:])
@@ -182,8 +205,6 @@ def test_what_cannot_be_patched_is_refused(tiny, changed, said):
 
 
 def test_runs_that_say_the_same_have_nothing_to_recover(tiny, prompts, monkeypatch):
-    from layerwise.causal import patching
-
     clean, other, answer, against = prompts
     monkeypatch.setattr(patching, "_SURELY", 1e9)
     found = patch(tiny, clean, other, answer, against)

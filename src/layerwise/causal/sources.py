@@ -1,0 +1,55 @@
+"""Values that are put into a run: another run's, noise, or a placebo's."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from layerwise.capture.block_calls import record_block_calls
+from layerwise.capture.edits import Edit
+from layerwise.capture.forward_pass import ForwardPass
+from layerwise.capture.site_values import capture_sites
+from layerwise.interventions import changes
+from layerwise.models.loading.loaded import LoadedModel
+from layerwise.sites import Site
+
+_VOCABULARY_SAMPLE = 1024
+"""Tokens whose embeddings say how large noise is."""
+
+
+def noise_on_embeddings(model: LoadedModel, positions: Sequence[int], deviations: float, seed: int) -> tuple[Edit, ...]:
+    """Return one draw of noise, its size in standard deviations of embeddings over the vocabulary."""
+    size = model.output_head.vocab_size
+    sample = torch.arange(0, size, max(1, size // _VOCABULARY_SAMPLE), device=model.device)
+    embedded, _ = record_block_calls(model, sample[:, None])
+    deviation = deviations * float(embedded.float().std())
+    return (changes.noise(Site.at_layer(0), deviation, seed, positions),)
+
+
+def last_site(model: LoadedModel) -> str:
+    """Return what `values_at` calls the last layer."""
+    return str(Site.at_layer(model.n_layers))
+
+
+def values_at(
+    model: LoadedModel, ids: tuple[int, ...], edits: tuple[Edit, ...], sites: Sequence[Site]
+) -> dict[str, Float[Tensor, "position ..."]]:
+    """Return what a run has at sites and at the last layer, at every position."""
+    wanted = [*dict.fromkeys([*sites, Site.at_layer(model.n_layers)])]
+    [found] = capture_sites(model, [ForwardPass(ids, tuple(range(len(ids))), edits)], wanted)
+    return {name: torch.from_numpy(values) for name, values in found.items()}
+
+
+def moved_at_random(
+    base: Mapping[str, Tensor], source: Mapping[str, Tensor], pairs: Sequence[tuple[int, int]], seed: int
+) -> dict[str, Tensor]:
+    """Return placebos for a source's values: the base's, moved as far as to the source's, in random directions."""
+    mine, theirs = (list(each) for each in zip(*pairs, strict=True))
+    generator, placebos = torch.Generator().manual_seed(seed), {}
+    for name, values in source.items():
+        away = torch.randn(values[theirs].shape, generator=generator)
+        distance = (values[theirs] - base[name][mine]).norm(dim=-1, keepdim=True)
+        placebos[name] = values.clone()
+        placebos[name][theirs] = base[name][mine] + distance * away / away.norm(dim=-1, keepdim=True)
+    return placebos
