@@ -29,6 +29,8 @@ class Alignment:
     """(clean, corrupted), ascending; the last positions are always a pair."""
     shared: int
     """So many tokens at the beginning are the same: nothing differs there at any layer."""
+    shared_end: int
+    """So many at the end are the same."""
     spans: tuple[Span, ...] = ()
 
 
@@ -61,7 +63,7 @@ def align(
         for name, texts in (spans or {}).items()
     )
     if lengths[0] == lengths[1] and not named:
-        return Alignment(tuple((at, at) for at in range(lengths[0])), before)
+        return Alignment(tuple((at, at) for at in range(lengths[0])), before, after)
     if not named and not after:
         raise PromptError(_not_aligned(tokenizer, clean, corrupted))
     stretches = named or (Span("", range(before, lengths[0] - after), range(before, lengths[1] - after)),)
@@ -77,7 +79,7 @@ def align(
             "The spans are not in the same order in both prompts, or overlap: each position can stand for one only.\n"
             + _both(tokenizer, clean, corrupted)
         )
-    return Alignment(tuple(ordered), before, named)
+    return Alignment(tuple(ordered), before, after, named)
 
 
 def positions_of(tokenizer: Tokenizer, ids: Ids, text: str, name: str = "") -> range:
@@ -128,6 +130,7 @@ def as_json(alignment: Alignment) -> dict[str, Any]:
     return {
         "pairs": [list(pair) for pair in alignment.pairs],
         "shared": alignment.shared,
+        "shared_end": alignment.shared_end,
         "spans": [
             {"name": span.name, "clean": [*span.clean], "corrupted": [*span.corrupted]} for span in alignment.spans
         ],

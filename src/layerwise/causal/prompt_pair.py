@@ -50,5 +50,5 @@ class PromptPair:
         if subject is None:
             return PromptPair(*ids, align(model.tokenizer, *ids, spans), None, answer, against)
         where = positions_of(model.tokenizer, ids[0], subject)
-        same = Alignment(tuple((at, at) for at in range(len(ids[0]))), where.start)
+        same = Alignment(tuple((at, at) for at in range(len(ids[0]))), where.start, len(ids[0]) - where.stop)
         return PromptPair(*ids, same, where, answer, against)

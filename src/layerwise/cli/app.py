@@ -9,7 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
-from layerwise.cli import doctor, lens, lens_report, models, patch, questions, reference, run, runs, trace, view
+from layerwise.cli import (
+    causal_trace,
+    doctor,
+    lens,
+    lens_report,
+    models,
+    patch,
+    questions,
+    reference,
+    run,
+    runs,
+    trace,
+    view,
+)
 from layerwise.cli.console import encode_results, say_error, say_note
 from layerwise.errors import CheckpointWarning, LayerwiseError
 
@@ -22,6 +35,7 @@ app = typer.Typer(
 )
 app.command("trace")(trace.trace)
 app.command("patch")(patch.patch)
+app.command("causal-trace")(causal_trace.causal_trace)
 app.command("run")(run.run)
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)
