@@ -14,7 +14,7 @@ LENSES := $(foreach model,$(BUNDLED),$(foreach method,ridge tuned r,.venv/.lense
 JACOBIAN_TEXT := --self-text --texts 24 --length 64
 R_TEXT := --self-text --texts 12 --length 64
 
-.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses clean
+.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses experiment-causes clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -31,6 +31,7 @@ help:
 	@echo "pictures     take the viewer's pictures for README and docs again (needs chromium)"
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
 	@echo "experiment-lenses  fit all lenses, and compare them on both models: experiment 005"
+	@echo "experiment-causes  patch known capitals with each other on both models: experiment 006"
 	@echo "clean        remove the environment and what was built"
 
 setup: $(INSTALLED) $(MODELS)
@@ -130,6 +131,11 @@ experiments: demo
 experiment-lenses: lenses
 	$(BIN)/layerwise lens report ridge tuned jacobian r $(addprefix --model ,$(BUNDLED)) \
 		--title "005: where each lens first reads what is known, and what is not said" --out experiments/005_lenses
+
+# Apart from the others, for it is no study: it patches pairs of questions, and a quarter of an hour goes by.
+experiment-causes: setup
+	$(BIN)/layerwise causal-trace capitals $(addprefix --model ,$(BUNDLED)) --pairs 50 \
+		--title "006: where the country stands, and when it moves" --out experiments/006_causal_tracing
 
 clean:
 	rm -rf .venv runs dist .pytest_cache .ruff_cache .hypothesis

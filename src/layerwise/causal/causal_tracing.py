@@ -136,6 +136,7 @@ def _traced(
                 direction=direction,
                 placebo=True,
                 seed=seed,
+                only_effect=True,
             )
         except PromptError as error:
             refused = error

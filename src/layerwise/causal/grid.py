@@ -57,7 +57,7 @@ class PatchGrid:
     """Positions in the prompt that is patched; of kinds that have heads, the heads."""
     of_heads: bool
     values: dict[str, Float[np.ndarray, "row column"]]
-    """By measure (`MEASURES`): what the patched run says; the mean, where there were several draws of noise."""
+    """By measure (`outcomes.MEASURES`, or the effect alone) what the patched run says; the mean over draws of noise."""
     recovery: Float[np.ndarray, "row column"]
     """How far the patch moves the effect from the unpatched run (0) to the source (1)."""
     spread: Float[np.ndarray, "row column"] | None = None

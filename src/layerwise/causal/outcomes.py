@@ -1,7 +1,7 @@
 """What edited runs say at the end, beside the run that they were made of and one that they are compared with."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ _SHARE_OF_MEMORY = 4
 
 _ROWS_READ = 48
 """Cells whose output is read together, with the two runs that they are compared with."""
+
+_NOT_FINITE = "An edited run gives NaN or infinite numbers. Run with --dtype float32."
 
 OUTCOMES = ("logit_difference", "answer_logprob", "answer_rank")
 """What is said of every run."""
@@ -62,6 +64,7 @@ def run_cells(
     answers: tuple[Token, Token | None],
     *,
     embedded: Sequence[Edit] = (),
+    only_effect: bool = False,
     progress: Progress | None = None,
 ) -> "Read":
     """Run cells of a text, as many together as there is room for, and read what they say.
@@ -73,6 +76,8 @@ def run_cells(
         source: the last state of a run that they are compared with.
         answers: whose logits are read, the answer's first.
         embedded: edits of layer 0 that the text has itself.
+        only_effect: read nothing of cells but the difference of two answers' logits, where there are two: a large
+            vocabulary takes longer than the blocks.
         progress: called with (what, done, total).
 
     Raises:
@@ -86,7 +91,16 @@ def run_cells(
             drive(model, [running])
             last.append(running.last)
             text = running.last_of_text
-    return Read.of(model, torch.cat(last), text, source.to(text), answers, progress)
+    cells_last, source = torch.cat(last), source.to(text)
+    if not only_effect or answers[1] is None:
+        return Read.of(model, cells_last, text, source, answers, progress)
+    runs = Read.of(model, text[None], text, source, answers, None)
+    head = model.output_head.of_tokens([token.id for token in answers if token])
+    logits = head.logits(head.normed(cells_last.to(text.device))).double()
+    if not bool(logits.isfinite().all()):
+        raise CheckError(_NOT_FINITE)
+    effect = {"logit_difference": (logits[:, 0] - logits[:, 1]).cpu().numpy()}
+    return replace(runs, of_cells=effect, of_text={name: runs.of_text[name] for name in effect})
 
 
 @dataclass(frozen=True)
@@ -123,7 +137,7 @@ class Read:
             progress=progress,
         )
         if not bool(readout.entropy_bits.isfinite().all()):
-            raise CheckError("An edited run gives NaN or infinite numbers. Run with --dtype float32.")
+            raise CheckError(_NOT_FINITE)
         measured = {name: values.double().numpy() for name, values in _measured(readout).items()}
         of_cells = {name: values[:, :together].reshape(-1)[: len(cells)] for name, values in measured.items()}
 

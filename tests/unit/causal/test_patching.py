@@ -97,6 +97,17 @@ def test_how_many_run_together_changes_nothing_but_rounding(tiny, prompts, monke
             assert np.allclose(values, parts.grid(kind).values[name], atol=1e-3), name
 
 
+@pytest.mark.parametrize("family", ["qwen3", "gemma2"])
+def test_the_effect_alone_is_what_it_is_among_all_measures(load_family, family):
+    model = load_family(family)  # Gemma 2's logits are capped
+    asked = (model, (5, 9, 31, 44, 8), (5, 9, 71, 13, 8), (30,), (41,))
+    whole, alone = (patch(*asked, kinds=["resid_pre", "z"], only_effect=only) for only in (False, True))
+    assert alone.unpatched == whole.unpatched
+    for kind in ("resid_pre", "z"):
+        assert [*alone.grid(kind).values] == ["logit_difference"]
+        assert np.allclose(alone.grid(kind).recovery, whole.grid(kind).recovery, atol=1e-3)
+
+
 def test_noise_corrupts_the_subject_and_the_clean_state_brings_the_answer_back(tiny, prompts):
     clean, _, answer, against = prompts
     noise = SubjectNoise(tiny.tokenizer.decode(clean[2:4]).strip(), draws=3)

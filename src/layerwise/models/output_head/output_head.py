@@ -1,6 +1,7 @@
 """From a hidden state to logits, as the model itself does it: z = T(W_U · N_f(h) + b_U)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,12 @@ class OutputHead:
         bias = None if self.bias is None else self.bias.cpu()
         weight = self.weight.cpu() if isinstance(self.weight, Tensor) else self.weight
         return OutputHead(copy_of(self.final_norm).cpu(), weight, bias, self.transform)
+
+    def of_tokens(self, ids: Sequence[int]) -> "OutputHead":
+        """Return a head whose logits are those of some tokens alone, in their order."""
+        rows = torch.tensor(ids, device=self.weight.device if isinstance(self.weight, Tensor) else None)
+        weight = self.weight[rows] if isinstance(self.weight, Tensor) else self.weight.rows(rows)
+        return OutputHead(self.final_norm, weight, None if self.bias is None else self.bias[rows], self.transform)
 
     @torch.no_grad()
     def logits(
