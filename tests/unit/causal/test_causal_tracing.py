@@ -2,7 +2,7 @@
 
 import json
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,11 +42,11 @@ def all_known(monkeypatch):
 def made_up(recovery, items):
     """Causal tracing with recoveries of the stream, [pair, block, role], that are known."""
     recovery = np.asarray(recovery, dtype=float)
-    shaped = dict.fromkeys(KINDS, recovery)
+    shaped = {str(kind): recovery for kind in KINDS}
     pairs = tuple(TracedPair(item, "w", "c", "d", "a", "b", -1.0, 1.0) for item in items)
     blocks = {kind: tuple(range(recovery.shape[1])) for kind in KINDS}
     info: Any = SimpleNamespace(name="m", n_layers=recovery.shape[1])
-    control = cast("Any", dict.fromkeys(KINDS, np.zeros_like(recovery)))
+    control = {str(kind): np.zeros_like(recovery) for kind in KINDS}
     return CausalTracing(info, "set", "denoise", 9, 9, pairs, {}, blocks, shaped, control, 0, {})
 
 
