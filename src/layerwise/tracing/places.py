@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.edits import attention_for
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.loop import BlockRunner, drive
 from layerwise.capture.observers import Observer
@@ -195,9 +194,8 @@ def capture_requests(
                 ids = (item.ids + tail)[: _text_length(item, read[-1])]
                 passes.append(ForwardPass(ids, tuple(place.position for place in read), item.edits))
                 index_of |= {place: len(index_of) + k for k, place in enumerate(read)}
-    with attention_for(model, [edit for item in prepared for edit in item.edits]):
-        sweep = Sweep(model, passes, observers, progress=progress)
-        own = drive(model, [sweep, *beside], reference=check)
+    sweep = Sweep(model, passes, observers, progress=progress)
+    own = drive(model, [sweep, *beside], reference=check)
     return Captured(sweep.states, index_of, own, sweep.release)
 
 

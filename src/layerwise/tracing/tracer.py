@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layerwise.capture.edits import attention_for
 from layerwise.lens_spec import LOGIT, LensSpec
 from layerwise.lenses.names import expect_told_apart
 from layerwise.lenses.opening import open_lens
@@ -74,8 +75,10 @@ def trace_requests(
     prepared = make_ready(model, requests, progress)
     due = checker.due(model, [item.ids for item in prepared])
     early = [EarlyReader(model, prepared[0], chosen[0], on_layer)] if on_layer else []
-    ahead = None if checker.causal else Lookahead(model, prepared[0].ids)
-    captured = capture_requests(model, prepared, due, progress, early, [ahead.sweep] if ahead else [])
+    # All that runs side by side is made for one kind of attention: its masks suit no other.
+    with attention_for(model, [edit for item in prepared for edit in item.edits]):
+        ahead = None if checker.causal else Lookahead(model, prepared[0].ids)
+        captured = capture_requests(model, prepared, due, progress, early, [ahead.sweep] if ahead else [])
     if ahead:
         expect_causal(model, ahead.worst)
         checker.causal = True

@@ -106,6 +106,14 @@ def test_what_a_cut_query_attended_to_goes_to_the_rest(model):
     assert np.allclose(cut[:, -1], left / left.sum(-1, keepdims=True), atol=1e-6)
 
 
+def test_a_model_whose_first_trace_cuts_attention_is_checked_as_any_other(tiny, clean):
+    """Checks run beside the edited pass, in attention that is computed step by step: with masks made for that."""
+    fresh = Model(tiny._loaded)
+    edited = fresh.trace(PROMPT, positions="all", edits="cut pattern@-1 keys=1:3")
+    assert edited.checks.identity_error == pytest.approx(clean.checks.identity_error, abs=1e-4)
+    expect_same(fresh.trace(PROMPT, positions="all"), clean)
+
+
 def test_the_output_is_the_last_layer_s_under_any_edit(model, clean):
     edited = model.trace(PROMPT, edits="zero blocks.1.hook_attn_out")
     expect_other(edited, clean, slice(2, None))
