@@ -51,7 +51,7 @@ _FENCE = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)")
-_INLINE_COMMAND = re.compile(r"`layerwise ((?:[a-z]+)(?: [a-z]+)?)[^`]*`")
+_INLINE_COMMAND = re.compile(r"`layerwise ((?:[a-z-]+)(?: [a-z-]+)?)[^`]*`")
 
 
 @dataclass(frozen=True)
