@@ -43,6 +43,6 @@ def test_cells_are_those_of_transformer_lens(every_model, pair):
             rows, columns = np.array(grid.recovery.shape)
             second = "head" if grid.of_heads else "pos"
             some = pd.DataFrame([(row, (3 * row) % columns) for row in range(0, rows, 4)], columns=["layer", second])
-            theirs = getattr(patching, name)(bridge, corrupted, cache, effect, index_df=some)
+            theirs = getattr(patching, name)(bridge, corrupted, cache, effect, index_axis_names=None, index_df=some)
             ours = grid.values["logit_difference"][some["layer"], some[second]]
             assert np.allclose(ours, theirs.numpy(), atol=2e-4), kind
