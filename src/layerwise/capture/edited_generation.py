@@ -20,7 +20,7 @@ def generate_edited(model: LoadedModel, ids: tuple[int, ...], count: int, edits:
     ends, made = end_ids(model), list[int]()
     while len(made) < count and not (made and made[-1] in ends):
         text = (*ids, *made)
-        with attention_for(model, edits):
+        with attention_for(model, [edit.site for edit in edits]):
             sweep = Sweep(model, [ForwardPass(text, (len(text) - 1,), edits)])
             drive(model, [sweep])
         normed = model.output_head.normed(sweep.states[:, -1])

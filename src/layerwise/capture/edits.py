@@ -40,10 +40,12 @@ def first_block_of(edit: Edit) -> int:
     return edit.site.block if edit.site.layer is None else edit.site.layer
 
 
-def attention_for(model: LoadedModel, edits: Iterable[Edit]) -> contextlib.AbstractContextManager[None]:
-    """Return the context in which passes run that have these edits: patterns are changed where they are computed."""
-    patterns = any(edit.site.kind == "pattern" for edit in edits)
-    return eager_attention(model.hf) if patterns else contextlib.nullcontext()
+def attention_for(model: LoadedModel, sites: Iterable[Site]) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which passes are made and run of which these sites are read or edited.
+
+    With a ``pattern`` among them, attention is computed step by step (`eager_attention`).
+    """
+    return eager_attention(model.hf) if any(site.kind == "pattern" for site in sites) else contextlib.nullcontext()
 
 
 def apply_(edit: Edit, values: Tensor, first: int = 0) -> None:

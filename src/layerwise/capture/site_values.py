@@ -1,6 +1,5 @@
 """What forward passes have at sites, as arrays under the sites' names."""
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,11 +8,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from layerwise.capture.edits import attention_for
 from layerwise.capture.forward_pass import ForwardPass, own_places
 from layerwise.capture.loop import drive
 from layerwise.capture.sweep import Sweep
 from layerwise.errors import PromptError
-from layerwise.models.anatomy.eager import eager_attention
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import KINDS, Site
 from layerwise.types import Progress
@@ -50,7 +49,7 @@ def capture_sites(
     all of them (`eager_attention`), which changes numbers by rounding.
     """
     kept = _SiteValues(sites, passes)
-    with eager_attention(model.hf) if any(site.kind == "pattern" for site in sites) else contextlib.nullcontext():
+    with attention_for(model, [*sites, *(edit.site for each in passes for edit in each.edits)]):
         drive(model, [Sweep(model, passes, [kept], keep_states=False, apart=True, progress=progress)])
     return [{str(site): values[site] for site in sites} for values in kept.of_pass]
 

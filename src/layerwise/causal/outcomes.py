@@ -85,7 +85,7 @@ def run_cells(
     """
     last: list[Tensor] = []
     text = source
-    with attention_for(model, [edit for cell in cells for edit in cell.edits]):
+    with attention_for(model, [edit.site for cell in cells for edit in cell.edits]):
         for some in _in_parts(model, cells, len(ids)):
             running = Cells(model, ids, some, progress, embedded=embedded)
             drive(model, [running])

@@ -76,7 +76,7 @@ def trace_requests(
     due = checker.due(model, [item.ids for item in prepared])
     early = [EarlyReader(model, prepared[0], chosen[0], on_layer)] if on_layer else []
     # All that runs side by side is made for one kind of attention: its masks suit no other.
-    with attention_for(model, [edit for item in prepared for edit in item.edits]):
+    with attention_for(model, [edit.site for item in prepared for edit in item.edits]):
         ahead = None if checker.causal else Lookahead(model, prepared[0].ids)
         captured = capture_requests(model, prepared, due, progress, early, [ahead.sweep] if ahead else [])
     if ahead:

@@ -114,6 +114,14 @@ def test_a_model_whose_first_trace_cuts_attention_is_checked_as_any_other(tiny, 
     expect_same(fresh.trace(PROMPT, positions="all"), clean)
 
 
+def test_cut_attention_is_seen_at_other_sites_too(model):
+    edit, site = "cut pattern@-1 keys=1:3", "blocks.1.attn.hook_z"
+    alone = model.capture(PROMPT, site, edits=edit)[site]
+    beside = model.capture(PROMPT, [site, "blocks.1.attn.hook_pattern"], edits=edit)[site]
+    assert np.allclose(alone, beside, atol=1e-5)
+    assert not np.allclose(alone, model.capture(PROMPT, site)[site], atol=1e-3)
+
+
 def test_the_output_is_the_last_layer_s_under_any_edit(model, clean):
     edited = model.trace(PROMPT, edits="zero blocks.1.hook_attn_out")
     expect_other(edited, clean, slice(2, None))
