@@ -59,7 +59,7 @@ def align(
     before = _common(clean, corrupted)
     after = _common(clean[before:][::-1], corrupted[before:][::-1])
     named = tuple(
-        Span(name, _place(tokenizer, clean, texts[0], name), _place(tokenizer, corrupted, texts[1], name))
+        Span(name, positions_of(tokenizer, clean, texts[0], name), positions_of(tokenizer, corrupted, texts[1], name))
         for name, texts in (spans or {}).items()
     )
     if lengths[0] == lengths[1] and not named:
@@ -82,11 +82,6 @@ def align(
     return Alignment(tuple(ordered), before, after, named)
 
 
-def positions_of(tokenizer: Tokenizer, ids: Ids, text: str, name: str = "") -> range:
-    """Return the tokens that a text covers in a prompt. Raises PromptError if it is not there once."""
-    return _place(tokenizer, ids, text, name)
-
-
 def _common(first: Ids, second: Ids) -> int:
     return next(
         (i for i, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]),
@@ -94,7 +89,8 @@ def _common(first: Ids, second: Ids) -> int:
     )
 
 
-def _place(tokenizer: Tokenizer, ids: Ids, text: str, name: str) -> range:
+def positions_of(tokenizer: Tokenizer, ids: Ids, text: str, name: str = "") -> range:
+    """Return the tokens that a text covers in a prompt. Raises PromptError if it is not there once."""
     ends = [len(tokenizer.decode(ids[: count + 1])) for count in range(len(ids))]
     whole, wanted = tokenizer.decode(ids), text.strip()
     found = whole.count(wanted) if wanted else 0

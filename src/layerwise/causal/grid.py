@@ -41,7 +41,7 @@ class SubjectNoise:
     def __post_init__(self) -> None:
         if not 0 < self.deviations < np.inf or self.draws < 1:
             raise EditError(
-                f"SubjectNoise has a deviation above 0 and at least one draw; got {self.deviations:g} and {self.draws}."
+                f"Noise has a deviation above 0 and at least one draw; got {self.deviations:g} and {self.draws}."
             )
 
 

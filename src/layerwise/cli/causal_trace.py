@@ -16,6 +16,7 @@ from layerwise.cli.console import (
     progress_bar,
     say_note,
 )
+from layerwise.cli.loading import loaded_for
 from layerwise.models.sources.names import DEFAULT_MODEL
 
 
@@ -54,7 +55,6 @@ def causal_trace(
     from layerwise.questions.sets import open_set
     from layerwise.report.causal_report import write_causal_report
     from layerwise.report.lens_report import begin_report
-    from layerwise.tracing.loading import load
 
     opened = open_set(questions)
     chosen = opened.some(directions=asked or (), wordings=wording or ())
@@ -63,16 +63,7 @@ def causal_trace(
     found = []
     for name in model or [DEFAULT_MODEL]:
         with progress_bar(quiet) as progress:
-            progress(f"loading {name}", 0, None)
-            loaded = load(
-                name,
-                revision=revision,
-                device=device,
-                dtype=dtype,
-                memory=memory,
-                trust_remote_code=trust_remote_code,
-                progress=progress,
-            )
+            loaded = loaded_for(name, progress, trust_remote_code, revision, device, dtype, memory)
             for asked_direction, some in by_direction.items():
                 if some:
                     called = f"{opened.name} {asked_direction}".strip()
@@ -85,5 +76,6 @@ def causal_trace(
                         seed=seed,
                         progress=progress,
                     )
+            del loaded  # before the next one is there
     report = write_causal_report(found, out, title=title, description=opened.title)
     say_note(f"Report: {report}")

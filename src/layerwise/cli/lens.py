@@ -19,14 +19,14 @@ from layerwise.cli.console import (
     progress_bar,
     say_note,
 )
+from layerwise.cli.loading import loaded_for
 from layerwise.errors import LensError, TextError
 from layerwise.lens_spec import JACOBIAN, R
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line
-from layerwise.types import Progress
 
 if TYPE_CHECKING:
-    from layerwise.tracing.model import Model
+    pass
 
 app = typer.Typer(help="Lenses that read earlier than the logit lens: fit them on text.", no_args_is_help=True)
 
@@ -162,23 +162,6 @@ def _place(out: Path | None, model: str, method: str, part: tuple[int, int] | No
     from layerwise.lenses.own import place_for_own
 
     return place_for_own(model, method), True
-
-
-def loaded_for(
-    model: str,
-    progress: Progress,
-    trust_remote_code: bool,
-    revision: str | None,
-    device: str,
-    dtype: str,
-    memory: str | int,
-) -> "Model":
-    """Load a model as a command's options say."""
-    from layerwise.tracing.loading import load
-
-    progress(f"loading {model}", 0, None)
-    how: dict[str, Any] = {"revision": revision, "device": device, "dtype": dtype, "memory": memory}
-    return load(model, trust_remote_code=trust_remote_code, progress=progress, **how)
 
 
 def _with_rules(method: str, rules: str | None) -> str:

@@ -16,7 +16,7 @@ from layerwise.cli.console import (
     TrustRemoteCode,
     progress_bar,
 )
-from layerwise.cli.lens import loaded_for
+from layerwise.cli.loading import loaded_for
 from layerwise.models.sources.names import DEFAULT_MODEL
 
 

@@ -18,6 +18,7 @@ from layerwise.cli.console import (
     say_note,
     write_document,
 )
+from layerwise.cli.loading import loaded_for
 from layerwise.cli.prompts import read_chat_args, read_text
 from layerwise.errors import EditError, PromptError
 from layerwise.models.sources.names import DEFAULT_MODEL
@@ -109,19 +110,9 @@ def patch(
     prompt = read_text("-") if clean == "-" else clean
 
     from layerwise.causal.patching import patch as patched
-    from layerwise.tracing.loading import load
 
     with progress_bar(quiet) as progress:
-        progress(f"loading {model}", 0, None)
-        loaded = load(
-            model,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            memory=memory,
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-        )
+        loaded = loaded_for(model, progress, trust_remote_code, revision, device, dtype, memory)
         progress("running both prompts", 0, None)
         found = patched(
             loaded,

@@ -18,6 +18,7 @@ from layerwise.cli.console import (
     say_note,
     write_document,
 )
+from layerwise.cli.loading import loaded_for
 from layerwise.text import counted, harmless, one_line
 
 if TYPE_CHECKING:
@@ -119,20 +120,10 @@ def validate(
         say_note(f"Hint: {hint}")
     if model is None:
         return
-    from layerwise.tracing.loading import load
     from layerwise.tracing.request import Request
 
     with progress_bar(quiet) as progress:
-        progress(f"loading {model}", 0, None)
-        loaded = load(
-            model,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            memory=memory,
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-        )
+        loaded = loaded_for(model, progress, trust_remote_code, revision, device, dtype, memory)
         refused: list[tuple[str, str]] = []
         for done, question in enumerate(questions):
             progress("trying every question", done, len(questions))

@@ -20,6 +20,7 @@ from layerwise.cli.console import (
     write_document,
 )
 from layerwise.cli.lens_tables import print_leading
+from layerwise.cli.loading import loaded_for
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
 from layerwise.interventions.specs import OPERATIONS
@@ -122,7 +123,6 @@ def trace(
     Example: layerwise trace --model smollm2-135m --ids 504,3575,282,4521,314 --answer-ids 11452
     """
     from layerwise.lenses.finding import expect_lens
-    from layerwise.tracing.loading import load
     from layerwise.tracing.request import Request
 
     lenses = _distinct(lens or [LOGIT.name])
@@ -133,16 +133,7 @@ def trace(
     asked = given_prompt(prompt, prompt_file, ids, conversation)
     chat_args = read_chat_args(chat_arg or [])
     with progress_bar(quiet) as progress:
-        progress(f"loading {model}", 0, None)
-        loaded = load(
-            model,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            memory=memory,
-            trust_remote_code=trust_remote_code,
-            progress=progress,
-        )
+        loaded = loaded_for(model, progress, trust_remote_code, revision, device, dtype, memory)
         progress("reading every layer", 0, None)
         request = Request(
             asked,

@@ -63,8 +63,6 @@ def write_causal_report(
         description=prose(description.strip()),
         kinds=KINDS,
         roles=_SHOWN,
-        last=LAST,
-        subject=SUBJECT_LAST,
         versions=found[0].versions,
     )
     try:
