@@ -173,7 +173,7 @@ def test_a_streamed_model_s_grid_is_the_resident_one_s(family_folder, load_famil
     from benchmarks.tiny import always_streamed
 
     with always_streamed():
-        streamed = lw.load(family_folder("qwen3"), device="cpu", memory="4GB")
+        streamed = lw.load(family_folder("qwen3"), device="cpu")
     grids = [
         patch(model, (5, 9, 31, 44, 8), (5, 9, 71, 13, 8), (30,), (41,), kinds=["resid_pre", "z"])
         for model in (load_family("qwen3"), streamed)
