@@ -23,7 +23,7 @@ from layerwise.cli.lens_tables import print_leading
 from layerwise.cli.loading import loaded_for
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
 from layerwise.errors import PromptError
-from layerwise.interventions.specs import OPERATIONS
+from layerwise.interventions.written import OPERATIONS
 from layerwise.lens_spec import LOGIT, METHODS, SPECS, caveat_of
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible

@@ -1,15 +1,12 @@
 """What edits are asked for: data that names no tensors, as it stands in recipes, traces and on the command line."""
 
 import dataclasses
-import math
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_origin, get_type_hints
+from typing import ClassVar
 
 from layerwise.errors import EditError, PromptError
 from layerwise.sites import KINDS, Site
-from layerwise.text import one_line
 
 
 @dataclass(frozen=True)
@@ -19,6 +16,9 @@ class EditSpec:
     Raises:
         EditError: a value is none that the edit has.
     """
+
+    operation: ClassVar[str]
+    """What the edit is called where it is written."""
 
     site: str
     """A site's name (``blocks.3.attn.hook_z[5]``), ``layer 12`` for the residual stream there, or a kind alone
@@ -30,13 +30,8 @@ class EditSpec:
         if self.site not in KINDS:
             _expect_site(self.site)
 
-    @classmethod
-    def name(cls) -> str:
-        """What the command line calls this edit."""
-        return next(name for name, each in OPERATIONS.items() if each is cls)
-
     def __str__(self) -> str:
-        """Return what `parse` reads."""
+        """Return what `written.parse` reads."""
         more = [
             f"{field.name}={shlex.quote(str(value))}"
             for field in dataclasses.fields(self)[2:]
@@ -44,17 +39,21 @@ class EditSpec:
             for value in (given if isinstance(given, tuple) else [given])
         ]
         at = "" if self.positions == "all" else f"@{self.positions}"
-        return " ".join([self.name(), shlex.quote(self.site + at), *more])
+        return " ".join([self.operation, shlex.quote(self.site + at), *more])
 
 
 @dataclass(frozen=True)
 class Zero(EditSpec):
     """Zeros in place of the values (zero ablation)."""
 
+    operation = "zero"
+
 
 @dataclass(frozen=True)
 class Scale(EditSpec):
     """The values times a factor."""
+
+    operation = "scale"
 
     factor: float = 2.0
 
@@ -62,6 +61,8 @@ class Scale(EditSpec):
 @dataclass(frozen=True)
 class Patch(EditSpec):
     """The values that another prompt has, or another site (activation patching)."""
+
+    operation = "patch"
 
     source: str = ""
     """The other prompt; the same one if only `of` is given."""
@@ -84,6 +85,8 @@ class Patch(EditSpec):
 class Mean(EditSpec):
     """One vector for all positions: the mean over positions of other prompts (mean ablation)."""
 
+    operation = "mean"
+
     over: tuple[str, ...] = ()
     """The prompts."""
     at: str = "1:"
@@ -97,6 +100,8 @@ class Mean(EditSpec):
 @dataclass(frozen=True)
 class Resample(EditSpec):
     """For each position the values of one that is drawn from other prompts (resample ablation)."""
+
+    operation = "resample"
 
     over: tuple[str, ...] = ()
     """The prompts."""
@@ -113,6 +118,8 @@ class Resample(EditSpec):
 class Noise(EditSpec):
     """The values with normally distributed noise added (Meng et al. 2022)."""
 
+    operation = "noise"
+
     deviation: float = 1.0
     """Standard deviation of the noise, in the values' own unit."""
     seed: int = 0
@@ -122,6 +129,8 @@ class Noise(EditSpec):
 class Cut(EditSpec):
     """Queries that do not see some keys: attention knockout (Geva et al. 2023)."""
 
+    operation = "cut"
+
     keys: str = "0"
     """Positions that are not seen."""
 
@@ -129,18 +138,6 @@ class Cut(EditSpec):
         super().__post_init__()
         if (self.site if self.site in KINDS else site_of(self.site).kind) != "pattern":
             raise EditError(f"What is cut are edges of attention: expected a pattern as the site, got {self.site}.")
-
-
-OPERATIONS: dict[str, type[EditSpec]] = {
-    "zero": Zero,
-    "scale": Scale,
-    "patch": Patch,
-    "mean": Mean,
-    "resample": Resample,
-    "noise": Noise,
-    "cut": Cut,
-}
-"""By the name that the command line and recipes have for them."""
 
 
 def site_of(text: str) -> Site:
@@ -152,42 +149,6 @@ def site_of(text: str) -> Site:
     return Site.parse(text)
 
 
-def parse(text: str) -> EditSpec:
-    """Return the edit that is written as ``OPERATION SITE[@POSITIONS] [NAME=VALUE …]``.
-
-    Raises:
-        EditError: it is no such text, there is no such edit, or a value is none that it has.
-    """
-    try:
-        words = shlex.split(text)
-    except ValueError as error:
-        raise EditError(f"The edit {one_line(repr(text), 120)} has a quotation mark that is not closed.") from error
-    if len(words) < 2:
-        raise EditError(
-            f"{one_line(repr(text), 120)} is no edit. Expected an operation, a site and positions, as in "
-            f"'zero blocks.3.hook_mlp_out@-1'; operations are {', '.join(OPERATIONS)}."
-        )
-    if words[1] == "layer" and len(words) > 2:  # layer 12, in two words
-        words[1:3] = [f"layer {words[2]}"]
-    site, _, positions = words[1].partition("@")
-    given: dict[str, list[str]] = {}
-    for name, value in map(_pair, words[2:]):
-        given.setdefault(name, []).append(value)
-    return _spec(words[0], site, positions or "all", given)
-
-
-def _spec(operation: str, site: str, positions: str, given: Mapping[str, list[str]]) -> EditSpec:
-    """Return the edit whose own values are given as texts. Raises EditError."""
-    kind = OPERATIONS.get(operation)
-    if kind is None:
-        raise EditError(f"There is no edit called {one_line(repr(operation), 60)}; there are {', '.join(OPERATIONS)}.")
-    own = {name: hint for name, hint in get_type_hints(kind).items() if name not in get_type_hints(EditSpec)}
-    if unknown := [name for name in given if name not in own]:
-        what = f"it has {', '.join(own)}" if own else "it has no values"
-        raise EditError(f"{operation} has no {one_line(repr(unknown[0]), 60)}; {what}.")
-    return kind(site, positions, **{name: _read(name, values, own[name]) for name, values in given.items()})
-
-
 def _expect_site(name: str) -> None:
     try:
         site_of(name)
@@ -197,29 +158,4 @@ def _expect_site(name: str) -> None:
 
 def _expect_prompts(spec: "Mean | Resample") -> None:
     if not spec.over or not all(spec.over):
-        raise EditError(f"{spec.name()} {spec.site} is over other prompts: add over='…', once for each.")
-
-
-def _pair(word: str) -> tuple[str, str]:
-    name, equals, value = word.partition("=")
-    if not equals:
-        raise EditError(f"{one_line(repr(word), 60)} sets nothing; expected NAME=VALUE, as in factor=0.5.")
-    return name, value
-
-
-def _read(name: str, values: list[str], kind: Any) -> Any:
-    """Return a value of the type that a field has."""
-    if get_origin(kind) is tuple:
-        return tuple(values)
-    if len(values) > 1:
-        raise EditError(f"{name} was given {len(values)} times, and there is one.")
-    if kind is str:
-        return values[0]
-    try:
-        value = kind(values[0])
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        whole = "a whole number" if kind is int else "a number"
-        raise EditError(f"{name} should be {whole}; got {one_line(repr(values[0]), 60)}.")
-    return value
+        raise EditError(f"{spec.operation} {spec.site} is over other prompts: add over='…', once for each.")

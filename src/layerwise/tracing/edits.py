@@ -14,7 +14,8 @@ from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import EditError
 from layerwise.interventions import changes
-from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, parse, site_of
+from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, site_of
+from layerwise.interventions.written import parse
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import KINDS, Site
 from layerwise.tracing.positions import chosen_positions
@@ -133,7 +134,7 @@ def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, l
         case Cut(keys=keys):
             return changes.cut(site, positions, chosen_positions(keys, length))
         case _:
-            raise NotImplementedError(spec.name())
+            raise NotImplementedError(spec.operation)
 
 
 def _of_set(

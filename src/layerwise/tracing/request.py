@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from layerwise.errors import PromptError
-from layerwise.interventions.specs import EditSpec, parse
+from layerwise.interventions.specs import EditSpec
+from layerwise.interventions.written import parse
 from layerwise.questions.question import Question
 from layerwise.text import one_line
 

@@ -3,7 +3,8 @@
 import pytest
 
 from layerwise.errors import EditError
-from layerwise.interventions.specs import Cut, Mean, Noise, Patch, Resample, Scale, Zero, parse, site_of
+from layerwise.interventions.specs import Cut, Mean, Noise, Patch, Resample, Scale, Zero, site_of
+from layerwise.interventions.written import parse
 from layerwise.sites import Site
 
 WRITTEN = {
