@@ -22,8 +22,9 @@ from layerwise.cli.console import (
 from layerwise.cli.lens_tables import print_leading
 from layerwise.cli.loading import loaded_for
 from layerwise.cli.prompts import given_prompt, read_chat_args, read_ids
+from layerwise.cli.vectors import with_vectors
 from layerwise.errors import PromptError
-from layerwise.interventions.written import OPERATIONS
+from layerwise.interventions.written import OPERATIONS, shown
 from layerwise.lens_spec import LOGIT, METHODS, SPECS, caveat_of
 from layerwise.models.sources.names import DEFAULT_MODEL
 from layerwise.text import one_line, visible
@@ -150,7 +151,7 @@ def trace(
             generate=generate,
             leaders=True,
             chat_args=chat_args,
-            edits=tuple(edit or ()),
+            edits=tuple(map(with_vectors, edit or ())),
         )
         [traces] = loaded.trace_all([request], lenses=lenses, progress=progress)
     for note in dict.fromkeys(note for trace in traces for note in trace.notes):
@@ -195,7 +196,7 @@ def print_trace(trace: "Trace") -> None:
     console.print(Text(f"{one_line(trace.model.name)} · {trace.model.n_layers} layers · {trace.lens} lens", "bold"))
     console.print(Text("tokens: ", "dim") + Text(" ").join(Text(visible(token.text)) for token in trace.tokens))
     for edit in trace.edits:
-        console.print(Text("edited: ", "dim") + Text(one_line(edit), "bold yellow"))
+        console.print(Text("edited: ", "dim") + Text(one_line(shown(edit)), "bold yellow"))
     for place, position in enumerate(trace.positions):
         if len(trace.positions) > 1:
             console.print()

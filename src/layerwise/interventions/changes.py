@@ -72,20 +72,41 @@ def put(site: Site, instead: Float[Tensor, "#position ..."], positions: Sequence
     return _change(site, positions, f"put {_sum(instead)}", how)
 
 
-def add(site: Site, vector: Float[Tensor, "..."], positions: Sequence[int] | None = None) -> Change:
+def add(
+    site: Site,
+    vector: Float[Tensor, "..."],
+    positions: Sequence[int] | None = None,
+    *,
+    strength: float = 1.0,
+    as_long: bool = False,
+) -> Change:
     """Return the edit that adds a vector to a site's values, at every position the same.
 
+    Args:
+        site: where.
+        vector: of the site's width.
+        positions: at which; None for all.
+        strength: how often it is added.
+        as_long: make it as long as the values are, at each position, whatever its own length.
+
     Raises:
-        EditError: it is not finite. From the pass: it has another width than the site.
+        EditError: it is not finite, or it should be made longer and has no length. From the pass: it has another width
+            than the site.
     """
-    vector = _finite(site, vector)
+    vector = _finite(site, vector).float()
+    if as_long and not bool(vector.any()):
+        raise EditError(f"What should be added at {site} as long as the values there is zero: it has no direction.")
 
     def how(values: Tensor) -> Tensor:
         if vector.shape != values.shape[1:]:
             raise _wrong_width(site, vector, values)
-        return values + vector.to(values)
+        there = values.float()
+        moved = vector.to(there)
+        if as_long:
+            moved = moved / moved.norm() * there.norm(dim=-1, keepdim=True)
+        return (there + strength * moved).to(values.dtype)
 
-    return _change(site, positions, f"add {_sum(vector)}", how)
+    return _change(site, positions, f"add {strength!r} {as_long} {_sum(vector)}", how)
 
 
 def noise(site: Site, deviation: float, seed: int, positions: Sequence[int]) -> Change:
@@ -108,6 +129,8 @@ def project_out(
         EditError: they are not finite, or all zero. From the pass: they have another width than the site.
     """
     directions = _finite(site, directions)
+    if directions.ndim != 2:
+        raise EditError(f"{site} has several heads. Project out of one at a time, as in {site}[0].")
     _, sizes, basis = torch.linalg.svd(directions.double(), full_matrices=False)
     basis = basis[sizes > sizes.max() * max(directions.shape) * torch.finfo(torch.float32).eps]
     if not len(basis):
@@ -124,18 +147,21 @@ def project_out(
 
 def exchange(
     site: Site,
-    first: Float[Tensor, " d_model"],
-    second: Float[Tensor, " d_model"],
+    pair: Float[Tensor, "2 d_model"],
     positions: Sequence[int] | None = None,
+    *,
+    offsets: Float[Tensor, "2"] | None = None,
 ) -> Change:
-    """Return the edit that exchanges a site's products with two vectors, and changes as little else as can be.
+    """Return the edit that exchanges two readings of a site's values, and changes as little else as can be.
 
-    With h for the values, h' is the vector closest to h for which first · h' = second · h and second · h' = first · h.
+    With h for the values, v for the vectors and c for the offsets, h' is the vector closest to h for which
+    v_1 · h' + c_1 = v_2 · h + c_2, and the other way round.
 
     Raises:
         EditError: they are not finite, or point the same way. From the pass: they have another width than the site.
     """
-    pair = _finite(site, torch.stack([first, second])).double()
+    pair = _finite(site, pair).double()
+    offset = pair.new_zeros(2) if offsets is None else _finite(site, offsets).to(pair)
     sizes = torch.linalg.svdvals(pair)
     if sizes[-1] <= sizes[0] * 1e-6:
         raise EditError(f"The two vectors whose products should be exchanged at {site} point the same way.")
@@ -143,11 +169,11 @@ def exchange(
 
     def how(values: Tensor) -> Tensor:
         if pair.shape[1:] != values.shape[1:]:
-            raise _wrong_width(site, first, values)
-        products = values.double() @ pair.T.to(values.device)
-        return (values.double() + (products.flip(-1) - products) @ inverse.T.to(values.device)).to(values.dtype)
+            raise _wrong_width(site, pair[0], values)
+        readings = values.double() @ pair.T.to(values.device) + offset.to(values.device)
+        return (values.double() + (readings.flip(-1) - readings) @ inverse.T.to(values.device)).to(values.dtype)
 
-    return _change(site, positions, f"exchange {_sum(pair)}", how)
+    return _change(site, positions, f"exchange {_sum(pair)} {_sum(offset)}", how)
 
 
 def cut(site: Site, queries: Sequence[int] | None, keys: Sequence[int]) -> Change:

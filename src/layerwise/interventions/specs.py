@@ -70,6 +70,10 @@ class Patch(EditSpec):
     """Its positions, as many as are changed, or one for all of them; the same ones if not given."""
     of: str = ""
     """The site whose values are taken; the same one if not given."""
+    lens: str = ""
+    """A fitted lens whose translation of the values is put there: the model goes on with what the lens reads."""
+    sum: str = ""
+    """Of the lens's numbers the beginning of the SHA-256. Where it is given, no other lens is taken for it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,18 +1,22 @@
 """Edits as text: one line each, as it stands in recipes, traces and on the command line."""
 
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, get_origin, get_type_hints
 
 from layerwise.errors import EditError
+from layerwise.interventions.along import Add, Exchange, ProjectOut
 from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero
 from layerwise.text import one_line
 
 OPERATIONS: dict[str, type[EditSpec]] = {
-    each.operation: each for each in (Zero, Scale, Patch, Mean, Resample, Noise, Cut)
+    each.operation: each for each in (Zero, Scale, Patch, Mean, Resample, Noise, Cut, Add, ProjectOut, Exchange)
 }
 """By the name that the command line and recipes have for them."""
+
+_NUMBERS = re.compile(r"vector=([A-Za-z0-9+/]{40,}=*)")
 
 
 def parse(text: str) -> EditSpec:
@@ -37,6 +41,11 @@ def parse(text: str) -> EditSpec:
     for name, value in map(_pair, words[2:]):
         given.setdefault(name, []).append(value)
     return _spec(words[0], site, positions or "all", given)
+
+
+def shown(text: str) -> str:
+    """Return an edit's text for people: numbers of a vector are counted instead of written out."""
+    return _NUMBERS.sub(lambda found: f"vector=({len(found[1]) * 3 // 16} numbers)", text)
 
 
 def _spec(operation: str, site: str, positions: str, given: Mapping[str, list[str]]) -> EditSpec:

@@ -14,10 +14,12 @@ from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import EditError
 from layerwise.interventions import changes
+from layerwise.interventions.along import Along, AlongMeans
 from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, site_of
 from layerwise.interventions.written import parse
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import KINDS, Site
+from layerwise.tracing.directions import along, as_readings, given_readings, translate
 from layerwise.tracing.positions import chosen_positions
 from layerwise.tracing.prompt_tokens import prompt_tokens
 from layerwise.tracing.request import Request
@@ -106,18 +108,23 @@ def _planned(
         source = _tokens(model, request, spec.source) if spec.source else ids
         [of] = _sites(model, spec.of) if spec.of else [site]
         there = _aligned(model, spec, of_prompt, source)
+        through = translate(model, spec.lens, of) if spec.lens else None
         others.want(source, of)
-        return lambda: changes.put(site, others.values(source, of, there), of_prompt)
+
+        def patch() -> Edit:
+            values = others.values(source, of, there)
+            return changes.put(site, through(values) if through else values, of_prompt)
+
+        return patch
+    if isinstance(spec, Along):
+        if not isinstance(spec, AlongMeans) or not spec.toward:
+            read = given_readings(model, spec, site)
+            return lambda: along(spec, site, read, positions)
+        there, from_there = (_of_prompts(model, request, spec, site, p, others) for p in (spec.toward, spec.away))
+        return lambda: along(spec, site, as_readings(_mean(there()) - _mean(from_there())), positions)
     if isinstance(spec, Mean | Resample):
-        if site.kind == "pattern":
-            raise EditError(f"{spec}: prompts of other lengths have patterns of other shapes. Cut edges instead.")
-        places = [
-            (each, chosen_positions(spec.at, len(each)))
-            for each in (_tokens(model, request, prompt) for prompt in spec.over)
-        ]
-        for each, _ in places:
-            others.want(each, site)
-        return lambda: _of_set(spec, site, [others.values(each, site, at) for each, at in places], positions, of_prompt)
+        of_set = _of_prompts(model, request, spec, site, spec.over, others)
+        return lambda: _from_set(spec, site, of_set(), positions, of_prompt)
     own = _own_change(spec, site, positions, len(ids))
     return lambda: own
 
@@ -137,17 +144,38 @@ def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, l
             raise NotImplementedError(spec.operation)
 
 
-def _of_set(
+def _of_prompts(
+    model: LoadedModel,
+    request: Request,
+    spec: Mean | Resample | AlongMeans,
+    site: Site,
+    prompts: Sequence[str],
+    others: OtherPrompts,
+) -> Callable[[], Float[Tensor, "position ..."]]:
+    """Return what gives a site's values at an edit's positions of other prompts, one after another."""
+    if site.kind == "pattern":
+        raise EditError(f"{spec}: prompts of other lengths have patterns of other shapes. Cut edges instead.")
+    ids = [_tokens(model, request, prompt) for prompt in prompts]
+    places = [(each, chosen_positions(spec.at, len(each))) for each in ids]
+    for each in ids:
+        others.want(each, site)
+    return lambda: torch.cat([others.values(each, site, at) for each, at in places])
+
+
+def _mean(values: Float[Tensor, "position ..."]) -> Float[Tensor, "1 ..."]:
+    return values.double().mean(0, keepdim=True).float()
+
+
+def _from_set(
     spec: Mean | Resample,
     site: Site,
-    found: list[Tensor],
+    values: Float[Tensor, "position ..."],
     positions: tuple[int, ...] | None,
     of_prompt: tuple[int, ...],
 ) -> Edit:
     """Return the edit that puts a set's mean in a site's place, or for each position one that is drawn from the set."""
-    values = torch.cat(found)
     if isinstance(spec, Mean):
-        return changes.put(site, values.double().mean(0, keepdim=True).float(), positions)
+        return changes.put(site, _mean(values), positions)
     drawn = torch.randint(len(values), (len(of_prompt),), generator=torch.Generator().manual_seed(spec.seed))
     return changes.put(site, values[drawn], of_prompt)
 

@@ -10,12 +10,13 @@ from layerwise.capture.edits import Edit
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.own_forward import generate_greedily
 from layerwise.errors import PromptError
+from layerwise.interventions.written import parse
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
-from layerwise.text import visible
+from layerwise.tracing.directions import with_sum
 from layerwise.tracing.edits import Later, OtherPrompts, plan_edits
 from layerwise.tracing.positions import chosen_positions
-from layerwise.tracing.prompt_tokens import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens
+from layerwise.tracing.prompt_tokens import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens, single_token
 from layerwise.tracing.request import Answered, Request
 from layerwise.types import Progress, Token
 
@@ -87,8 +88,9 @@ def prepare(model: LoadedModel, request: Request, others: OtherPrompts | None = 
             f"{model.context_length:,}. Beyond that its positions mean nothing. Shorten the prompt."
         )
     positions = {*chosen_positions(request.positions, len(ids)), len(ids) - 1}
+    request = replace(request, edits=tuple(str(with_sum(model, parse(text))) for text in request.edits))
     planned = plan_edits(model, request, ids, others or OtherPrompts(model))
-    tracked = tuple(dict.fromkeys(_single_token(model, piece) for piece in request.track))
+    tracked = tuple(dict.fromkeys(single_token(model.tokenizer, piece) for piece in request.track))
     notes = prompt.notes + answer_notes(model.tokenizer, request)
     return Prepared(
         request, text, ids, (), tuple(sorted(positions)), answers, wrong, tracked, notes, planned=tuple(planned)
@@ -134,18 +136,3 @@ def _resolved(model: LoadedModel, request: Request, prompt: PromptTokens) -> tup
         return answers, None
     wrong = resolved(request.wrong, request.answers)
     return answers, replace(wrong, tokens=wrong.tokens[: wrong.deciding_index + 1])
-
-
-def _single_token(model: LoadedModel, text: str) -> Token:
-    """Return the one token that `text` is, as it stands in the middle of a sentence."""
-    tokenizer = model.tokenizer
-    before = tokenizer.encode("a", special=False)
-    together = tokenizer.encode("a" + text, special=False)
-    ids = together[len(before) :] if together[: len(before)] == before else tokenizer.encode(text, special=False)
-    if len(ids) != 1:
-        pieces = " ".join(visible(token.text) for token in tokenizer.tokens(ids)) or "nothing"
-        raise PromptError(
-            f"{text!r} is not one token here but {len(ids)} ({pieces}), and only single tokens can be tracked. "
-            "Track one of those, or ask for the whole text as an answer."
-        )
-    return tokenizer.tokens(ids)[0]

@@ -6,8 +6,9 @@ from layerwise.errors import PromptError
 from layerwise.models.tokenizing.chat import writes_the_date
 from layerwise.models.tokenizing.tokens import Tokenizer
 from layerwise.questions.unseen import unseen_notes
-from layerwise.text import one_line
+from layerwise.text import one_line, visible
 from layerwise.tracing.request import Message, Request
+from layerwise.types import Token
 
 DATED = (
     "The model's chat template writes today's date into the conversation, so that tomorrow it is another one. Many "
@@ -141,3 +142,17 @@ def _expect_some(given: str | tuple[int, ...], what: str) -> None:
 def _told(prompt: object) -> str:
     inside = {type(part).__name__ for part in prompt} if isinstance(prompt, (list, tuple)) else set()
     return type(prompt).__name__ + (f" of {', '.join(sorted(inside))}" if inside else "")
+
+
+def single_token(tokenizer: Tokenizer, text: str) -> Token:
+    """Return the one token that `text` is, as it stands in the middle of a sentence. Raises PromptError."""
+    before = tokenizer.encode("a", special=False)
+    together = tokenizer.encode("a" + text, special=False)
+    ids = together[len(before) :] if together[: len(before)] == before else tokenizer.encode(text, special=False)
+    if len(ids) != 1:
+        pieces = " ".join(visible(token.text) for token in tokenizer.tokens(ids)) or "nothing"
+        raise PromptError(
+            f"{text!r} is not one token here but {len(ids)} ({pieces}), and a single one is needed here. "
+            "Take one of those, or to follow it ask for the whole text as an answer."
+        )
+    return tokenizer.tokens(ids)[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.interventions.written import shown
 from layerwise.measures.measure import SHARE
 from layerwise.text import one_line
 from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
@@ -61,13 +62,13 @@ def trace_part(trace: Trace) -> Json:
     if trace.model.source in _LOCAL:
         name, location = name.rsplit("/", 1)[-1], f"path/to/{location}"
     trace = replace(trace, model=replace(trace.model, name=name, location=location))
-    edited = f"{'; '.join(trace.edits)} · " if trace.edits else ""
+    edited = f"{'; '.join(map(shown, trace.edits))} · " if trace.edits else ""
     return {
         "label": f"{one_line(trace.model.name, limit=40)} · {trace.lens} · "
         f"{one_line(edited, limit=40)}{one_line(trace.prompt, limit=40)}",
         "model": asdict(trace.model),
         "lens": trace.lens,
-        "edits": list(trace.edits),
+        "edits": [*map(shown, trace.edits)],
         "prompt": trace.prompt,
         "tokens": [[token.id, token.text] for token in trace.tokens + trace.generated],
         "generated": len(trace.generated),

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from layerwise.interventions.written import shown
 from layerwise.lens_spec import caveat_of, ends_at_output
 from layerwise.text import visible
 from layerwise.tracing.answer_sentences import spelling_hint
@@ -55,7 +56,7 @@ def warnings(trace: Trace) -> list[str]:
             f"is further from the output than no knowledge at all would be ({uniform:.1f} bits, an even spread over "
             f"the vocabulary){_echoes(trace, worse)}."
         )
-    edited = [f"What is shown is of a pass that was changed: {edit}." for edit in trace.edits]
+    edited = [f"What is shown is of a pass that was changed: {shown(edit)}." for edit in trace.edits]
     beside = [each for each in (spelling_hint(trace), caveat_of(trace.lens)) if each]
     return [*edited, *trace.notes, *beside, *said, *_constant(trace)]
 

@@ -30,7 +30,7 @@ def test_only_chosen_positions_change(values, vectors):
         changes.put(STREAM, vectors[:1], (1, 3)),
         changes.add(STREAM, vectors[0], (1, 3)),
         changes.project_out(STREAM, vectors, (1, 3)),
-        changes.exchange(STREAM, vectors[0], vectors[1], (1, 3)),
+        changes.exchange(STREAM, vectors[:2], (1, 3)),
     ]
     for edit in edits:
         before = values.clone()
@@ -57,12 +57,17 @@ def test_projecting_out_leaves_what_scipy_finds_orthogonal(values, vectors):
 
 def test_exchanging_swaps_two_products_and_moves_no_further_than_it_must(values, vectors):
     a, b = vectors[:2]
-    changed = changes.exchange(STREAM, a, b).apply(values)
+    changed = changes.exchange(STREAM, torch.stack([a, b])).apply(values)
     assert torch.allclose(changed @ a, values @ b, atol=1e-5)
     assert torch.allclose(changed @ b, values @ a, atol=1e-5)
     kernel = torch.from_numpy(scipy.linalg.null_space(vectors[:2].numpy()))
     assert torch.allclose((changed - values) @ kernel, torch.zeros(5, 6), atol=1e-5)
-    assert torch.allclose(changes.exchange(STREAM, a, b).apply(changed), values, atol=1e-5), "twice is nothing"
+    again = changes.exchange(STREAM, torch.stack([a, b]))
+    assert torch.allclose(again.apply(changed), values, atol=1e-5), "twice is nothing"
+    offsets = torch.tensor([0.5, -2.0])
+    moved = changes.exchange(STREAM, torch.stack([a, b]), offsets=offsets).apply(values)
+    assert torch.allclose(moved @ a + 0.5, values @ b - 2, atol=1e-4)
+    assert torch.allclose(moved @ b - 2, values @ a + 0.5, atol=1e-4)
 
 
 def test_cut_keys_get_no_weight_as_if_they_had_been_masked():
@@ -124,7 +129,7 @@ def test_numbers_that_are_not_finite_are_refused(vectors, bad):
         lambda: changes.put(STREAM, vectors),
         lambda: changes.add(STREAM, vectors[0]),
         lambda: changes.project_out(STREAM, vectors),
-        lambda: changes.exchange(STREAM, vectors[0], vectors[1]),
+        lambda: changes.exchange(STREAM, vectors[:2]),
     ):
         with pytest.raises(EditError, match=r"blocks\.2\.hook_resid_post is not finite"):
             make()
@@ -135,7 +140,7 @@ def test_vectors_of_another_width_are_refused_with_both(values, vectors):
         changes.add(STREAM, vectors[0, :5]),
         changes.put(STREAM, vectors[:, :5]),
         changes.project_out(STREAM, vectors[:, :5]),
-        changes.exchange(STREAM, vectors[0, :5], vectors[1, :5]),
+        changes.exchange(STREAM, vectors[:2, :5]),
     ):
         with pytest.raises(EditError, match=r"\[.*8\].* has \[.*5\]"):
             edit.apply(values)
@@ -147,4 +152,4 @@ def test_directions_that_say_nothing_are_refused(vectors):
     with pytest.raises(EditError, match="are zero"):
         changes.project_out(STREAM, torch.zeros(2, 8))
     with pytest.raises(EditError, match="point the same way"):
-        changes.exchange(STREAM, vectors[0], 2 * vectors[0])
+        changes.exchange(STREAM, torch.stack([vectors[0], 2 * vectors[0]]))

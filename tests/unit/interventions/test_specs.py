@@ -1,10 +1,12 @@
 """Edits as data: what is written is read again, and what is no edit is refused."""
 
+import numpy as np
 import pytest
 
 from layerwise.errors import EditError
+from layerwise.interventions.along import Add, Exchange, ProjectOut, numbers_of, vector_text
 from layerwise.interventions.specs import Cut, Mean, Noise, Patch, Resample, Scale, Zero, site_of
-from layerwise.interventions.written import parse
+from layerwise.interventions.written import parse, shown
 from layerwise.sites import Site
 
 WRITTEN = {
@@ -22,6 +24,16 @@ WRITTEN = {
     ),
     "noise 'layer 0@1:3' deviation=0.5 seed=2": Noise("layer 0", "1:3", 0.5, 2),
     "cut pattern@last keys=1:3": Cut("pattern", "last", "1:3"),
+    "patch 'layer 12@last' of='layer 3' lens=jacobian:mine sum=0a1b": Patch(
+        "layer 12", "last", of="layer 3", lens="jacobian:mine", sum="0a1b"
+    ),
+    "add 'layer 12@last' token=' Paris' strength=-0.5": Add("layer 12", "last", (" Paris",), strength=-0.5),
+    "add 'layer 12' toward='I love it' toward=Good away=Bad at=all": Add(
+        "layer 12", toward=("I love it", "Good"), away=("Bad",), at="all"
+    ),
+    "add mlp_out vector=AACAPwAAAMA=": Add("mlp_out", vector=("AACAPwAAAMA=",)),
+    "project-out 'layer 3' token=' a' token=' b' lens=tuned": ProjectOut("layer 3", "all", (" a", " b"), "tuned"),
+    "exchange 'layer 3@-1' token=' a' token=' b' lens=jacobian": Exchange("layer 3", "-1", (" a", " b"), "jacobian"),
 }
 
 
@@ -35,6 +47,19 @@ def test_prompts_keep_every_character():
     source = 'It\'s "Berlin" — \n = @ | $HOME `x` \\ 3'
     spec = Patch("layer 1", source=source)
     assert parse(str(spec)) == spec
+
+
+def test_numbers_are_kept_to_the_last_bit():
+    numbers = np.array([1, -2, 1e-30, 3.4e38, 1 / 3], dtype=np.float32)
+    assert np.array_equal(numbers_of(vector_text(numbers)), numbers)
+    assert numbers_of("AACAPwAAAMA=").tolist() == [1.0, -2.0], "float32 as IEEE 754 has it, little-endian"
+
+
+def test_one_text_or_an_array_stands_for_several():
+    assert Add("layer 3", token=" a") == Add("layer 3", token=(" a",))  # type: ignore[arg-type]
+    both = np.array([[1.0, 2.0], [3.0, 4.0]])
+    assert ProjectOut("layer 3", vector=both) == ProjectOut("layer 3", vector=tuple(map(vector_text, both)))  # type: ignore[arg-type]
+    assert Add("layer 3", vector=both[0]) == Add("layer 3", vector=(vector_text(both[0]),))  # type: ignore[arg-type]
 
 
 def test_a_layer_is_the_stream_there():
@@ -57,6 +82,17 @@ def test_a_layer_is_the_stream_there():
         ("scale mlp_out factor=much", "factor should be a number; got 'much'"),
         ("scale mlp_out factor=inf", "factor should be a number; got 'inf'"),
         ("zero mlp_out factor=2", "zero has no 'factor'; it has no values"),
+        ("add 'layer 3'", "given in one way; got none"),
+        ("add 'layer 3' token=' a' vector=AACAPwAAAMA=", "one way; got token and vector"),
+        ("add 'layer 3' token=' a' toward=x away=y", "one way; got token and toward"),
+        ("add 'layer 3' toward=x", "prompts toward=…, and none away=…"),
+        ("add 'layer 3' token=' a' token=' b'", "adds one vector; got 2"),
+        ("add 'layer 3' token=' a' strength=nan", "strength should be a number"),
+        ("add 'layer 3' vector=AAAA", "is no vector"),
+        ("add 'layer 3' vector=#", "is no vector"),
+        ("add 'layer 3' vector=AADAfw==", "NaN or infinite"),
+        ("exchange 'layer 3' token=' a'", "is between two; got 1"),
+        ("exchange 'layer 3' toward=a", "exchange has no 'toward'"),
         ("patch mlp_out", "takes its values from another prompt: add source="),
         ("patch mlp_out of='layer 3'", "every mlp_out has no one site"),
         ("patch layer 1 of=somewhere", "'somewhere' names no site"),
@@ -70,3 +106,9 @@ def test_a_layer_is_the_stream_there():
 def test_what_is_no_edit_is_refused_with_what_there_is(text, said):
     with pytest.raises(EditError, match=said):
         parse(text)
+
+
+def test_for_people_a_vector_s_numbers_are_counted():
+    edit = str(Add("layer 3", token=(), vector=(vector_text(np.arange(64)),), strength=2.0))
+    assert shown(edit) == "add 'layer 3' vector=(64 numbers) strength=2.0"
+    assert shown("zero mlp_out") == "zero mlp_out"

@@ -20,6 +20,12 @@ _MULTIPLIERS = ("logit_scale", "lm_head_multiplier")
 _SOFT_CAPS = ("final_logit_softcapping", "logits_soft_cap")
 """Gemma's setting, and RecurrentGemma's."""
 
+_UNITS_AT_ONCE = 256
+"""Unit vectors that go through the norm together."""
+
+_LONG = 1e4
+"""So long are they that the norm's epsilon is nothing beside them."""
+
 
 @dataclass(frozen=True)
 class OutputTransform:
@@ -72,6 +78,24 @@ class OutputHead:
         rows = torch.tensor(ids, device=self.weight.device if isinstance(self.weight, Tensor) else None)
         weight = self.weight[rows] if isinstance(self.weight, Tensor) else self.weight.rows(rows)
         return OutputHead(self.final_norm, weight, None if self.bias is None else self.bias[rows], self.transform)
+
+    @torch.no_grad()
+    def directions(self, ids: Sequence[int]) -> Float[Tensor, "token d_model"]:
+        """Return the vectors v whose products with a state are tokens' logits: z = T(v · h / σ(h) + …), σ the norm's.
+
+        The final norm is a linear map and a division by what all numbers have in common; what the map is shows in what
+        becomes of each unit vector, for which σ is the same. The vectors are W_U's rows through it: with the norm's
+        gain, and without their mean where the norm takes the mean away.
+        """
+        rows = self.of_tokens(ids).weight
+        assert isinstance(rows, Tensor)
+        rows = rows.float()
+        width = rows.shape[1]
+        found = rows.new_empty(rows.shape)
+        for some in torch.arange(width, device=rows.device).split(_UNITS_AT_ONCE):
+            units = _LONG * torch.nn.functional.one_hot(some, width).float()
+            found[:, some] = rows @ (self.normed(units) - self.normed(-units)).T / (2 * width**0.5)
+        return found
 
     @torch.no_grad()
     def logits(
