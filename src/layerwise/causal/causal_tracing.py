@@ -4,26 +4,20 @@ Each known question is patched with another one in the same wording, so that the
 (Meng et al. 2022, arXiv:2202.05262, who corrupt the subject by noise instead).
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from layerwise.causal.grid import PatchGrid, Patching
+from layerwise.causal.pairs import Asked, ask, pair_up
 from layerwise.causal.patching import DIRECTIONS, patch
 from layerwise.causal.traced import BETWEEN, KINDS, LAST, ROLES, SUBJECT, SUBJECT_LAST, CausalTracing, TracedPair
-from layerwise.errors import PromptError, QuestionError
-from layerwise.questions.question import Question, mixed
+from layerwise.errors import PromptError
+from layerwise.questions.question import Question
 from layerwise.tracing.model import Model
-from layerwise.tracing.request import Request
 from layerwise.types import Progress
 from layerwise.versions import package_versions
-
-_ASKED_AT_ONCE = 64
-"""Questions are asked in groups until so many are known that there are pairs enough."""
-
-_KNOWN_PER_PAIR = 1.5
 
 
 def trace_causes(
@@ -51,46 +45,40 @@ def trace_causes(
         QuestionError: no two known questions can be paired.
         CheckError: the model's numbers did not pass the checks.
     """
-    asked, known = _known(model, questions, limit, progress)
-    return [_in_direction(model, name, asked, known, direction, limit, seed, progress) for direction in directions]
+    asked = ask(model, questions, limit, progress=progress)
+    return [_in_direction(model, name, asked, direction, limit, seed, progress) for direction in directions]
 
 
 def _in_direction(
-    model: Model,
-    name: str,
-    asked: int,
-    known: Sequence[Question],
-    direction: str,
-    limit: int,
-    seed: int,
-    progress: Progress | None,
+    model: Model, name: str, asked: Asked, direction: str, limit: int, seed: int, progress: Progress | None
 ) -> CausalTracing:
-    by_wording: dict[tuple[str, str], list[Question]] = defaultdict(list)
-    for question in sorted(known, key=lambda each: mixed(each.id)):
-        by_wording[question.direction, question.wording].append(question)
-    done: list[tuple[TracedPair, Patching]] = []
-    skipped: Counter[str] = Counter()
-    for question in sorted(known, key=lambda each: mixed("pair", each.id)):
-        if len(done) == limit:
-            break
-        if progress:
-            progress(f"patching pairs, {direction}", len(done), min(limit, len(known)))
-        try:
-            done.append(_traced(model, question, by_wording[question.direction, question.wording], direction, seed))
-        except PromptError as error:
-            skipped[str(error).split(":")[0].split("\n")[0]] += 1
-    if not done:
-        reasons = "; ".join(skipped) or f"the model answers {len(known)} of {asked}"
-        raise QuestionError(f"No two questions of {name} can be patched with each other: {reasons}.")
-    grids = [found for _, found in done]
+    def traced(question: Question, other: Question) -> Patching:
+        found = patch(
+            model,
+            question.prompt,
+            other.prompt,
+            question.answers[0],
+            other.answers[0],
+            kinds=KINDS,
+            direction=direction,
+            placebo=True,
+            seed=seed,
+            only_effect=True,
+        )
+        if not found.alignment.shared_end:
+            raise PromptError("The subject is at the end of the prompt")
+        return found
+
+    paired = pair_up(name, asked, limit, traced, f"patching pairs, {direction}", progress)
+    grids = [found for _, _, found in paired.done]
     return CausalTracing(
         model=model.info,
         name=name,
         direction=direction,
-        asked=asked,
-        known=len(known),
-        pairs=tuple(pair for pair, _ in done),
-        skipped=dict(skipped),
+        asked=asked.count,
+        known=len(asked.known),
+        pairs=tuple(_pair(*each) for each in paired.done),
+        skipped=dict(paired.skipped),
         blocks={kind: grids[0].grid(kind).blocks for kind in KINDS},
         recovery={kind: np.stack([_placed(each, kind, each.grid(kind).recovery) for each in grids]) for kind in KINDS},
         placebo={kind: np.stack([_placed(each, kind, _placebo(each.grid(kind))) for each in grids]) for kind in KINDS},
@@ -99,63 +87,17 @@ def _in_direction(
     )
 
 
-def _known(
-    model: Model, questions: Sequence[Question], limit: int, progress: Progress | None
-) -> tuple[int, list[Question]]:
-    """Return how many questions were asked, and those whose answers the model would write by itself."""
-    order = sorted(questions, key=lambda each: mixed("pair", each.id))
-    known: list[Question] = []
-    asked = 0
-    while asked < len(order) and len(known) < _KNOWN_PER_PAIR * limit:
-        some = order[asked : asked + _ASKED_AT_ONCE]
-        asked += len(some)
-        possible = [each for each in some if model.refusal(Request.about(each)) is None]
-        traces = model.trace_all([Request.about(each) for each in possible], progress=progress)
-        answers = [(question, trace.answer) for question, [trace] in zip(possible, traces, strict=True)]
-        known += [question for question, answer in answers if answer and answer.known]
-    return asked, known
-
-
-def _traced(
-    model: Model, question: Question, others: Sequence[Question], direction: str, seed: int
-) -> tuple[TracedPair, Patching]:
-    """Patch a question with the next one in its wording. Raises PromptError where none can stand beside it."""
-    at = others.index(question)
-    refused = PromptError("No other known question in the same wording has another answer")
-    for other in (*others[at + 1 :], *others[:at]):
-        if other.item == question.item or {*other.answers} & {*question.answers}:
-            continue
-        try:
-            found = patch(
-                model,
-                question.prompt,
-                other.prompt,
-                question.answers[0],
-                other.answers[0],
-                kinds=KINDS,
-                direction=direction,
-                placebo=True,
-                seed=seed,
-                only_effect=True,
-            )
-        except PromptError as error:
-            refused = error
-            continue
-        if not found.alignment.shared_end:
-            refused = PromptError("The subject is at the end of the prompt")
-            continue
-        pair = TracedPair(
-            question.item,
-            question.wording,
-            question.prompt,
-            other.prompt,
-            question.answers[0],
-            other.answers[0],
-            found.unpatched.logit_difference,
-            found.source.logit_difference,
-        )
-        return pair, found
-    raise refused
+def _pair(question: Question, other: Question, found: Patching) -> TracedPair:
+    return TracedPair(
+        question.item,
+        question.wording,
+        question.prompt,
+        other.prompt,
+        question.answers[0],
+        other.answers[0],
+        found.unpatched.logit_difference,
+        found.source.logit_difference,
+    )
 
 
 def _placebo(grid: PatchGrid) -> np.ndarray:

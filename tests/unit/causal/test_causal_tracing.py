@@ -9,6 +9,7 @@ import pytest
 
 from layerwise.causal import causal_tracing
 from layerwise.causal.causal_tracing import trace_causes
+from layerwise.causal.pairs import Asked
 from layerwise.causal.patching import patch
 from layerwise.causal.traced import BETWEEN, KINDS, LAST, ROLES, SUBJECT, SUBJECT_LAST, CausalTracing, TracedPair
 from layerwise.errors import QuestionError
@@ -36,7 +37,11 @@ def questions(wording="statement", template="The capital of {} is"):
 @pytest.fixture
 def all_known(monkeypatch):
     """A model of random weights knows nothing; what is patched does not depend on that."""
-    monkeypatch.setattr(causal_tracing, "_known", lambda model, questions, *_: (len(questions), [*questions]))
+
+    def ask(model, questions, *_, **__):
+        return Asked(len(questions), {question: [] for question in questions})
+
+    monkeypatch.setattr(causal_tracing, "ask", ask)
 
 
 def made_up(recovery, items):
