@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from layerwise.causal.confirm import confirm
     from layerwise.causal.patching import patch
     from layerwise.errors import LayerwiseError
     from layerwise.evaluation.evaluate import evaluate_lenses
@@ -38,6 +39,7 @@ __all__ = [
     "Token",
     "TokenProb",
     "Trace",
+    "confirm",
     "evaluate_lenses",
     "fit_lens",
     "load",
@@ -58,6 +60,7 @@ _HOMES = {
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
+    "confirm": "layerwise.causal.confirm",
     "evaluate_lenses": "layerwise.evaluation.evaluate",
     "fit_lens": "layerwise.tracing.lens_fitting",
     "load": "layerwise.tracing.loading",

@@ -11,6 +11,7 @@ import typer
 
 from layerwise.cli import (
     causal_trace,
+    confirm,
     doctor,
     lens,
     lens_report,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command("trace")(trace.trace)
 app.command("patch")(patch.patch)
 app.command("causal-trace")(causal_trace.causal_trace)
+app.command("confirm")(confirm.confirm)
 app.command("run")(run.run)
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)

@@ -54,7 +54,7 @@ def causal_trace(
     from layerwise.causal.patching import DIRECTIONS
     from layerwise.questions.sets import open_set
     from layerwise.report.causal_report import write_causal_report
-    from layerwise.report.lens_report import begin_report
+    from layerwise.report.folder import begin_report
 
     opened = open_set(questions)
     chosen = opened.some(directions=asked or (), wordings=wording or ())

@@ -75,7 +75,8 @@ def report(
         from layerwise.evaluation.evaluate import evaluate_lenses
         from layerwise.evaluation.items import chosen_items
         from layerwise.fitting.text.reading import read_documents
-        from layerwise.report.lens_report import TITLE, begin_report, write_evaluations, write_lens_report
+        from layerwise.report.folder import begin_report
+        from layerwise.report.lens_report import TITLE, write_evaluations, write_lens_report
 
         if out:
             begin_report(out)

@@ -25,14 +25,16 @@ class Readings:
 
 
 @torch.no_grad()
-def token_readings(lens: Lens, output_head: OutputHead, layer: int, ids: Sequence[int], n_layers: int) -> Readings:
-    """Return what a lens's reading of tokens at a layer goes by.
+def token_readings(
+    lens: Lens, output_head: OutputHead, layers: Sequence[int], ids: Sequence[int], n_layers: int
+) -> dict[int, Readings]:
+    """Return what a lens's readings of tokens go by, at each of some layers.
 
     A token's logit is v · h + c, divided by what the final norm divides all tokens' by; the norm's own bias and the
     head's are added after that.
 
     Raises:
-        EditError: the lens has nothing fitted for the layer.
+        EditError: the lens has nothing fitted for a layer.
     """
     if lens.spec is RAW:
         rows = output_head.of_tokens(ids).weight
@@ -40,12 +42,19 @@ def token_readings(lens: Lens, output_head: OutputHead, layer: int, ids: Sequenc
         vectors = rows.float()
     else:
         vectors = output_head.directions(ids)
-    nothing = vectors.new_zeros(len(vectors))
-    if not isinstance(lens, FittedLens) or layer == n_layers:
-        return Readings(vectors, nothing)
-    translator = translator_at(lens, layer)
-    matrix, bias = translator.whole().to(vectors), translator.bias
-    return Readings(vectors @ matrix, nothing if bias is None else vectors @ bias.to(vectors))
+    as_they_are = Readings(vectors, vectors.new_zeros(len(vectors)))
+    if not isinstance(lens, FittedLens):
+        return dict.fromkeys(layers, as_they_are)
+    return {
+        layer: as_they_are if layer == n_layers else _translated(vectors, translator_at(lens, layer))
+        for layer in layers
+    }
+
+
+def _translated(vectors: Tensor, translator: Translator | LowRankTranslator) -> Readings:
+    bias = translator.bias
+    offsets = vectors.new_zeros(len(vectors)) if bias is None else vectors @ bias.to(vectors)
+    return Readings(vectors @ translator.whole().to(vectors), offsets)
 
 
 def translator_at(lens: FittedLens, layer: int) -> Translator | LowRankTranslator:

@@ -1,7 +1,5 @@
 """The report on causal tracing: Markdown, figures, one HTML file, and every pair's numbers."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +10,11 @@ import pandas as pd
 
 from layerwise import charts
 from layerwise.causal.traced import BETWEEN, KINDS, LAST, ROLES, SUBJECT_LAST, CausalTracing
-from layerwise.charts import AnyChart, write_png_and_svg
-from layerwise.errors import StoreError
-from layerwise.files import write_text_whole
+from layerwise.charts import AnyChart
 from layerwise.report.escaping import plain, prose
+from layerwise.report.folder import begin_report, slug, write_numbers, write_report
 from layerwise.report.rendering import environment, interval
-from layerwise.report.web import web_page
-from layerwise.text import harmless, one_line
+from layerwise.text import one_line
 
 TITLE = "Causal tracing"
 
@@ -47,9 +43,7 @@ def write_causal_report(
     pictures: list[dict[str, str]] = []
     for each in found:
         made = _figures(each)
-        stem = re.sub(r"[^a-z0-9]+", "-", f"{one_line(each.model.name)}-{each.name}-{each.direction}".lower()).strip(
-            "-"
-        )
+        stem = slug(one_line(each.model.name), each.name, each.direction).lower()
         pictures.append({name: f"figures/{stem}-{name}.png" for name in made})
         figures |= {pictures[-1][name]: chart for name, chart in made.items()}
     made_with = environment()
@@ -65,18 +59,9 @@ def write_causal_report(
         roles=_SHOWN,
         versions=found[0].versions,
     )
-    try:
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        for picture, chart in figures.items():
-            write_png_and_svg(chart, (folder / picture).with_suffix(""))
-        write_text_whole(folder / "causal_tracing.json", json.dumps([_as_json(each) for each in found], indent=1))
-        write_text_whole(folder / "report.md", text)
-        write_text_whole(folder / "report.html", web_page(text, figures, one_line(title), {}, folder))
-    except OSError as error:
-        raise StoreError(
-            f"The report could not be written to {harmless(str(folder))}: {error.strerror or error}."
-        ) from error
-    return folder / "report.md"
+    begin_report(folder)
+    write_numbers(folder, "causal_tracing.json", [_as_json(each) for each in found])
+    return write_report(folder, text, figures, title)
 
 
 def _figures(found: CausalTracing) -> dict[str, AnyChart]:

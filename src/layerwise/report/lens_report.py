@@ -1,7 +1,5 @@
 """The report on lenses that were evaluated side by side: Markdown, figures, and one HTML file."""
 
-import json
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,16 +10,14 @@ import numpy as np
 import pandas as pd
 
 from layerwise import charts
-from layerwise.charts import AnyChart, write_png_and_svg
-from layerwise.errors import StoreError
+from layerwise.charts import AnyChart
 from layerwise.evaluation.evaluated import OTHER, READABLE, Evaluation
-from layerwise.files import write_text_whole
 from layerwise.lens_spec import METHODS
 from layerwise.measures.uncertainty import Estimate
 from layerwise.report.escaping import plain, prose
+from layerwise.report.folder import begin_report, slug, write_numbers, write_report
 from layerwise.report.rendering import environment, interval
-from layerwise.report.web import web_page
-from layerwise.text import harmless, one_line
+from layerwise.text import one_line
 
 TITLE = "Lenses side by side"
 
@@ -44,37 +40,15 @@ def write_lens_report(
     begin_report(folder)
     write_evaluations(evaluations, folder)
     drawn = {each.model: _figures(each, k) for each in evaluations}
-    paths = {model: {name: f"figures/{_plain(model)}-{name}.png" for name in made} for model, made in drawn.items()}
+    paths = {model: {name: f"figures/{slug(model, name)}.png" for name in made} for model, made in drawn.items()}
     text = _report(evaluations, paths, title, description, k)
     by_picture = {paths[model][name]: chart for model, made in drawn.items() for name, chart in made.items()}
-    try:
-        for picture, chart in by_picture.items():
-            write_png_and_svg(chart, (folder / picture).with_suffix(""))
-        write_text_whole(folder / "report.md", text)
-        write_text_whole(folder / "report.html", web_page(text, by_picture, one_line(title), {}, folder))
-    except OSError as error:
-        raise _unwritten(folder, error) from error
-    return folder / "report.md"
-
-
-def begin_report(folder: Path) -> None:
-    """Make the report's folder, so that what took long is not lost for want of one. Raises StoreError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritten(folder, error) from error
+    return write_report(folder, text, by_picture, title)
 
 
 def write_evaluations(evaluations: Sequence[Evaluation], folder: Path) -> None:
     """Write all that was read, as numbers, to evaluation.json. Raises StoreError."""
-    try:
-        write_text_whole(folder / "evaluation.json", json.dumps([_as_json(each) for each in evaluations], indent=1))
-    except OSError as error:
-        raise _unwritten(folder, error) from error
-
-
-def _unwritten(folder: Path, error: OSError) -> StoreError:
-    return StoreError(f"The report could not be written to {harmless(str(folder))}: {error.strerror or error}.")
+    write_numbers(folder, "evaluation.json", [_as_json(each) for each in evaluations])
 
 
 def _report(
@@ -155,10 +129,6 @@ def _told_by(card: Mapping[str, Any]) -> dict[str, Any]:
     text, held_out = card.get("text") or {}, card.get("held_out") or {}
     halves = held_out.get("halves") or {}
     return {"tokens": text.get("tokens"), "kl_bits": held_out.get("kl_bits"), "halves": halves.get("top1_agreement")}
-
-
-def _plain(model: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", model).strip("-.") or "model"
 
 
 def _as_json(evaluation: Evaluation) -> dict[str, Any]:

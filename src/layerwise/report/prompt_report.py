@@ -1,7 +1,6 @@
 """The report of a study's own questions, each read by itself: Markdown, with its figures as PNG and SVG."""
 
 import itertools
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from layerwise.files import write_text_whole
 from layerwise.lens_spec import RAW
 from layerwise.report import figures
 from layerwise.report.escaping import prose
+from layerwise.report.folder import slug
 from layerwise.report.limits import limits
 from layerwise.report.prompt_findings import findings
 from layerwise.report.rendering import environment
@@ -27,11 +27,6 @@ def write_prompt_report(own: OwnQuestions, folder: Path, *, title: str, descript
     report = folder / "report.md"
     write_text_whole(report, _render(own, drawn, title, description))
     return report
-
-
-def slug(*parts: str) -> str:
-    """Return a file name made of names, without any character that means something to a file system."""
-    return "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
 
 
 def _draw(own: OwnQuestions, folder: Path) -> dict[tuple[str, ...], str]:

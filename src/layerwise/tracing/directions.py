@@ -61,7 +61,8 @@ def given_readings(model: LoadedModel, spec: Along, site: Site) -> Readings:
     if spec.vector:
         return as_readings(torch.stack([torch.from_numpy(numbers_of(each)) for each in spec.vector]))
     ids = [single_token(model.tokenizer, text).id for text in spec.token]
-    return token_readings(open_lens(spec.lens, model), model.output_head, _layer_of(site), ids, model.n_layers)
+    layer = _layer_of(site)
+    return token_readings(open_lens(spec.lens, model), model.output_head, [layer], ids, model.n_layers)[layer]
 
 
 def as_readings(vectors: Float[Tensor, "direction ..."]) -> Readings:

@@ -11,7 +11,8 @@ from layerwise.errors import LensError, StoreError
 from layerwise.evaluation.controls import OTHER, SHUFFLED
 from layerwise.evaluation.evaluate import evaluate_lenses
 from layerwise.evaluation.spellings import ids_of
-from layerwise.report.lens_report import begin_report, write_lens_report
+from layerwise.report.folder import begin_report
+from layerwise.report.lens_report import write_lens_report
 from layerwise.tracing.lens_fitting import fit_lens
 
 

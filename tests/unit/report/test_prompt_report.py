@@ -9,10 +9,10 @@ from layerwise.analysis.overview import Overview
 from layerwise.errors import StoreError
 from layerwise.execution.recording import record
 from layerwise.report.escaping import code_span
+from layerwise.report.folder import slug
 from layerwise.report.limits import limits
 from layerwise.report.markdown import write_report
 from layerwise.report.prompt_findings import findings, sentence
-from layerwise.report.prompt_report import slug
 from layerwise.report.rendering import layer_of
 from layerwise.studies.study import plan_study
 from layerwise.text import probability, visible
