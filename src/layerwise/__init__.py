@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from layerwise.causal.confirm import confirm
     from layerwise.causal.patching import patch
+    from layerwise.causal.steering import steer
     from layerwise.errors import LayerwiseError
     from layerwise.evaluation.evaluate import evaluate_lenses
     from layerwise.lenses.reading import load_lens
@@ -47,6 +48,7 @@ __all__ = [
     "open_run",
     "patch",
     "show",
+    "steer",
 ]
 
 _HOMES = {
@@ -68,6 +70,7 @@ _HOMES = {
     "open_run": "layerwise.store.run",
     "patch": "layerwise.causal.patching",
     "show": "layerwise.view.shown",
+    "steer": "layerwise.causal.steering",
 }
 
 _DISPLAYS = {

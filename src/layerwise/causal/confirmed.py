@@ -20,6 +20,9 @@ move as far in a random direction; and the exchange at another position."""
 MARGIN = 0.1
 """An exchange drives the output if it recovers by so much more than each placebo: a tenth of the way between runs."""
 
+FEWEST = 5
+"""Items that an interval needs before anything is said by it."""
+
 HALF = 0.5
 
 Drives = Literal["drives the output", "does not drive the output", "inconclusive", "cannot be judged"]
@@ -118,8 +121,11 @@ class Confirmation:
         """Return whether what the lens reads at the layer where it reads the answer drives the output.
 
         It does if the exchange recovers by more than `MARGIN` more than each placebo, with the whole interval; it does
-        not if for one of them the whole interval is below.
+        not if for one of them the whole interval is below. Fewer than `FEWEST` items say nothing.
         """
+        effect = self.effect(of)
+        if effect is None or effect.n < FEWEST:
+            return "cannot be judged"
         each = {verdict(self.beyond(of, placebo), Region(MARGIN, np.inf)) for placebo in PLACEBOS}
         if "cannot be judged" in each:
             return "cannot be judged"

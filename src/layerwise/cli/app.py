@@ -21,6 +21,7 @@ from layerwise.cli import (
     reference,
     run,
     runs,
+    steer,
     trace,
     view,
 )
@@ -38,6 +39,7 @@ app.command("trace")(trace.trace)
 app.command("patch")(patch.patch)
 app.command("causal-trace")(causal_trace.causal_trace)
 app.command("confirm")(confirm.confirm)
+app.command("steer")(steer.steer)
 app.command("run")(run.run)
 app.command("view")(view.view)
 app.command("doctor")(doctor.doctor)

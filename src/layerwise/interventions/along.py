@@ -86,6 +86,8 @@ class Add(AlongMeans):
     strength: float = 1.0
     """How often it is added. A token's vector has no length that means anything: it is made as long as the values that
     it is added to, at each position."""
+    placebo: int = 0
+    """Not 0: the seed of a random direction that is as long and takes the vector's place, to be compared with it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from layerwise import charts
-from layerwise.causal.confirmed import EXCHANGE, KINDS, MARGIN, PLACEBOS, Confirmation, LensConfirmation
+from layerwise.causal.confirmed import EXCHANGE, FEWEST, KINDS, MARGIN, PLACEBOS, Confirmation, LensConfirmation
 from layerwise.charts import AnyChart
 from layerwise.lens_spec import caveat_of
 from layerwise.report.escaping import plain, prose
@@ -61,6 +61,7 @@ def write_confirm_report(
         exchange=EXCHANGE,
         placebos=PLACEBOS,
         margin=MARGIN,
+        fewest=FEWEST,
         milestones=[*dict.fromkeys(each.milestone for each in found)],
         caveats=[caveat for name in read if (caveat := caveat_of(name))],
         versions=found[0].versions,

@@ -73,8 +73,12 @@ def as_readings(vectors: Float[Tensor, "direction ..."]) -> Readings:
 def along(spec: Along, site: Site, read: Readings, positions: tuple[int, ...] | None) -> changes.Change:
     """Return the change of a site along vectors."""
     match spec:
-        case Add(strength=strength):
-            return changes.add(site, read.vectors[0], positions, strength=strength, as_long=bool(spec.token))
+        case Add(strength=strength, placebo=seed):
+            vector = read.vectors[0]
+            if seed:
+                away = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed)).to(vector)
+                vector = away * (vector.norm() / away.norm())
+            return changes.add(site, vector, positions, strength=strength, as_long=bool(spec.token))
         case ProjectOut():
             return changes.project_out(site, read.vectors, positions)
         case Exchange():

@@ -177,6 +177,11 @@ def test_a_verdict_follows_its_rule(exchange, placebo, said):
     assert found.verdict(found.lenses[0]) == said
 
 
+def test_a_few_items_say_nothing():
+    few = made_up(np.full((4, 3), 0.8))
+    assert few.verdict(few.lenses[0]) == "cannot be judged"
+
+
 def test_one_placebo_that_does_as_much_is_enough_against_it():
     found = made_up(np.full((12, 3), 0.8))
     found.lenses[0].recovery[PLACEBOS[1]][:] = 0.78

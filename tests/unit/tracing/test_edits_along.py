@@ -210,6 +210,19 @@ def test_a_lens_without_the_layer_is_refused(model, lens):
         model.trace(PROMPT, edits=f"add layer {LAYER} token=' a' lens={lens}")
 
 
+@pytest.mark.parametrize("along", ["token=' a'", f"toward='{OTHER}' away='{THIRD}'"])
+def test_a_placebo_goes_as_far_in_another_direction(model, along):
+    clean = state(model)
+    moved, placebo, other = (
+        state(model, f"add layer {LAYER}@-1 {along} strength=2{more}")[-1] - clean[-1]
+        for more in ("", " placebo=1", " placebo=2")
+    )
+    lengths = [np.linalg.norm(each) for each in (moved, placebo, other)]
+    assert np.allclose(lengths, lengths[0], rtol=1e-3)
+    for first, second in ((moved, placebo), (moved, other), (placebo, other)):
+        assert abs(first @ second) < 0.5 * lengths[0] ** 2
+
+
 def test_zero_strength_is_no_edit(model):
     clean = state(model)
     for edit in ("token=' a'", f"toward='{OTHER}' away='{THIRD}'"):
