@@ -70,6 +70,14 @@ def test_exchanging_swaps_two_products_and_moves_no_further_than_it_must(values,
     assert torch.allclose(moved @ b - 2, values @ a + 0.5, atol=1e-4)
 
 
+def test_of_vectors_of_one_length_it_is_the_coefficients_that_are_exchanged(values, vectors):
+    """As Gurnee et al. (2026) exchange them: coefficients by the pseudo-inverse, the rest as it was."""
+    unit = (vectors[:2] / vectors[:2].norm(dim=1, keepdim=True)).double()
+    coefficients = values.double() @ torch.linalg.pinv(unit)
+    wanted = values.double() + (coefficients.flip(-1) - coefficients) @ unit
+    assert torch.allclose(changes.exchange(STREAM, unit).apply(values).double(), wanted, atol=1e-5)
+
+
 def test_cut_keys_get_no_weight_as_if_they_had_been_masked():
     scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(0)).tril()
     mask = torch.full((5, 5), -torch.inf).triu(1)
