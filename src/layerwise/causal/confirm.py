@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from layerwise.capture.cells import Cell
+from layerwise.causal.alignment import Ids
 from layerwise.causal.confirmed import EXCHANGE, KINDS, PLACEBOS, Confirmation, ConfirmedPair, LensConfirmation
 from layerwise.causal.outcomes import run_cells
 from layerwise.causal.pairs import ask, pair_up
-from layerwise.causal.prompt_pair import PromptPair
+from layerwise.causal.prompt_pair import answers_of_both
 from layerwise.causal.sources import last_site, values_at
 from layerwise.errors import EditError, PromptError
 from layerwise.interventions import changes
@@ -31,7 +32,7 @@ from layerwise.sites import Site
 from layerwise.tracing.model import Model
 from layerwise.tracing.prepared_request import prepare
 from layerwise.tracing.request import Request
-from layerwise.types import Progress
+from layerwise.types import Progress, Token
 from layerwise.versions import package_versions
 
 MILESTONES = ("first_top1", "settled_top1")
@@ -142,15 +143,12 @@ def _exchanged(
     other: Question,
 ) -> _Exchanged:
     """Exchange two questions' answers in the first one's run. Raises PromptError where they cannot stand beside."""
-    pair = _pair_of(model, question, other)
-    if pair.against is None or pair.answer.id == pair.against.id:
-        raise PromptError("Both answers begin with the same token")
-    ids, last = pair.clean, len(pair.clean) - 1
-    own = pair.answer.id, pair.against.id
+    answer, against, ids, others = _both(model, question, other)
+    last, own = len(ids) - 1, (answer.id, against.id)
     generator = torch.Generator().manual_seed(int.from_bytes(mixed(str(seed), question.id)[:7], "big"))
     layers = range(1, model.n_layers)
     sites = [Site.at_layer(layer) for layer in layers]
-    mine, theirs = values_at(model, ids, (), sites), values_at(model, pair.corrupted, (), sites)
+    mine, theirs = values_at(model, ids, (), sites), values_at(model, others, (), sites)
     elsewhere = int(torch.randint(min(1, last - 1), max(last, 1), (1,), generator=generator))
     strangers = [each for each in tokens if each not in own]
     cells: dict[tuple[str, str, int, int], Cell] = {}
@@ -177,7 +175,7 @@ def _exchanged(
                 there = changes.put(site, state + far * away / away.norm(), (last,))
                 cells[lens, PLACEBOS[1], layer, draw] = Cell((there,), last)
     source = theirs[last_site(model)][-1]
-    read = run_cells(model, ids, list(cells.values()), source, (pair.answer, pair.against), only_effect=True)
+    read = run_cells(model, ids, list(cells.values()), source, (answer, against), only_effect=True)
     unpatched, wanted = read.unpatched.logit_difference, read.source.logit_difference
     if abs(wanted - unpatched) < _SURELY:
         raise PromptError("The two runs do not differ in the answers' logits")
@@ -211,10 +209,14 @@ def _by_layer(
     return np.array([(np.mean(each) - unpatched) / (wanted - unpatched) if each else np.nan for each in found])
 
 
-def _pair_of(model: LoadedModel, question: Question, other: Question) -> PromptPair:
+def _both(model: LoadedModel, question: Question, other: Question) -> tuple[Token, Token, Ids, Ids]:
+    """Return two questions' deciding tokens, and both prompts with what stands before these."""
     asks = Request(question.prompt, question.answers[:1], alternatives=other.answers[:1], wrong=other.answers[0])
-    both = [prepare(model, dataclasses.replace(asks, prompt=each.prompt)) for each in (question, other)]
-    return PromptPair.of(model, both[0], both[1], None, None)
+    prepared = [prepare(model, dataclasses.replace(asks, prompt=each.prompt)) for each in (question, other)]
+    answer, against, ids, others = answers_of_both(*prepared)
+    if against is None or answer.id == against.id:
+        raise PromptError("Both answers begin with the same token")
+    return answer, against, ids, others
 
 
 def _deciding(model: LoadedModel, question: Question) -> int:

@@ -78,6 +78,8 @@ def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], other
 
 def _sites(model: LoadedModel, name: str) -> list[Site]:
     wanted: list[str | Site] = [name if name in KINDS else site_of(name)]
+    if isinstance(at := wanted[0], Site) and at.layer is not None and at.layer > model.n_layers:
+        raise EditError(f"There is no layer {at.layer}: this model's are 0 to {model.n_layers}.")
     return [site if site.layer is None else Site.at_layer(site.layer) for site in resolve_sites(model, wanted)]
 
 

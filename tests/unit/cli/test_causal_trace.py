@@ -1,10 +1,14 @@
 """`layerwise causal-trace`: a report from a question set."""
 
 from layerwise.causal import causal_tracing
+from layerwise.causal.pairs import Asked
 
 
 def test_a_set_becomes_a_report(layerwise, family_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(causal_tracing, "_known", lambda model, questions, *_: (len(questions), [*questions]))
+    def ask(model, questions, *_, **__):
+        return Asked(len(questions), {question: [] for question in questions})
+
+    monkeypatch.setattr(causal_tracing, "ask", ask)
     code, _, err = layerwise(
         *("causal-trace", "capitals", "--model", str(family_folder("qwen3")), "--pairs", "2", "--quiet"),
         *("--question-direction", "country-to-capital", "--direction", "denoise", "--out", str(tmp_path / "out")),
