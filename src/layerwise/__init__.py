@@ -76,6 +76,7 @@ _HOMES = {
 _DISPLAYS = {
     "layerwise.tracing.trace.Trace": "layerwise.view.shown:shown_trace",
     "layerwise.store.run.Run": "layerwise.view.shown:shown_run",
+    "layerwise.causal.grid.Patching": "layerwise.view.shown:shown_patching",
 }
 """What shows which kind of record (`layerwise.display`): ``module:function``, given the record, returns its Display."""
 

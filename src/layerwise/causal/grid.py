@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from layerwise.causal.alignment import Alignment, as_json
 from layerwise.causal.outcomes import Outcome
+from layerwise.display import MimeBundle, display_of
 from layerwise.errors import EditError, PromptError, StoreError
 from layerwise.files import write_text_whole
 from layerwise.text import one_line, visible
@@ -66,7 +67,7 @@ class PatchGrid:
     """The recovery under the placebo, where that was run too."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Patching:
     """Grids of one pair of prompts: what `layerwise.patch` returns."""
 
@@ -194,6 +195,17 @@ class Patching:
                 charts.write_png_and_svg(self.plot(grid.kind), Path(folder) / grid.kind)
         except OSError as error:
             raise StoreError(f"The figures could not be written to {folder}: {error.strerror or error}.") from error
+
+    def to_html(self, path: str | Path) -> None:
+        """Write these grids' view as one HTML file that needs nothing else. Raises StoreError if that fails."""
+        display_of(self).to_html(path)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> MimeBundle:
+        return display_of(self)._repr_mimebundle_()
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(grid.kind for grid in self.grids)
+        return f"Patching({self.model.name!r}, {self.direction}, {kinds}, answer={self.answer.text!r})"
 
     def save(self, path: str | Path) -> None:
         """Write everything as JSON, whole or not at all. Raises StoreError."""

@@ -86,6 +86,7 @@ def patch(
         typer.Option(metavar="KEY=VALUE", help="Argument of the chat template; repeat for more."),
     ] = None,
     json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write everything as JSON.")] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the view as one HTML file.")] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a heatmap of each kind, as PNG and SVG.")
     ] = None,
@@ -103,6 +104,8 @@ def patch(
 
     Example: layerwise patch "The capital of Germany is" --noise-on Germany --answer " Berlin" --of mlp_out --window 5
     """
+    if json == html == "-":
+        raise PromptError("--json - and --html - would both write to standard output. Give one of them a file.")
     corruption = _corruption(corrupted, noise_on, noise, draws, seed)
     if not answer:
         raise PromptError("Whose answer should come back? Give it with --answer, usually with a leading space.")
@@ -135,12 +138,19 @@ def patch(
     if figures is not None:
         found.write_figures(figures)
         say_note(f"Heatmaps written to {figures}")
+    if html is not None:
+        from layerwise.view.page import page_html
+        from layerwise.view.shown import show
+
+        write_document(page_html(show(found).document), html)
+        if html != "-":
+            say_note(f"View written to {html}; open it in a browser.")
     if json == "-":
         write_document(found.dumps() + "\n", json)
     elif json is not None:
         found.save(json)
         say_note(f"Grids written to {json}")
-    if json != "-":
+    if "-" not in (json, html):
         _print(found)
 
 

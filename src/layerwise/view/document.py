@@ -13,7 +13,7 @@ from layerwise.measures.measure import SHARE
 from layerwise.text import one_line
 from layerwise.tracing.layer_measures import ANSWER_CURVES, MEASURES
 from layerwise.tracing.trace import AnswerTrace, TokenTrace, Trace
-from layerwise.types import shown_name
+from layerwise.types import ModelInfo, shown_name
 from layerwise.view.recipes import recipes
 from layerwise.view.trust import trust, warnings
 
@@ -33,17 +33,22 @@ _TYPES = {"f": np.dtype("<f4"), "i": np.dtype("<i4"), "u": np.dtype("u1"), "b": 
 _NAMES = {"<f4": "float32", "<i4": "int32", "|u1": "uint8"}
 
 
-def view_document(traces: Sequence[Trace], *, title: str | None = None, study: Json | None = None) -> Json:
-    """Return the document of some traces, of a study (`view.study`), or of both.
+def view_document(
+    traces: Sequence[Trace], *, title: str | None = None, study: Json | None = None, patchings: Sequence[Json] = ()
+) -> Json:
+    """Return the document of some traces, of a study (`view.study`), of patch grids (`view.patching_part`), or of all.
 
-    Without a title it is called after the first trace's prompt, or the study.
+    Without a title it is called after the first trace's prompt, the study, or the first grids' prompt.
     """
-    named = title or (traces[0].prompt if traces else None) or (study["title"] if study else None) or "layerwise"
+    called = [*(trace.prompt for trace in traces), *([study["title"]] if study else [])]
+    called += ["".join(text for _, text in each["clean"]) for each in patchings]
+    named = title or next(filter(None, called), "layerwise")
     return {
         "format": FORMAT,
         "title": one_line(named, limit=90),
         "traces": [trace_part(trace) for trace in traces],
         "study": study,
+        "patchings": list(patchings),
     }
 
 
@@ -58,10 +63,7 @@ def document_json(document: Json) -> str:
 
 def trace_part(trace: Trace) -> Json:
     """Return one of a document's traces. Where a model is on this machine is not told: the page may be mailed."""
-    name, location = shown_name(trace.model.name), shown_name(trace.model.location)
-    if trace.model.source in _LOCAL:
-        name, location = name.rsplit("/", 1)[-1], f"path/to/{location}"
-    trace = replace(trace, model=replace(trace.model, name=name, location=location))
+    trace = replace(trace, model=without_place(trace.model))
     edited = f"{'; '.join(map(shown, trace.edits))} · " if trace.edits else ""
     return {
         "label": f"{one_line(trace.model.name, limit=40)} · {trace.lens} · "
@@ -91,6 +93,14 @@ def trace_part(trace: Trace) -> Json:
         "recipes": recipes(trace),
         "versions": trace.versions,
     }
+
+
+def without_place(model: ModelInfo) -> ModelInfo:
+    """Return what a model is, without where it is on this machine."""
+    name, location = shown_name(model.name), shown_name(model.location)
+    if model.source in _LOCAL:
+        name, location = name.rsplit("/", 1)[-1], f"path/to/{location}"
+    return replace(model, name=name, location=location)
 
 
 def described(measures: Container[str]) -> Json:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from layerwise.display import MimeBundle
 from layerwise.errors import MissingDependencyError, PromptError
@@ -11,6 +12,9 @@ from layerwise.view.document import Json, view_document
 from layerwise.view.page import write_page
 from layerwise.view.still import still_html
 from layerwise.view.widget import widget
+
+if TYPE_CHECKING:
+    from layerwise.causal.grid import Patching
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,30 @@ class Shown:
         write_page(self.document, path)
 
 
-def show(*traces: Trace, title: str | None = None) -> Shown:
-    """Return one view of several traces, to choose between and to set against each other.
+def show(*records: "Trace | Patching", title: str | None = None) -> Shown:
+    """Return one view of several traces, to choose between and to set against each other; and of patch grids.
 
-    They may differ in model, lens, prompt or anything else; the view aligns their tokens and layers. In a notebook
+    Traces may differ in model, lens, prompt or anything else; the view aligns their tokens and layers. In a notebook
     the view draws itself, and `to_html` writes it as one file.
 
     Raises:
-        PromptError: there is no trace.
+        PromptError: there is nothing, or something that is neither.
     """
-    if not traces:
+    from layerwise.causal.grid import Patching  # late: a trace's page needs nothing of it
+    from layerwise.view.patching_part import patching_part
+
+    if other := [each for each in records if not isinstance(each, Trace | Patching)]:
+        raise PromptError(f"What is shown are traces and patch grids; got {type(other[0]).__name__}.")
+    if not records:
         raise PromptError("There is nothing to show: give one trace or more, as in show(first, second).")
-    return Shown(view_document(traces, title=title), "\n".join(map(repr, traces)))
+    traces = [each for each in records if isinstance(each, Trace)]
+    grids = [patching_part(each) for each in records if isinstance(each, Patching)]
+    return Shown(view_document(traces, title=title, patchings=grids), "\n".join(map(repr, records)))
+
+
+def shown_patching(patching: "Patching") -> Shown:
+    """Return how patch grids are shown."""
+    return show(patching)
 
 
 def shown_trace(trace: Trace) -> Shown:

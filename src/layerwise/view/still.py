@@ -16,10 +16,11 @@ _CELL = "text-align:left;vertical-align:top;padding:1px 8px"
 
 
 def still_html(document: Json) -> str:
-    """Return a table for each trace, of what was read after its prompt, and the study's claims and knowledge."""
+    """Return a table for each trace, of what was read after its prompt; of the study; and for each patch grid."""
     parts = [_trace(trace) for trace in document["traces"]]
     if document["study"]:
         parts.append(_study(document["study"]))
+    parts += [_grid(patching, grid) for patching in document.get("patchings", []) for grid in patching["grids"]]
     return "".join(f'<div style="overflow-x:auto">{part}</div>' for part in parts)
 
 
@@ -94,6 +95,21 @@ def _own_questions(study: Json) -> list[list[str]]:
         ]
         for model, prompt, answer, prob, layer in own
     ]
+
+
+def _grid(patching: Json, grid: Json) -> str:
+    """Return a patch grid's recovery, or where there is nothing to recover its first measure; – outside of its cone."""
+    name, values = next(iter(grid["values"].items()))
+    numbers, reached = unpacked(values), unpacked(grid["cone"])
+    texts = [text for _, text in patching["corrupted" if patching["direction"] == "denoise" else "clean"]]
+    titles = [f"head {head}" for head in grid["heads"]] if "heads" in grid else [texts[at] for at in grid["positions"]]
+    rows = [
+        [str(block), *(f"{value:.2f}" if reach else "–" for value, reach in zip(*row, strict=True))]
+        for block, *row in reversed([*zip(grid["blocks"], numbers, reached, strict=True)])
+    ]
+    said = f"{grid['kind']}: {name.replace('_', ' ')}, {patching['direction']}"
+    heads = ["block", *(f"<bdi>{escape(visible(title))}</bdi>" for title in titles)]
+    return f"<p><b>{_shown(patching['model']['name'])}</b>, {escape(said)}</p>{_table(heads, rows)}"
 
 
 def _share(found: dict[str, Any] | None) -> str:

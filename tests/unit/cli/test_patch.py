@@ -74,3 +74,26 @@ def test_what_cannot_be_patched_is_one_message(layerwise, model, arguments, said
     assert code == 1
     assert said in " ".join(err.split())
     assert not out
+
+
+def test_the_view_is_written_as_a_page(layerwise, model, tmp_path):
+    target = tmp_path / "grids.html"
+    code, out, err = layerwise("patch", CLEAN, CORRUPTED, *ANSWERS, *model, "--html", str(target))
+    assert code == 0
+    assert '"patchings":[{' in target.read_text("utf-8")
+    assert str(target) in err
+    assert "recovered" in out
+
+
+def test_a_page_on_stdout_is_alone_there(layerwise, model):
+    code, out, _ = layerwise("patch", CLEAN, CORRUPTED, *ANSWERS, *model, "--html", "-")
+    assert code == 0
+    assert out.startswith("<!doctype html>")
+    assert out.rstrip().endswith("</html>")
+
+
+def test_two_documents_do_not_share_stdout(layerwise, model):
+    code, out, err = layerwise("patch", CLEAN, CORRUPTED, *ANSWERS, *model, "--html", "-", "--json", "-")
+    assert code == 1
+    assert out == ""
+    assert "standard output" in err

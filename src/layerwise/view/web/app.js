@@ -8,6 +8,8 @@ import { createExports } from "./exports/exports.js";
 import { createGrid } from "./grid/grid.js";
 import { createLegend } from "./grid/legend.js";
 import { createLive } from "./live/live.js";
+import { createPatching } from "./patching/patching.js";
+import { decodePatching } from "./patching/data.js";
 import { pinsToggled, shownPins } from "./detail/pins.js";
 import { createShown } from "./data/shown.js";
 import { createState } from "./shared/state.js";
@@ -71,6 +73,7 @@ function appContext(app) {
     trace: () => now().trace,
     problem: () => now().problem,
     traces: () => app.read.traces,
+    patchings: () => app.read.patchings,
     colouring() {
       const { colour } = app.state.get();
       return now().trace.colourings().find(({ key }) => key === colour);
@@ -98,8 +101,9 @@ function appShow(app, json, { fragment, patch }) {
   let read;
   try {
     read = decodeDocument(json);
-    if (!read.traces.length && !read.study && !app.live) {
-      throw new ViewError("This view is empty: it holds neither a trace nor a study.");
+    read.patchings = (read.raw.patchings ?? []).map((one, index) => decodePatching(one, `Patch grids ${index + 1}`));
+    if (!read.traces.length && !read.study && !read.patchings.length && !app.live) {
+      throw new ViewError("This view is empty: it holds neither a trace, nor a study, nor patch grids.");
     }
   } catch (error) {
     appClear(app);
@@ -110,12 +114,17 @@ function appShow(app, json, { fragment, patch }) {
   appClear(app);
   app.read = read;
   app.shown = createShown(read);
-  app.state = createState({ tab: read.study ? "study" : "trace" }, { fragment, fitted: app.shown.fitted });
+  app.state = createState({ tab: appFirstTab(read) }, { fragment, fitted: app.shown.fitted });
   app.liveControls = kept ?? (app.live ? createLive(app.context, app.live) : null);
   appBuild(app);
   app.state.subscribe(() => appUpdate(app));
   if (before) app.state.set({ ...before, ...patch });
   appUpdate(app);
+}
+
+function appFirstTab(read) {
+  if (read.study) return "study";
+  return read.patchings.length && !read.traces.length ? "patching" : "trace";
 }
 
 function appReason(error) {
@@ -134,6 +143,7 @@ function appBuild(app) {
     app.study = createStudy(context);
     app.panels.push(appPanel("study", [app.study]));
   }
+  if (read.patchings.length) app.panels.push(appPanel("patching", [createPatching(context)]));
   app.parts = parts;
   app.view.replaceChildren(head, ...parts.map((part) => part.element), ...app.panels.map((panel) => panel.element), app.spoken);
 }
@@ -187,22 +197,23 @@ function appAbout(trace, named) {
   return told ? [read] : [read, " · ", element("bdi", { text: shortened(prompt, 300) })];
 }
 
-/** Tabs of a document with a study; null for others. */
+/** Tabs of a document that holds several kinds of things; null for others. */
 function appTabs(context, read) {
-  if (!read.study) return null;
+  if (!read.study && !(read.patchings.length && read.traces.length)) return null;
   const tab = (name, text) =>
     element("button", {
       text,
       attrs: { type: "button", "data-tab": name },
       on: { click: () => context.state.set({ tab: name }) },
     });
-  const tabs = [tab("study", "Study"), tab("trace", "Question grid")];
+  const trace = tab("trace", "Question grid");
+  const tabs = [read.study ? tab("study", "Study") : null, trace, read.patchings.length ? tab("patching", "Patch grids") : null].filter(Boolean);
   return {
     element: element("div", { class: "lw-tabs", attrs: { role: "group", "aria-label": "What is shown" } }, tabs),
     update() {
       for (const one of tabs) one.setAttribute("aria-pressed", String(one.dataset.tab === context.state.get().tab));
-      tabs[1].textContent = context.state.get().question === null && read.traces.length ? "Trace" : "Question grid";
-      tabs[1].disabled = context.trace() === null && context.problem() === null;
+      trace.textContent = context.state.get().question === null && read.traces.length ? "Trace" : "Question grid";
+      trace.disabled = context.trace() === null && context.problem() === null;
     },
   };
 }
@@ -213,7 +224,7 @@ function appUpdate(app) {
   app.theme.choose(app.state.get().theme);
   for (const part of app.parts) part.update();
   for (const panel of app.panels) {
-    const drawn = panel.name === "study" || app.context.trace() !== null;
+    const drawn = panel.name !== "trace" || app.context.trace() !== null;
     panel.element.hidden = panel.name !== tab || !drawn;
     if (!panel.element.hidden) for (const part of panel.parts) part.update();
   }

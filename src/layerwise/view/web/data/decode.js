@@ -5,7 +5,7 @@ import { Trace } from "./trace.js";
 /** Why a document cannot be shown, in a sentence for its reader. */
 export class ViewError extends Error {}
 
-/** A document, given as JSON text or as the object in it: `{title, traces, study, raw}`. Throws ViewError. */
+/** A document, given as JSON text or as the object in it: `{title, traces, study, raw}`; patch grids stay in `raw`. Throws ViewError. */
 export function decodeDocument(json) {
   const raw = typeof json === "string" ? decodeJson(json) : json;
   if (raw === null || typeof raw !== "object") throw new ViewError("This is not a layerwise view: there is no document in it.");

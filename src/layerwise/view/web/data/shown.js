@@ -50,8 +50,15 @@ function shownFitted(view, traceOf, state) {
   const against = question === null && other !== null && other < view.traces.length && other !== index ? other : null;
   const chosen = { trace: index, question, against };
   const { trace } = traceOf(chosen);
-  const tab = view.study && (state.tab === "study" || trace === null && question === null) ? "study" : "trace";
-  return { ...chosen, tab, ...(trace ? shownWithin(trace, state) : {}) };
+  const patching = state.patching < view.patchings.length ? state.patching : 0;
+  return { ...chosen, patching, tab: shownTab(view, state.tab, trace !== null || question !== null), ...(trace ? shownWithin(trace, state) : {}) };
+}
+
+function shownTab(view, tab, traced) {
+  const offered = { study: view.study !== null, patching: view.patchings.length > 0 };
+  if (offered[tab]) return tab;
+  if (traced) return "trace";
+  return offered.study ? "study" : offered.patching ? "patching" : "trace";
 }
 
 function shownWithin(trace, state) {

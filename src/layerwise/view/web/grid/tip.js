@@ -73,7 +73,7 @@ function tipFill(list, rows) {
 }
 
 /** Beside the pointer, on the side where there is room. */
-function tipPlace(tip, x, y) {
+export function tipPlace(tip, x, y) {
   const box = tip.offsetParent?.getBoundingClientRect() ?? { left: 0, top: 0 };
   const [width, height] = [tip.offsetWidth, tip.offsetHeight];
   const left = x + 16 + width <= innerWidth ? x + 16 : Math.max(4, x - 16 - width);

@@ -24,6 +24,11 @@ export function stateDefaults() {
     matrix: "known",
     sort: null,
     filter: "",
+    patching: 0,
+    kind: null,
+    effect: null,
+    row: null,
+    column: null,
   };
 }
 
@@ -86,7 +91,7 @@ const stateText = (value) => typeof value === "string" && value.length <= 500;
 export function stateValid(patch) {
   const or = (check) => (value) => value === null || check(value);
   const checks = {
-    tab: (value) => value === "trace" || value === "study",
+    tab: (value) => ["trace", "study", "patching"].includes(value),
     trace: stateIndex,
     against: or(stateIndex),
     colour: stateText,
@@ -107,6 +112,11 @@ export function stateValid(patch) {
     matrix: (value) => ["known", "depth"].includes(value),
     sort: or(stateText),
     filter: stateText,
+    patching: stateIndex,
+    kind: or(stateText),
+    effect: or(stateText),
+    row: or(stateIndex),
+    column: or(stateIndex),
   };
   if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return {};
   return Object.fromEntries(
