@@ -48,8 +48,6 @@ def moved_at_random(
     mine, theirs = (list(each) for each in zip(*pairs, strict=True))
     generator, placebos = torch.Generator().manual_seed(seed), {}
     for name, values in source.items():
-        away = torch.randn(values[theirs].shape, generator=generator)
-        distance = (values[theirs] - base[name][mine]).norm(dim=-1, keepdim=True)
         placebos[name] = values.clone()
-        placebos[name][theirs] = base[name][mine] + distance * away / away.norm(dim=-1, keepdim=True)
+        placebos[name][theirs] = changes.moved_at_random(base[name][mine], values[theirs], generator)
     return placebos

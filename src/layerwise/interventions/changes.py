@@ -113,8 +113,7 @@ def noise(site: Site, deviation: float, seed: int, positions: Sequence[int]) -> 
     """Return the edit that adds normally distributed noise of some standard deviation: at each site another."""
 
     def how(values: Tensor) -> Tensor:
-        drawn = int.from_bytes(hashlib.sha256(f"{seed} {site}".encode()).digest()[:7], "big")
-        added = torch.randn(values.shape, generator=torch.Generator().manual_seed(drawn))
+        added = torch.randn(values.shape, generator=_drawing(seed, site))
         return values + (deviation * added).to(values)
 
     return _change(site, positions, f"noise {deviation!r} {seed}", how)
@@ -192,6 +191,30 @@ def cut(site: Site, queries: Sequence[int] | None, keys: Sequence[int]) -> Chang
         return torch.where(rest > 0, kept / left, 0)
 
     return _change(site, queries, f"cut {seen.tolist()}", how)
+
+
+def placebo(edit: Change, seed: int, positions: Sequence[int]) -> Change:
+    """Return an edit's placebo: values moved as far as it moves them, in a random direction, at each site another."""
+
+    def how(values: Tensor) -> Tensor:
+        return moved_at_random(values, edit.how(values), _drawing(f"placebo {seed}", edit.site))
+
+    return _change(edit.site, positions, f"placebo {seed} of {edit.what}", how)
+
+
+def moved_at_random(
+    values: Float[Tensor, "*vector width"], towards: Float[Tensor, "*vector width"], generator: torch.Generator
+) -> Float[Tensor, "*vector width"]:
+    """Return vectors moved as far as to others, each in a random direction."""
+    away = torch.randn(values.shape, generator=generator).to(values.device)
+    distance = (towards.float() - values.float()).norm(dim=-1, keepdim=True)
+    return (values.float() + distance * away / away.norm(dim=-1, keepdim=True)).to(values.dtype)
+
+
+def _drawing(seed: int | str, site: Site) -> torch.Generator:
+    """Return what draws random numbers for a site: for each another sequence."""
+    drawn = int.from_bytes(hashlib.sha256(f"{seed} {site}".encode()).digest()[:7], "big")
+    return torch.Generator().manual_seed(drawn)
 
 
 def _change(site: Site, positions: Sequence[int] | None, what: str, how: Callable[[Tensor], Tensor]) -> Change:

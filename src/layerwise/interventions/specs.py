@@ -2,7 +2,7 @@
 
 import dataclasses
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from layerwise.errors import EditError, PromptError
@@ -25,16 +25,22 @@ class EditSpec:
     (``mlp_out``) for every block that has it."""
     positions: str = "all"
     """``all``, ``last``, indices and slices as in ``0,3:5,-1``; of patterns, those of the queries."""
+    placebo: int | None = field(default=None, kw_only=True)
+    """Of an edit's placebo the seed: the values are moved as far as the edit would move them, in a random direction."""
 
     def __post_init__(self) -> None:
         if self.site not in KINDS:
             _expect_site(self.site)
+        kind = self.site if self.site in KINDS else site_of(self.site).kind
+        if self.placebo is not None and kind == "pattern":
+            raise EditError(f"{self.operation} {self.site} has no placebo: weights moved at random are no attention.")
 
     def __str__(self) -> str:
         """Return what `written.parse` reads."""
+        _, _, placebo, *own = dataclasses.fields(self)
         more = [
             f"{field.name}={shlex.quote(str(value))}"
-            for field in dataclasses.fields(self)[2:]
+            for field in (*own, placebo)
             if (given := getattr(self, field.name)) != field.default
             for value in (given if isinstance(given, tuple) else [given])
         ]

@@ -4,7 +4,8 @@ import math
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from layerwise.errors import EditError
 from layerwise.interventions.along import Add, Exchange, ProjectOut
@@ -15,6 +16,8 @@ OPERATIONS: dict[str, type[EditSpec]] = {
     each.operation: each for each in (Zero, Scale, Patch, Mean, Resample, Noise, Cut, Add, ProjectOut, Exchange)
 }
 """By the name that the command line and recipes have for them."""
+
+_IN_ALL = set(get_type_hints(EditSpec))
 
 _NUMBERS = re.compile(r"vector=([A-Za-z0-9+/]{40,}=*)")
 
@@ -53,10 +56,10 @@ def _spec(operation: str, site: str, positions: str, given: Mapping[str, list[st
     kind = OPERATIONS.get(operation)
     if kind is None:
         raise EditError(f"There is no edit called {one_line(repr(operation), 60)}; there are {', '.join(OPERATIONS)}.")
-    own = {name: hint for name, hint in get_type_hints(kind).items() if name not in get_type_hints(EditSpec)}
+    own = {name: hint for name, hint in get_type_hints(kind).items() if name not in _IN_ALL}
+    own["placebo"] = get_type_hints(EditSpec)["placebo"]
     if unknown := [name for name in given if name not in own]:
-        what = f"it has {', '.join(own)}" if own else "it has no values"
-        raise EditError(f"{operation} has no {one_line(repr(unknown[0]), 60)}; {what}.")
+        raise EditError(f"{operation} has no {one_line(repr(unknown[0]), 60)}; it has {', '.join(own)}.")
     return kind(site, positions, **{name: _read(name, values, own[name]) for name, values in given.items()})
 
 
@@ -68,7 +71,8 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _read(name: str, values: list[str], kind: Any) -> Any:
-    """Return a value of the type that a field has."""
+    """Return a value of the type that a field has, beside None."""
+    [kind] = {*get_args(kind)} - {NoneType} if NoneType in get_args(kind) else [kind]
     if get_origin(kind) is tuple:
         return tuple(values)
     if len(values) > 1:

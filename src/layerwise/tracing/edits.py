@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from layerwise.capture.edits import Edit
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import EditError
 from layerwise.interventions import changes
 from layerwise.interventions.along import Along, AlongMeans
+from layerwise.interventions.changes import Change
 from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, site_of
 from layerwise.interventions.written import parse
 from layerwise.models.loading.loaded import LoadedModel
@@ -25,7 +25,7 @@ from layerwise.tracing.prompt_tokens import prompt_tokens
 from layerwise.tracing.request import Request
 from layerwise.types import Progress
 
-Later = Callable[[], Edit]
+Later = Callable[[], Change]
 """Makes an edit, once other prompts have run whose values it takes."""
 
 
@@ -72,8 +72,14 @@ def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], other
         positions = None if spec.positions == "all" else tuple(chosen_positions(spec.positions, len(ids)))
         for site in _sites(model, spec.site):
             _expect_free(taken, site, {*(range(len(ids)) if positions is None else positions)}, spec)
-            planned.append(_planned(model, request, ids, spec, site, positions, others))
+            made = _planned(model, request, ids, spec, site, positions, others)
+            planned.append(made if spec.placebo is None else _placebo(made, spec.placebo, positions, len(ids)))
     return planned
+
+
+def _placebo(made: Later, seed: int, positions: tuple[int, ...] | None, length: int) -> Later:
+    """Return what makes an edit's placebo: at the prompt's positions only, as noise is."""
+    return lambda: changes.placebo(made(), seed, range(length) if positions is None else positions)
 
 
 def _sites(model: LoadedModel, name: str) -> list[Site]:
@@ -113,7 +119,7 @@ def _planned(
         through = translate(model, spec.lens, of) if spec.lens else None
         others.want(source, of)
 
-        def patch() -> Edit:
+        def patch() -> Change:
             values = others.values(source, of, there)
             return changes.put(site, through(values) if through else values, of_prompt)
 
@@ -131,7 +137,7 @@ def _planned(
     return lambda: own
 
 
-def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, length: int) -> Edit:
+def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, length: int) -> Change:
     """Return an edit, of a prompt of some length, that takes nothing from other prompts."""
     match spec:
         case Zero():
@@ -174,7 +180,7 @@ def _from_set(
     values: Float[Tensor, "position ..."],
     positions: tuple[int, ...] | None,
     of_prompt: tuple[int, ...],
-) -> Edit:
+) -> Change:
     """Return the edit that puts a set's mean in a site's place, or for each position one that is drawn from the set."""
     if isinstance(spec, Mean):
         return changes.put(site, _mean(values), positions)

@@ -161,3 +161,28 @@ def test_directions_that_say_nothing_are_refused(vectors):
         changes.project_out(STREAM, torch.zeros(2, 8))
     with pytest.raises(EditError, match="point the same way"):
         changes.exchange(STREAM, torch.stack([vectors[0], 2 * vectors[0]]))
+
+
+def test_a_placebo_moves_each_vector_as_far_as_the_edit_in_another_direction(values, vectors):
+    for edit in (changes.zero(STREAM), changes.scale(STREAM, 1.5), changes.put(STREAM, vectors[:1])):
+        moved = changes.placebo(edit, 0, (1, 3)).apply(values) - values
+        wanted = edit.apply(values) - values
+        assert torch.allclose(moved[[1, 3]].norm(dim=-1), wanted[[1, 3]].norm(dim=-1), rtol=1e-5)
+        assert (moved[[0, 2, 4]] == 0).all()
+        assert (torch.cosine_similarity(moved[[1, 3]], wanted[[1, 3]]).abs() < 0.95).all()
+
+
+def test_a_placebo_goes_by_its_seed_and_its_site(values):
+    def made(seed, site=STREAM):
+        return changes.placebo(changes.zero(site), seed, range(5))
+
+    assert torch.equal(made(0).apply(values), made(0).apply(values))
+    assert not torch.allclose(made(0).apply(values), made(1).apply(values))
+    assert not torch.allclose(made(0).apply(values), made(0, Site(4, "resid_post")).apply(values))
+    assert made(0) == made(0)
+    assert made(0) != made(1)
+    assert made(0) != changes.placebo(changes.scale(STREAM, 3), 0, range(5))
+
+
+def test_the_placebo_of_nothing_is_nothing(values):
+    assert torch.equal(changes.placebo(changes.scale(STREAM, 1.0), 0, range(5)).apply(values), values)

@@ -199,3 +199,34 @@ def test_a_question_whose_edits_do_not_fit_is_refused_before_it_runs(model):
     assert "names none" in (model.refusal(Request(PROMPT, edits=("zero mlp_out@40",))) or "")
     with pytest.raises(EditError):
         Request(PROMPT, edits=("zero",))
+
+
+def test_a_placebo_moves_the_stream_as_far_as_the_edit_and_says_something_else(model):
+    edit = f"patch 'layer 2@3' source='{OTHER}'"
+    states = [
+        model.capture(PROMPT, sites=["blocks.1.hook_resid_post"], edits=edits)["blocks.1.hook_resid_post"]
+        for edits in ((), edit, f"{edit} placebo=1", f"{edit} placebo=2")
+    ]
+    moved = [state - states[0] for state in states[1:]]
+    sizes = [np.linalg.norm(each[3]) for each in moved]
+    assert sizes[0] > 0
+    assert np.allclose(sizes, sizes[0], rtol=1e-4)
+    assert all(np.allclose(np.delete(each, 3, axis=0), 0, atol=1e-6) for each in moved)
+    assert not np.allclose(moved[1], moved[2], atol=1e-3 * sizes[0])
+    assert not np.allclose(moved[0], moved[1], atol=1e-3 * sizes[0])
+
+
+def test_the_placebo_of_a_head_moves_that_head_alone(model):
+    site = "blocks.1.attn.hook_z"
+    edit = f"patch {site}[1] source='{PROMPT}!' at=-1"
+    before, patched, placebo = (
+        model.capture(PROMPT, sites=[site], edits=edits)[site] for edits in ((), edit, f"{edit} placebo=0")
+    )
+    assert np.allclose(np.delete(placebo - before, 1, axis=1), 0, atol=1e-6)
+    assert np.allclose(
+        np.linalg.norm((placebo - before)[:, 1], axis=-1), np.linalg.norm((patched - before)[:, 1], axis=-1), rtol=1e-4
+    )
+
+
+def test_the_placebo_of_no_change_is_no_change(model, clean):
+    expect_same(model.trace(PROMPT, positions="all", edits="scale mlp_out factor=1 placebo=3"), clean)
