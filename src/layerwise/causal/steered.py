@@ -28,8 +28,8 @@ class Steered:
     """As it is written: a trace under it is this run."""
     site: str
     strength: float
-    placebo: int
-    """0 for the direction itself; otherwise the seed of the random one in its place."""
+    placebo: int | None
+    """Of a random direction in its place the seed; None for the direction itself."""
     logit_difference: float | None
     """Of the two answers' deciding tokens; None where there is one answer."""
     answer_logprob: float
@@ -46,7 +46,7 @@ class SideEffect:
 
     site: str
     strength: float
-    placebo: int
+    placebo: int | None
     still_known: Estimate | None
     """The share that it still answers; over items."""
     prob_change: Estimate | None
@@ -91,7 +91,7 @@ class Steering:
         from layerwise import charts
 
         frame = self.to_frame()
-        kinds = ["direction" if placebo == 0 else "placebo" for placebo in frame["placebo"]]
+        kinds = ["direction" if row.placebo is None else "placebo" for row in self.rows]
         lines = frame.assign(
             line=[f"{one_line(site)}, {kind}" for site, kind in zip(frame["site"], kinds, strict=True)]
         )

@@ -72,7 +72,7 @@ def steer(
             f"got {len(swept)} directions, strengths {[*strengths]}, {generate} tokens and {placebos} placebos."
         )
     edits = [
-        replace(each, strength=each.strength * float(strength), placebo=drawn and seed + drawn)
+        replace(each, strength=each.strength * float(strength), placebo=None if drawn == 0 else seed + drawn)
         for each in swept
         for strength in strengths
         for drawn in range(placebos + 1)

@@ -146,9 +146,9 @@ def _print(found: "Steering") -> None:
         if found.side_effects:
             known = found.side_effects[at].still_known
             shown.append("–" if known is None else f"{100 * known.value:.0f}")
-        site = "  placebo" if row.placebo else one_line(row.site)
+        site = "  placebo" if row.placebo is not None else one_line(row.site)
         goes_on = Text(one_line(visible(row.generated), limit=_SHOWN))
-        table.add_row(site, f"{row.strength:g}", *shown, goes_on, style="dim" if row.placebo else "")
+        table.add_row(site, f"{row.strength:g}", *shown, goes_on, style="dim" if row.placebo is not None else "")
     console.print(table)
     if found.side_effects:
         say_note(f"still known: of {found.known} unrelated questions that the model answers unsteered.")

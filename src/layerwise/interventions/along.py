@@ -79,15 +79,16 @@ class AlongMeans(Along):
 
 @dataclass(frozen=True)
 class Add(AlongMeans):
-    """A vector added (steering; Turner et al. 2023, arXiv:2308.10248)."""
+    """A vector added (steering; Turner et al. 2023, arXiv:2308.10248).
+
+    Its placebo is a random vector as long, the same at every position.
+    """
 
     operation = "add"
 
     strength: float = 1.0
     """How often it is added. A token's vector has no length that means anything: it is made as long as the values that
     it is added to, at each position."""
-    placebo: int = 0
-    """Not 0: the seed of a random direction that is as long and takes the vector's place, to be compared with it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -75,7 +75,7 @@ def along(spec: Along, site: Site, read: Readings, positions: tuple[int, ...] | 
     match spec:
         case Add(strength=strength, placebo=seed):
             vector = read.vectors[0]
-            if seed:
+            if seed is not None:
                 away = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed)).to(vector)
                 vector = away * (vector.norm() / away.norm())
             return changes.add(site, vector, positions, strength=strength, as_long=bool(spec.token))

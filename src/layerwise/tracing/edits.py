@@ -13,7 +13,7 @@ from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.site_values import capture_sites, resolve_sites
 from layerwise.errors import EditError
 from layerwise.interventions import changes
-from layerwise.interventions.along import Along, AlongMeans
+from layerwise.interventions.along import Add, Along, AlongMeans
 from layerwise.interventions.changes import Change
 from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, site_of
 from layerwise.interventions.written import parse
@@ -73,7 +73,8 @@ def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], other
         for site in _sites(model, spec.site):
             _expect_free(taken, site, {*(range(len(ids)) if positions is None else positions)}, spec)
             made = _planned(model, request, ids, spec, site, positions, others)
-            planned.append(made if spec.placebo is None else _placebo(made, spec.placebo, positions, len(ids)))
+            own = spec.placebo is None or isinstance(spec, Add)  # whose placebo is another vector, everywhere the same
+            planned.append(made if own else _placebo(made, spec.placebo or 0, positions, len(ids)))
     return planned
 
 
