@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from layerwise.errors import LayerwiseError
+from layerwise.errors import EditError, LayerwiseError
+from layerwise.interventions.written import parse
 from layerwise.lens_spec import LOGIT
 from layerwise.tracing.request import Request
 
@@ -17,8 +18,17 @@ TEXT_LIMIT = 500
 TEXTS_LIMIT = 16
 """Answers, alternatives, or tokens to follow."""
 
+EDIT_LIMIT = PROMPT_LIMIT + 20_000
+"""Characters of an edit, which may hold another prompt, or a vector."""
+
 TOP_LIMIT = 50
 """Tokens to keep per layer and position."""
+
+EDITS_LIMIT = 16
+"""Edits of one pass."""
+
+TOGETHER_LIMIT = 4
+"""Traces that are asked for together."""
 
 
 class AskedError(LayerwiseError):
@@ -33,24 +43,53 @@ class Asked:
     lens: str
     request: Request
 
+    @property
+    def lenses(self) -> set[str]:
+        """All lenses that are named: edits name some too."""
+        return {self.lens} | {getattr(parse(edit), "lens", "") for edit in self.request.edits} - {""}
+
 
 def read_asked(body: bytes) -> Asked:
     """Return what to trace. Raises AskedError, with a message for the page, where a part is of another form."""
     fields = dict(_object(body))
-    model, prompt = _text(fields, "model"), _text(fields, "prompt", PROMPT_LIMIT)
-    lens = _text(fields, "lens", default=LOGIT.name)
-    request = Request(
-        prompt,
-        positions=_text(fields, "positions", default=Request.positions),
-        answers=_texts(fields, "answer"),
-        alternatives=_texts(fields, "alternatives"),
-        track=_texts(fields, "track"),
-        chat=_flag(fields, "chat"),
-        top_k=_count(fields, "top_k", Request.top_k, TOP_LIMIT),
-        leaders=True,
-    )
+    model, lens = _text(fields, "model"), _text(fields, "lens", default=LOGIT.name)
+    return Asked(model, lens, _request(fields))
+
+
+def read_together(body: bytes) -> list[Asked]:
+    """Return what to trace side by side: of one model, through one lens. Raises AskedError as `read_asked` does."""
+    fields = dict(_object(body))
+    model, lens = _text(fields, "model"), _text(fields, "lens", default=LOGIT.name)
+    prompts = fields.pop("prompts", None)
+    if not isinstance(prompts, list) or not 1 <= len(prompts) <= TOGETHER_LIMIT:
+        raise AskedError(f"prompts is a list of 1 to {TOGETHER_LIMIT} objects.")
+    if not all(isinstance(each, dict) for each in prompts):
+        raise AskedError("Each of prompts is a JSON object.")
     _no_more(fields)
-    return Asked(model, lens, request)
+    return [Asked(model, lens, _request(dict(each))) for each in prompts]
+
+
+def _request(fields: dict[str, Any]) -> Request:
+    """Return what is asked of one prompt."""
+    edits = fields.pop("edits", [])
+    if not isinstance(edits, list) or len(edits) > EDITS_LIMIT:
+        raise AskedError(f"edits is a list of at most {EDITS_LIMIT} texts. Remove some.")
+    try:
+        request = Request(
+            _text(fields, "prompt", PROMPT_LIMIT),
+            positions=_text(fields, "positions", default=Request.positions),
+            answers=_texts(fields, "answer"),
+            alternatives=_texts(fields, "alternatives"),
+            track=_texts(fields, "track"),
+            chat=_flag(fields, "chat"),
+            top_k=_count(fields, "top_k", Request.top_k, TOP_LIMIT),
+            leaders=True,
+            edits=tuple(_checked(edit, "edits", EDIT_LIMIT) for edit in edits),
+        )
+    except EditError as error:
+        raise AskedError(str(error)) from error
+    _no_more(fields)
+    return request
 
 
 def read_name(body: bytes, key: str) -> str:

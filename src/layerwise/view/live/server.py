@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from layerwise.errors import LayerwiseError
 from layerwise.view.document import document_json
-from layerwise.view.live.asked import AskedError, read_asked, read_name
+from layerwise.view.live.asked import AskedError, read_asked, read_name, read_together
 from layerwise.view.live.guard import Guard
 from layerwise.view.live.live_page import Page
 from layerwise.view.live.session import Session
@@ -150,6 +150,10 @@ def _application(session: Session, worker: Worker, page: Page) -> Starlette:
         asked = read_asked(body)
         return lambda listener: session.trace(asked, listener)
 
+    def traces(body: bytes) -> Work:
+        asked = read_together(body)
+        return lambda listener: session.traces(asked, listener)
+
     def open_run(body: bytes) -> Work:
         name = read_name(body, "run")
         return lambda listener: session.open(name, listener)
@@ -160,7 +164,7 @@ def _application(session: Session, worker: Worker, page: Page) -> Starlette:
         Route("/api/choices", choices),
         *(
             Route(f"/api/{name}", computed(read), methods=["POST"])
-            for name, read in {"load": load, "trace": trace, "open": open_run}.items()
+            for name, read in {"load": load, "trace": trace, "traces": traces, "open": open_run}.items()
         ),
     ]
     return Starlette(

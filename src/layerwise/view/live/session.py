@@ -96,6 +96,15 @@ class Session:
         self._made = [*self._made, part][-_HISTORY:]
         return {"trace": part}
 
+    def traces(self, asked: Sequence[Asked], listener: Listener) -> Json:
+        """Trace prompts side by side, of one model and through one lens. They are not kept with the results."""
+        for each in asked:
+            _expect_offered(each)
+        progress = _telling(listener)
+        model = self._model(asked[0].model, progress)
+        traces = model.trace_all([each.request for each in asked], lenses=(asked[0].lens,), progress=progress)
+        return {"traces": [trace_part(trace) for [trace] in traces]}
+
     def open(self, name: str, listener: Listener) -> Json:
         """Return the document of a stored run, which stays with the results. No model is loaded."""
         from layerwise.view.study.study_part import study_of
@@ -125,8 +134,8 @@ class Session:
 def _expect_offered(asked: Asked) -> None:
     """Stop before a model is loaded at a lens that it has not; a page may not name a path on this machine."""
     offered = [*SPECS, *own_lenses(asked.model)]
-    if asked.lens not in offered:
-        raise AskedError(f"This server offers no lens {asked.lens[:60]!r} here. Choose {' or '.join(offered)}.")
+    if other := sorted(asked.lenses - {*offered}):
+        raise AskedError(f"This server offers no lens {other[0][:60]!r} here. Choose {' or '.join(offered)}.")
 
 
 def _telling(listener: Listener) -> Progress:

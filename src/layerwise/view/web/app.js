@@ -8,6 +8,7 @@ import { createExports } from "./exports/exports.js";
 import { createGrid } from "./grid/grid.js";
 import { createLegend } from "./grid/legend.js";
 import { createLive } from "./live/live.js";
+import { createLivePatch } from "./live/patch.js";
 import { createPatching } from "./patching/patching.js";
 import { decodePatching } from "./patching/data.js";
 import { pinsToggled, shownPins } from "./detail/pins.js";
@@ -113,13 +114,33 @@ function appShow(app, json, { fragment, patch }) {
   const kept = app.liveControls;
   appClear(app);
   app.read = read;
-  app.shown = createShown(read);
+  app.shown = createShown(read, appPatches(app));
   app.state = createState({ tab: appFirstTab(read) }, { fragment, fitted: app.shown.fitted });
   app.liveControls = kept ?? (app.live ? createLive(app.context, app.live) : null);
+  if (appPatches(app)) app.livePatch ??= appLivePatch(app);
   appBuild(app);
   app.state.subscribe(() => appUpdate(app));
   if (before) app.state.set({ ...before, ...patch });
   appUpdate(app);
+}
+
+/** Whether prompts can be patched here: a server has models to run them with. */
+function appPatches(app) {
+  return Boolean(app.live?.choices.models.length);
+}
+
+/** The panel in which prompts are patched, made when it is first shown; it stays when another document is. */
+function appLivePatch(app) {
+  const holder = element("div");
+  let made = null;
+  return {
+    element: holder,
+    update() {
+      made ??= createLivePatch(app.context, app.live, app.liveControls);
+      if (!holder.firstChild) holder.append(made.element);
+      made.update();
+    },
+  };
 }
 
 function appFirstTab(read) {
@@ -136,14 +157,15 @@ function appBuild(app) {
   const { context, read } = app;
   const title = element("h1", { text: shortened(oneLine(read.title), 200) });
   const head = element("header", { class: "lw-head" }, title);
-  const tabs = appTabs(context, read);
-  const parts = [app.liveControls, tabs].filter(Boolean);
+  const tabs = appTabs(context, read, appPatches(app));
+  const parts = appPatches(app) ? [tabs, app.liveControls] : [app.liveControls, tabs].filter(Boolean);
   app.panels = [appPanel("trace", read.traces.length || read.study ? appTrace(app) : [])];
   if (read.study) {
     app.study = createStudy(context);
     app.panels.push(appPanel("study", [app.study]));
   }
   if (read.patchings.length) app.panels.push(appPanel("patching", [createPatching(context)]));
+  if (appPatches(app)) app.panels.push(appPanel("patch", [app.livePatch]));
   app.parts = parts;
   app.view.replaceChildren(head, ...parts.map((part) => part.element), ...app.panels.map((panel) => panel.element), app.spoken);
 }
@@ -197,9 +219,9 @@ function appAbout(trace, named) {
   return told ? [read] : [read, " · ", element("bdi", { text: shortened(prompt, 300) })];
 }
 
-/** Tabs of a document that holds several kinds of things; null for others. */
-function appTabs(context, read) {
-  if (!read.study && !(read.patchings.length && read.traces.length)) return null;
+/** Tabs where there are several kinds of things to see; null elsewhere. */
+function appTabs(context, read, patches) {
+  if (!read.study && !patches && !(read.patchings.length && read.traces.length)) return null;
   const tab = (name, text) =>
     element("button", {
       text,
@@ -207,13 +229,19 @@ function appTabs(context, read) {
       on: { click: () => context.state.set({ tab: name }) },
     });
   const trace = tab("trace", "Question grid");
-  const tabs = [read.study ? tab("study", "Study") : null, trace, read.patchings.length ? tab("patching", "Patch grids") : null].filter(Boolean);
+  const tabs = [
+    read.study ? tab("study", "Study") : null,
+    trace,
+    read.patchings.length ? tab("patching", "Patch grids") : null,
+    patches ? tab("patch", "Patch live") : null,
+  ].filter(Boolean);
   return {
     element: element("div", { class: "lw-tabs", attrs: { role: "group", "aria-label": "What is shown" } }, tabs),
     update() {
       for (const one of tabs) one.setAttribute("aria-pressed", String(one.dataset.tab === context.state.get().tab));
-      trace.textContent = context.state.get().question === null && read.traces.length ? "Trace" : "Question grid";
-      trace.disabled = context.trace() === null && context.problem() === null;
+      const ofStudy = read.study && !(context.state.get().question === null && read.traces.length);
+      trace.textContent = ofStudy ? "Question grid" : "Trace";
+      trace.disabled = !patches && context.trace() === null && context.problem() === null;
     },
   };
 }
@@ -223,6 +251,7 @@ function appUpdate(app) {
   const { tab } = app.state.get();
   app.theme.choose(app.state.get().theme);
   for (const part of app.parts) part.update();
+  if (app.liveControls) app.liveControls.element.hidden = tab === "patch";
   for (const panel of app.panels) {
     const drawn = panel.name !== "trace" || app.context.trace() !== null;
     panel.element.hidden = panel.name !== tab || !drawn;

@@ -5,7 +5,7 @@ import pytest
 from layerwise.errors import OfflineError, PromptError, PromptWarning
 from layerwise.lenses.own import fitted_here
 from layerwise.tracing.request import Request
-from layerwise.view.document import trace_part
+from layerwise.view.document import trace_part, unpacked
 from layerwise.view.live.asked import Asked, AskedError
 from layerwise.view.live.session import Session
 from tests.lenses import saved_lens
@@ -160,3 +160,26 @@ def test_a_models_own_lenses_are_offered_and_read_through(tiny, tmp_path, monkey
 def test_without_live_controls_nothing_is_loaded():
     with pytest.raises(AskedError, match="--live"):
         Session().load("gemma-3-270m", Heard())
+
+
+def test_traces_asked_together_are_the_model_s_and_not_kept(tiny):
+    session = session_of(tiny)
+    edit = "scale 'layer 2@1' factor=0.5"
+    told = session.traces([asked(positions="all"), asked(positions="all", edits=(edit,))], Heard())
+    parts = [trace_part(tiny.trace(PROMPT, positions="all", edits=edits)) for edits in ((), (edit,))]
+    assert [part["edits"] for part in told["traces"]] == [[], [edit]]
+    for found, wanted in zip(told["traces"], parts, strict=True):
+        assert found["recipes"] == wanted["recipes"]
+        layers = [unpacked(part["measures"]["residual_norm"]) for part in (found, wanted)]
+        assert layers[0] == pytest.approx(layers[1], rel=1e-4)
+    assert session.document["traces"] == []
+
+
+def test_an_edit_names_no_lens_that_is_not_offered(tiny):
+    loads = []
+    session = Session(models=["0"], load=lambda name, progress: loads.append(name) or tiny)
+    edit = "patch 'layer 2' of='layer 1' lens=jacobian:/etc/passwd"
+    for ask in (lambda one: session.trace(one, Heard()), lambda one: session.traces([one], Heard())):
+        with pytest.raises(AskedError, match="no lens 'jacobian:/etc/passwd' here"):
+            ask(asked(edits=(edit,)))
+    assert loads == []

@@ -4,8 +4,8 @@ import { decodeTrace, ViewError } from "./decode.js";
 import { differenceOf } from "./difference.js";
 import { traceOfQuestion } from "../study/data.js";
 
-/** What a document offers to states. `traceOf(state)` is `{trace, problem}`; comparisons are made once. */
-export function createShown(view) {
+/** What a document offers to states; with `patches`, prompts can be patched live.  `traceOf(state)` is `{trace, problem}`; comparisons are made once. */
+export function createShown(view, patches = false) {
   const made = new Map();
   const once = (key, make) => {
     if (!made.has(key)) made.set(key, shownOr(make));
@@ -18,7 +18,7 @@ export function createShown(view) {
     const both = once(`${trace} ${against}`, () => differenceOf(view.traces[trace], view.traces[against]));
     return both.trace ? both : { ...single, problem: both.problem };
   }
-  return { traceOf, fitted: (state) => shownFitted(view, traceOf, state) };
+  return { traceOf, fitted: (state) => shownFitted({ ...view, patches }, traceOf, state) };
 }
 
 /** The id of the token that a colouring by token begins with: the answer's, or what leads where the focus is. */
@@ -55,9 +55,9 @@ function shownFitted(view, traceOf, state) {
 }
 
 function shownTab(view, tab, traced) {
-  const offered = { study: view.study !== null, patching: view.patchings.length > 0 };
+  const offered = { study: view.study !== null, patching: view.patchings.length > 0, patch: view.patches };
   if (offered[tab]) return tab;
-  if (traced) return "trace";
+  if (traced || (view.patches && tab === "trace")) return "trace";
   return offered.study ? "study" : offered.patching ? "patching" : "trace";
 }
 

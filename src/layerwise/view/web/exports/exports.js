@@ -100,7 +100,7 @@ function exportSave(blob, name) {
 }
 
 /** Puts text on the clipboard; where a page may not, shows it in `field`, selected. Returns a sentence about it. */
-async function exportCopy(recipe, field) {
+export async function exportCopy(recipe, field) {
   try {
     await navigator.clipboard.writeText(recipe);
     return "Copied.";

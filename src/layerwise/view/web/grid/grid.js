@@ -39,6 +39,8 @@ export function createGrid(context) {
       paint();
     },
     look: () => grid.look,
+    /** What lies under the pointer, `{layer, place}`; null outside. */
+    cellAt: (event) => gridUnder(grid, event),
     focus: () => scroller.focus(),
     destroy() {
       resized.disconnect();
@@ -117,14 +119,17 @@ function gridReveal({ scroller, look: { geometry, focus }, known }) {
   }
 }
 
+function gridUnder(grid, event) {
+  const { scroller } = grid;
+  const box = scroller.getBoundingClientRect();
+  const [x, y] = [event.clientX - box.left - scroller.clientLeft, event.clientY - box.top - scroller.clientTop];
+  if (x < 0 || y < 0 || x >= grid.known.width || y >= grid.known.height) return null;
+  return gridAt(grid.look.geometry, gridView(grid), x, y);
+}
+
 function gridListen(grid, paint) {
   const { scroller, context, tip } = grid;
-  const at = (event) => {
-    const box = scroller.getBoundingClientRect();
-    const [x, y] = [event.clientX - box.left - scroller.clientLeft, event.clientY - box.top - scroller.clientTop];
-    if (x >= grid.known.width || y >= grid.known.height) return null;
-    return gridAt(grid.look.geometry, gridView(grid), x, y);
-  };
+  const at = (event) => gridUnder(grid, event);
   const hover = (place, event) => {
     grid.hover = place;
     if (place === null) tip.hide();
@@ -192,7 +197,7 @@ function gridSpeak({ scroller, spoken, look, name, context, known }) {
   });
   spoken.setAttribute("aria-rowindex", String(row));
   spoken.replaceChildren(cell);
-  scroller.setAttribute("aria-label", `Layers 0 to ${trace.nLayers} by positions: the leading token in each cell. Arrow keys move.`);
+  scroller.setAttribute("aria-label", `${context.called ? `${context.called}: l` : "L"}ayers 0 to ${trace.nLayers} by positions: the leading token in each cell. Arrow keys move.`);
   scroller.setAttribute("aria-rowcount", String(geometry.layers.length));
   scroller.setAttribute("aria-colcount", String(geometry.columns));
   scroller.setAttribute("aria-activedescendant", id);

@@ -11,7 +11,7 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
   const prompt = element("textarea", { attrs: { rows: "3", spellcheck: "false", placeholder: "The capital of Germany is" } });
   const answers = element("textarea", { attrs: { rows: "3", spellcheck: "false", placeholder: " Berlin", title: "Usually with a leading space" } });
   const model = liveSelect(choices.models);
-  const lens = liveSelect(lensesOf(choices, model.value));
+  const lens = liveSelect(liveLenses(choices, model.value));
   const positions = liveSelect(["last", "all"]);
   const chat = element("input", { attrs: { type: "checkbox" } });
   const run = element("button", { class: "lw-live-run", text: "Run", attrs: { type: "submit", title: "Ctrl+Enter, or ⌘+Enter" } });
@@ -38,7 +38,7 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
     }
   });
   model.addEventListener("change", () => {
-    const offered = lensesOf(choices, model.value);
+    const offered = liveLenses(choices, model.value);
     const chosen = offered.includes(lens.value) ? lens.value : offered[0];
     lens.replaceChildren(...liveSelect(offered).children);
     lens.value = chosen; // options that move from one chooser to another take with them which of them is chosen
@@ -66,7 +66,7 @@ export function createLiveForm(choices, { onRun, onStop, onModel }) {
 }
 
 /** The lenses that every model is read through, and those fitted for this one. */
-function lensesOf(choices, model) {
+export function liveLenses(choices, model) {
   return [...choices.lenses, ...(choices.own_lenses?.[model] ?? [])];
 }
 

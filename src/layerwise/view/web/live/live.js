@@ -2,6 +2,7 @@
 
 import { createLiveForm, liveField, liveSelect } from "./form.js";
 import { createLivePreview } from "./preview.js";
+import { createLiveProgress } from "./progress.js";
 import { liveServer } from "./stream.js";
 import { element, oneLine, shortened } from "../shared/text.js";
 import { toolbarMoved } from "../grid/toolbar.js";
@@ -20,7 +21,7 @@ export async function startLive(root, { mount, live }) {
   }
 }
 
-/** The live controls of a view: `{ element, update }`. */
+/** The live controls of a view: `{ element, update, asked, trace }`: what the form says, and tracing what another asks for. */
 export function createLive(context, { base, token, choices }) {
   const server = liveServer({ base, token });
   const alert = element("p", { class: "lw-live-alert", attrs: { role: "alert" } });
@@ -74,12 +75,13 @@ export function createLive(context, { base, token, choices }) {
     context.announce("The trace is whole");
   }
 
+  const trace = (body) =>
+    compute("trace", body, (message) => {
+      if (message.layer) preview.add(message.layer);
+      else if (message.trace) addTrace(message.trace);
+    });
   const form = createLiveForm(choices, {
-    onRun: () =>
-      compute("trace", form.asked(), (message) => {
-        if (message.layer) preview.add(message.layer);
-        else if (message.trace) addTrace(message.trace);
-      }),
+    onRun: () => trace(form.asked()),
     onStop: () => running?.abort(),
     onModel: (name) => compute("load", { model: name }, () => context.announce("The model is loaded")),
   });
@@ -106,34 +108,11 @@ export function createLive(context, { base, token, choices }) {
   const whole = element("section", { class: "lw-live", attrs: { "aria-label": "Live" } }, ...parts);
   return {
     element: whole,
+    asked: () => form.asked(),
+    trace,
     update() {
       hint.hidden = context.traces().length > 0;
       past.update();
-    },
-  };
-}
-
-/** How far the work is: words, and a bar where the end is known. */
-function createLiveProgress() {
-  const words = element("span", { attrs: { role: "status" } });
-  const bar = element("progress", { attrs: { "aria-label": "Progress" } });
-  const line = element("div", { class: "lw-live-progress" }, bar, words);
-  line.hidden = true;
-  return {
-    element: line,
-    show([what, done, total]) {
-      line.hidden = false;
-      const said = shortened(oneLine(what), 80);
-      if (words.textContent !== said) words.textContent = said; // announced only where it changed
-      if (total === null) bar.removeAttribute("value");
-      else {
-        bar.max = total;
-        bar.value = done;
-      }
-    },
-    clear() {
-      line.hidden = true;
-      words.textContent = "";
     },
   };
 }

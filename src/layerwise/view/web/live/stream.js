@@ -60,6 +60,6 @@ async function* liveLines(reader) {
       yield last;
     }
   }
-  const whole = last !== null && ["trace", "loaded", "document"].some((key) => key in last);
+  const whole = last !== null && ["trace", "traces", "loaded", "document"].some((key) => key in last);
   if (!whole) throw new LiveError("The server ended before it was done. It may have been stopped.");
 }

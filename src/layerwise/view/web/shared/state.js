@@ -29,6 +29,7 @@ export function stateDefaults() {
     effect: null,
     row: null,
     column: null,
+    patch: null,
   };
 }
 
@@ -91,7 +92,7 @@ const stateText = (value) => typeof value === "string" && value.length <= 500;
 export function stateValid(patch) {
   const or = (check) => (value) => value === null || check(value);
   const checks = {
-    tab: (value) => ["trace", "study", "patching"].includes(value),
+    tab: (value) => ["trace", "study", "patching", "patch"].includes(value),
     trace: stateIndex,
     against: or(stateIndex),
     colour: stateText,
@@ -117,11 +118,22 @@ export function stateValid(patch) {
     effect: or(stateText),
     row: or(stateIndex),
     column: or(stateIndex),
+    patch: or(statePatch),
   };
   if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return {};
   return Object.fromEntries(
     Object.entries(patch).filter(([key, value]) => Object.hasOwn(checks, key) && checks[key](value)),
   );
+}
+
+/** Whether a value is what is patched live: two prompts, and the edits between them. */
+function statePatch(value) {
+  const texts = (list, most) => Array.isArray(list) && list.length <= most && list.every((one) => typeof one === "string" && one.length <= 50_000);
+  const cell = (one) => one === null || (Array.isArray(one) && one.length === 2 && one.every(stateIndex));
+  if (typeof value !== "object" || Array.isArray(value)) return false;
+  const { model, lens, prompt, source, answers, chat, edits, seed, from, to, colour } = value;
+  const named = texts([model, lens, prompt, source, colour], 5) && texts(answers, 16) && texts(edits, 16);
+  return named && typeof chat === "boolean" && stateIndex(seed) && cell(from) && cell(to);
 }
 
 function stateRead() {
