@@ -81,7 +81,7 @@ def test_a_long_prompt_begins_at_its_end_and_scrolls(open_view):
 BAD = {
     "newer": (lambda whole: whole.update(format="layerwise view 2"), "written by a newer layerwise (format 2"),
     "foreign": (lambda whole: whole.update(format="something"), "not a layerwise view"),
-    "empty": (lambda whole: whole.update(traces=[]), "holds neither a trace nor a study"),
+    "empty": (lambda whole: whole.update(traces=[]), "holds neither a trace, nor a study, nor patch grids"),
     "layers": (lambda whole: whole["traces"][0].update(n_layers=11), "top_ids has lengths 13 × 5 × 5, but 12 ×"),
     "positions": (lambda whole: whole["traces"][0].update(positions=[0, 1, 2, 3, 5]), "positions do not point"),
     "texts": (lambda whole: whole["traces"][0]["texts"]["texts"].pop(), "32 token ids have 31 texts"),

@@ -337,5 +337,6 @@ def test_an_answer_that_is_no_longer_wanted_is_let_go_of_and_one_that_is_awaited
     stop.click()
     expect(stop).to_be_disabled()
     expect(page.locator(".lw-live-patch [role=alert]")).to_be_empty()
+    expect(page.locator(".lw-patch-behind")).to_have_count(1)
     slider.press("ArrowRight")
     assert rows(page, 4) == first

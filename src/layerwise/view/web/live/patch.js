@@ -118,10 +118,10 @@ export function createLivePatch(context, live, others) {
     const ready = patch !== null && runs.traces[0] !== null && runs.traces[1] !== null;
     work.hidden = !ready;
     if (!ready) return;
-    const colour = results.draw(runs.traces, patch, runs.busy() || runs.failed());
+    const colour = results.draw(runs.traces, patch, runs.behind());
     sheets.forEach((sheet, index) => sheet.draw(runs.traces[index], runs.traces[index] && cellOf(index), colour));
     edits.draw(patch.edits);
-    if (patch.edits.includes(edits.typed()) && !runs.busy() && !runs.failed()) edits.clear();
+    if (patch.edits.includes(edits.typed()) && !runs.behind()) edits.clear();
     back.disabled = !undo.canUndo();
     forth.disabled = !undo.canRedo();
   }
