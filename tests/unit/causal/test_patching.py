@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from layerwise.causal import outcomes, patching, sources
+from layerwise.causal import draws, outcomes, sources
 from layerwise.causal.grid import SubjectNoise
 from layerwise.causal.patching import patch
 from layerwise.errors import EditError, LayerwiseError, PromptError
@@ -129,6 +129,19 @@ def test_noise_goes_the_other_way_too(tiny, prompts):
     assert found.grid("resid_post").recovery[-1, -1] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_the_run_that_noise_leaves_as_it_is_is_run_once_for_all_draws(tiny, prompts, monkeypatch, direction):
+    clean, _, answer, against = prompts
+    ran = []
+    run = sources.values_at
+    monkeypatch.setattr(
+        sources, "values_at", lambda model, ids, edits, sites: (ran.append(edits), run(model, ids, edits, sites))[1]
+    )
+    noise = SubjectNoise(tiny.tokenizer.decode(clean[2:4]).strip(), draws=3)
+    patch(tiny, clean, noise, answer, against, placebo=True, direction=direction)
+    assert len(ran) == len({*ran}) == 1 + 3
+
+
 def test_a_placebo_moves_as_far_as_the_patch_in_a_direction_of_its_own(tiny, prompts):
     clean, other, answer, against = prompts
     kinds = ["resid_post", "z"]
@@ -217,7 +230,7 @@ def test_what_cannot_be_patched_is_refused(tiny, changed, said):
 
 def test_runs_that_say_the_same_have_nothing_to_recover(tiny, prompts, monkeypatch):
     clean, other, answer, against = prompts
-    monkeypatch.setattr(patching, "_SURELY", 1e9)
+    monkeypatch.setattr(draws, "_SURELY", 1e9)
     found = patch(tiny, clean, other, answer, against)
     assert np.isnan(found.grid("resid_pre").recovery).all()
     assert "nothing to recover" in found.notes[0]
