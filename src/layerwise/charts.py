@@ -123,6 +123,7 @@ def heatmap(
     y_title: str,
     value_title: str,
     title: str,
+    subtitle: Sequence[str] = (),
 ) -> AnyChart:
     """Return a cell per row: orange below 0, white at 0, blue above, no stronger beyond 1; the lowest `y` is below.
 
@@ -141,7 +142,7 @@ def heatmap(
     ).properties(
         width=max(160, 26 * frame[x].nunique()),
         height=max(160, 13 * frame[y].nunique()),
-        title=alt.TitleParams(title, anchor="start"),
+        title=alt.TitleParams(title, anchor="start", subtitle=[*subtitle]),
     )
     return _styled(layered)
 

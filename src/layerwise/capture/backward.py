@@ -1,7 +1,8 @@
 """The loop backwards: from the last layer down, what later states owe to earlier ones."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.cache_utils import Cache
 
 from layerwise.capture.block_calls import BlockCall, record_block_calls
+from layerwise.capture.edits import Edit, apply_
 from layerwise.capture.loop import drive
 from layerwise.capture.model_call import failures_told
 from layerwise.capture.shared_beginnings import can_share, is_as_made, segment_cache
@@ -27,10 +29,7 @@ def no_rules(block: nn.Module) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-_ADVICE = (
-    "Lenses that are made of gradients need a model whose blocks compute in floating point, and no kernels without "
-    "derivatives."
-)
+_ADVICE = "Gradients need a model whose blocks compute in floating point, and no kernels without derivatives."
 
 
 _SHORT = 512
@@ -56,6 +55,7 @@ class KeptInputs:
         *,
         copies: int = 1,
         rules: Rules = no_rules,
+        embedded: Sequence[Edit] = (),
     ) -> None:
         """Go up through all blocks.
 
@@ -65,6 +65,7 @@ class KeptInputs:
             left_out: how many positions at the beginning are of no interest.
             copies: how many cotangents of each text go down side by side.
             rules: how gradients go back through a block, where that is not as they do.
+            embedded: edits of layer 0 that every text has; none where positions are left out.
 
         Raises:
             UnsupportedModelError: the blocks form no chain.
@@ -78,6 +79,11 @@ class KeptInputs:
             record_block_calls(model, texts[:, : self._cut], beginning) if beginning else (None, [])
         )
         self._hidden, self._calls = self._recorded(texts, beginning, copies=1)
+        if embedded:
+            self._hidden = self._hidden.clone()  # it may be the model's own
+        for edit in embedded:
+            for text in self._hidden:
+                apply_(edit, text)
         _, self._calls_of_copies = self._recorded(texts, beginning, copies)
         drive(model, [self])
 
@@ -101,18 +107,47 @@ class KeptInputs:
         return self._hidden[:, self._run_all_the_same :]
 
     @contextlib.contextmanager
-    def linearised(self, index: int, block: nn.Module) -> Iterator["LinearisedBlock"]:
-        """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile."""
+    def linearised(self, index: int, block: nn.Module, inside: Collection[str] = ()) -> Iterator["LinearisedBlock"]:
+        """Give a block as it is around its input, for any number of cotangents; it needs its weights meanwhile.
+
+        Args:
+            index: of the block.
+            block: itself.
+            inside: kinds of site inside the block at which cotangents are wanted too.
+        """
         entering = self._inputs[index].repeat(self._copies, 1, 1).requires_grad_(True)
+        noted: dict[str, Tensor] = {}
         failing = failures_told(f"Block {index} cannot be gone through backwards", _ADVICE)
-        with graphs_let_go(block), torch.enable_grad(), self._rules(block), self._attention(), failing:
+        with (
+            graphs_let_go(block),
+            torch.enable_grad(),
+            self._rules(block),
+            self._attention(),
+            failing,
+            self._noting(index, inside, noted),
+        ):
             leaving = self._calls_of_copies[index](block, entering)
-        if not leaving.requires_grad:
+        # What is noted is written back by copying, so that it is part of what follows: a site of which that is not so
+        # has no gradient, and would be taken for one that does nothing.
+        without = [kind for kind, values in {"output": leaving, **noted}.items() if not values.requires_grad]
+        if without:
             raise UnsupportedModelError(
-                f"Block {index} of {type(self._model.hf).__name__} computes without a derivative, so no gradient comes "
-                f"through it. {_ADVICE}"
+                f"Block {index} of {type(self._model.hf).__name__} computes its {without[0]} without a derivative, so "
+                f"no gradient comes through it. {_ADVICE}"
             )
-        yield LinearisedBlock(entering, leaving, self._run_all_the_same)
+        yield LinearisedBlock(entering, leaving, noted, self._run_all_the_same)
+
+    def _noting(
+        self, index: int, kinds: Collection[str], noted: dict[str, Tensor]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Return a context in which the values of some kinds of site become variables that the block goes on from."""
+
+        def note(kind: str, values: Tensor) -> Tensor:
+            noted[kind] = values
+            return values
+
+        changes = {kind: partial(note, kind) for kind in kinds}
+        return self._model.anatomy.editing(index, changes) if changes else contextlib.nullcontext()
 
     def _attention(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which attention that goes through PyTorch's own function runs forward."""
@@ -128,18 +163,25 @@ class KeptInputs:
 class LinearisedBlock:
     """A block's derivative at some texts."""
 
-    def __init__(self, entering: Tensor, leaving: Tensor, left_out: int) -> None:
-        self._entering, self._leaving = entering, leaving
+    def __init__(self, entering: Tensor, leaving: Tensor, inside: dict[str, Tensor], left_out: int) -> None:
+        self._entering, self._leaving, self._inside = entering, leaving, inside
         self._kept = slice(left_out, None)
         self._whole = torch.zeros_like(leaving)
 
-    def pull_back_(self, cotangents: Float[Tensor, "copy text position d_model"]) -> None:
+    def pull_back_(self, cotangents: Float[Tensor, "copy text position d_model"]) -> dict[str, Tensor]:
         """Put in the place of cotangents after the block what they are before it; at most as many as there are copies.
 
         A cotangent says, for every text and position that was not left out, what a small change of the state there is
-        worth.
+        worth. Returned is, by kind, the same of the sites inside: [copy, text, position, …].
         """
         given = cotangents.flatten(0, 1)
         self._whole[: len(given), self._kept] = given
-        [found] = torch.autograd.grad(self._leaving, self._entering, self._whole, retain_graph=True)
-        cotangents.copy_(found[: len(given), self._kept].view(cotangents.shape))
+        wanted = [self._entering, *self._inside.values()]
+        entering, *inside = (
+            found[: len(given), self._kept]
+            for found in torch.autograd.grad(self._leaving, wanted, self._whole, retain_graph=True)
+        )
+        cotangents.copy_(entering.view(cotangents.shape))
+        return {
+            kind: found.unflatten(0, cotangents.shape[:2]) for kind, found in zip(self._inside, inside, strict=True)
+        }

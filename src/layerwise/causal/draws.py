@@ -1,6 +1,6 @@
 """Grids under each draw of noise, or the one there is without, and the draws joined."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from layerwise.capture.edits import Edit
+from layerwise.causal.approximation import Approximation
 from layerwise.causal.grid import PatchGrid, Patching, SubjectNoise
 from layerwise.causal.outcomes import Outcome, run_cells
 from layerwise.causal.planning import GridPlan
 from layerwise.causal.prompt_pair import PromptPair
+from layerwise.errors import PromptError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
 from layerwise.versions import package_versions
@@ -30,10 +32,23 @@ class Draw:
     ids: tuple[int, ...]
     edits: tuple[Edit, ...]
     """Noise on its embeddings, if it is the corrupted one."""
+    own: Mapping[str, Tensor]
+    """Its values by site, where they are needed: for a placebo, or an approximation."""
     put: Sequence[Mapping[str, Tensor]]
     """By site: the source's values; after them the placebo's, where one is wanted."""
     last: Float[Tensor, " d_model"]
     """The source's last state."""
+
+
+@dataclass(frozen=True)
+class ExactCell:
+    """A cell of an approximate grid that was run."""
+
+    place: tuple[int, int]
+    """Row and column."""
+    stands_for: float
+    """So many cells."""
+    effect: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class DrawFound:
     source: Outcome
     grids: list[Grids]
     """By what was put: the source's values, then the placebo's."""
+    exact: Sequence[Sequence[ExactCell]] = ()
+    """Where grids are approximate, by plan: some cells that were run."""
 
 
 def run_exactly(
@@ -86,25 +103,45 @@ def joined(
     direction: str,
     noise: SubjectNoise | None,
 ) -> Patching:
-    """Return grids of all draws: means, and how far the draws spread."""
-    effect = "logit_difference" if pair.against else "answer_logprob"
-    between = [getattr(each.source, effect) - getattr(each.unpatched, effect) for each in found]
+    """Return grids of all draws: means, and how far the draws spread.
+
+    Raises:
+        PromptError: the grids are approximate, and there is nothing to recover that they could be judged by.
+    """
+    effect = pair.effect
+    unpatched = [getattr(each.unpatched, effect) for each in found]
+    between = [getattr(each.source, effect) - base for each, base in zip(found, unpatched, strict=True)]
     notes: list[str] = []
     if min(map(abs, between)) < _SURELY:
-        notes.append(
-            f"The two runs differ by {min(map(abs, between)):.1g} in {effect}: there is nothing to recover, and the "
-            "recovery is left out."
-        )
+        nothing = f"The two runs differ by {min(map(abs, between)):.1g} in {effect}: there is nothing to recover"
+        if found[0].exact:
+            raise PromptError(
+                f"{nothing}, so nothing tells how good an approximation is. Run the exact grid, or give prompts that "
+                "differ in what the answer goes by."
+            )
+        notes.append(f"{nothing}, and the recovery is left out.")
 
-    def recovered(put: int, index: int) -> Float[np.ndarray, "draw row column"]:
-        """Return how far a plan's grid recovers in each draw."""
-        moved = [each.grids[put][index][effect] - getattr(each.unpatched, effect) for each in found]
+    def recovered(of_draws: Iterable[np.ndarray]) -> Float[np.ndarray, "draw ..."]:
+        """Return how far the effect in each draw's cells has come from the unpatched run to the source."""
         wholes = [whole if abs(whole) >= _SURELY else np.nan for whole in between]
-        return np.stack([each / whole for each, whole in zip(moved, wholes, strict=True)])
+        return np.stack([(each - base) / whole for each, base, whole in zip(of_draws, unpatched, wholes, strict=True)])
 
     grids: list[PatchGrid] = []
     for index, plan in enumerate(plans):
-        of_draws, of_patch = recovered(0, index), [each.grids[0][index] for each in found]
+        of_patch = [each.grids[0][index] for each in found]
+        of_draws = recovered(values[effect] for values in of_patch)
+        approximation = None
+        if cells := found[0].exact[index] if found[0].exact else None:
+            places = tuple(cell.place for cell in cells)
+            exact = recovered(np.array([cell.effect for cell in each.exact[index]]) for each in found)
+            approximation = Approximation(
+                cells=places,
+                of=len(plan.places),
+                stands_for=np.array([cell.stands_for for cell in cells]),
+                approximate=of_draws.mean(axis=0)[tuple(np.array(places).T)],
+                exact=exact.mean(axis=0),
+            )
+            notes += [f"{plan.kind}: {doubt}" for doubt in approximation.doubts]
         grids.append(
             PatchGrid(
                 kind=plan.kind,
@@ -114,7 +151,10 @@ def joined(
                 values={name: np.mean([values[name] for values in of_patch], axis=0) for name in of_patch[0]},
                 recovery=of_draws.mean(axis=0),
                 spread=of_draws.std(axis=0, ddof=1) if len(found) > 1 else None,
-                placebo=recovered(1, index).mean(axis=0) if len(found[0].grids) > 1 else None,
+                placebo=recovered(each.grids[1][index][effect] for each in found).mean(axis=0)
+                if len(found[0].grids) > 1
+                else None,
+                approximation=approximation,
             )
         )
     return Patching(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from layerwise.causal.alignment import Alignment, as_json
+from layerwise.causal.approximation import Approximation
 from layerwise.causal.outcomes import Outcome
 from layerwise.display import MimeBundle, display_of
 from layerwise.errors import EditError, PromptError, StoreError
@@ -65,6 +66,8 @@ class PatchGrid:
     """Standard deviation of the recovery over draws of noise."""
     placebo: Float[np.ndarray, "row column"] | None = None
     """The recovery under the placebo, where that was run too."""
+    approximation: Approximation | None = None
+    """How far the grid is off, where it is approximate (attribution patching); None for one that was run."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,7 +112,10 @@ class Patching:
         raise PromptError(f"{kind!r} was not patched; there are {', '.join(grid.kind for grid in self.grids)}.")
 
     def to_frame(self) -> "pandas.DataFrame":
-        """Return a row per cell: kind, block, position or head, token, the measures, recovery."""
+        """Return a row per cell: kind, block, position or head, token, the measures, recovery.
+
+        Where grids are approximate: ``approximate``, ``exact_recovery`` of cells that were run, and the kind's figures.
+        """
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
@@ -119,7 +125,7 @@ class Patching:
                 token = {} if grid.of_heads else {"token": self.patched[grid.columns[column]].text}
                 measured = {name: float(values[row, column]) for name, values in grid.values.items()}
                 placebo = {} if grid.placebo is None else {"placebo": float(grid.placebo[row, column])}
-                cell = {**measured, "recovery": recovery, **placebo}
+                cell = {**measured, "recovery": recovery, **placebo, **_approximate(grid, (row, column))}
                 rows.append({"kind": grid.kind, "block": grid.blocks[row], **place, **token, **cell})
         return pd.DataFrame(rows)
 
@@ -148,6 +154,7 @@ class Patching:
                     "recovery": _plain(grid.recovery),
                     "spread": None if grid.spread is None else _plain(grid.spread),
                     "placebo": None if grid.placebo is None else _plain(grid.placebo),
+                    "approximation": grid.approximation and grid.approximation.to_json(),
                 }
                 for grid in self.grids
             ],
@@ -182,7 +189,9 @@ class Patching:
             x_title="head" if grid.of_heads else "position",
             y_title="block",
             value_title=f"recovery of {visible(self.answer.text)}{against}",
-            title=f"{one_line(self.model.name, limit=40)}: {grid.kind}, {self.direction}",
+            title=f"{one_line(self.model.name, limit=40)}: {grid.kind}, {self.direction}"
+            + (", approximate" if grid.approximation else ""),
+            subtitle=grid.approximation.lines if grid.approximation else (),
         )
 
     def write_figures(self, folder: str | Path) -> None:
@@ -219,6 +228,14 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
     return {
         name: None if isinstance(value, float) and np.isnan(value) else value for name, value in asdict(outcome).items()
     }
+
+
+def _approximate(grid: PatchGrid, place: tuple[int, int]) -> dict[str, Any]:
+    """Return what a frame says of a cell that is approximate."""
+    if (found := grid.approximation) is None:
+        return {}
+    exact = dict(zip(found.cells, found.exact.tolist(), strict=True))
+    return {"approximate": True, "exact_recovery": exact.get(place, np.nan), **found.figures}
 
 
 def _plain(values: np.ndarray) -> list[list[float | None]]:

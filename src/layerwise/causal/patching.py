@@ -5,6 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from layerwise.capture.site_values import resolve_sites
+from layerwise.causal.approximation import MIN_EXACT
+from layerwise.causal.attribution import Attribution
 from layerwise.causal.draws import Draw, DrawFound, joined, run_exactly
 from layerwise.causal.grid import Patching, SubjectNoise
 from layerwise.causal.planning import GridPlan
@@ -36,6 +38,8 @@ def patch(
     placebo: bool = False,
     seed: int = 0,
     only_effect: bool = False,
+    approximate: bool = False,
+    exact_cells: int = 32,
     progress: Progress | None = None,
 ) -> Patching:
     """Return what becomes of the prediction when one run's values are put into another, place by place.
@@ -61,21 +65,31 @@ def patch(
         chat_args: arguments of the chat template.
         placebo: run every cell once more with a placebo: the patched run's own values moved as far as the patch moves
             them, in a random direction.
-        seed: of the placebo's directions.
+        seed: of the placebo's directions, and of which cells are run exactly.
         only_effect: of cells read the difference of the answers' logits alone, and no ranks or distances: of a large
             vocabulary that takes a fraction of the time.
+        approximate: approximate the whole grid to first order, from one pass forwards and one back (attribution
+            patching): what a cell moves the effect by is its gradient times how far the patch moves the values. Each
+            grid's `approximation` says how far off it is, and where it is bad, a note. Of cells the effect alone is
+            known.
+        exact_cells: so many cells of each kind, drawn by chance and spread over the blocks, are run exactly all the
+            same, to say that; all, where there are fewer.
         progress: called with (what, done, total).
 
     Raises:
-        PromptError: the prompts cannot be aligned, the answers coincide, or one does not fit the other prompt.
-        EditError: there is no such direction or window, or noise that is none.
-        UnsupportedModelError: the architecture lacks a kind of site.
+        PromptError: the prompts cannot be aligned, the answers coincide, one does not fit the other prompt, or nothing
+            tells how good an approximation is.
+        EditError: there is no such direction or window, noise that is none, or an approximation of several blocks at
+            once, of placebos, or without exact cells.
+        UnsupportedModelError: the architecture lacks a kind of site; or, for an approximation, derivatives.
         CheckError: the model's numbers did not pass the checks.
     """
     if direction not in DIRECTIONS:
         raise EditError(f"Expected a direction, {' or '.join(DIRECTIONS)}; got {direction!r}.")
     if window < 1:
         raise EditError(f"A window has at least one block; got {window}.")
+    if approximate:
+        _expect_first_order(window, placebo, exact_cells)
     asked = (kinds,) if isinstance(kinds, str) else tuple(dict.fromkeys(kinds))
     if unknown := [kind for kind in asked if kind not in KINDS or kind == "pattern"]:
         possible = ", ".join(kind for kind in KINDS if kind != "pattern")
@@ -98,7 +112,8 @@ def patch(
         base, source = (pair.corrupted, pair.clean) if denoises else (pair.clean, pair.corrupted)
         pairs = [(theirs, mine) if denoises else (mine, theirs) for mine, theirs in pair.alignment.pairs]
         sites = {kind: resolve_sites(loaded, kind) for kind in asked}
-        values_of = remembered_values(loaded, [site for each in sites.values() for site in each])
+        every = [site for each in sites.values() for site in each]
+        values_of, attribution = remembered_values(loaded, every), Attribution(loaded, pair, every, exact_cells, seed)
         draws = noises_on_embeddings(loaded, pair.subject, noise) if noise and pair.subject else [()]
         plans: list[GridPlan] = []
         found: list[DrawFound] = []
@@ -109,12 +124,34 @@ def patch(
             plans = plans or [
                 GridPlan.of(kind, sites[kind], values, pairs, pair.alignment.shared, window) for kind in asked
             ]
-            put = [values]
-            if placebo:
-                put.append(moved_at_random(values_of(base, mine), values, pairs, seed + number))
-            draw = Draw(base, mine, put, values[last_site(loaded)][-1])
-            found.append(run_exactly(loaded, draw, plans, pair, only_effect, told))
+            own = values_of(base, mine) if placebo or approximate else {}
+            put = [values, *([moved_at_random(own, values, pairs, seed + number)] if placebo else [])]
+            draw = Draw(base, mine, own, put, values[last_site(loaded)][-1])
+            found.append(
+                attribution.run(draw, plans, told)
+                if approximate
+                else run_exactly(loaded, draw, plans, pair, only_effect, told)
+            )
         return joined(loaded, pair, plans, found, direction, noise)
+
+
+def _expect_first_order(window: int, placebo: bool, exact_cells: int) -> None:
+    """Stop where a gradient does not say what is asked, or nothing would say how well it does."""
+    if window > 1:
+        raise EditError(
+            f"Attribution patching takes one block at a time; got a window of {window}. Blocks that are patched "
+            "together act through one another, and the gradient of each alone counts that twice. Run the exact grid."
+        )
+    if placebo:
+        raise EditError(
+            "Attribution patching has no placebo: what a random direction does as far away as the source is, no "
+            "gradient tells. Run the exact grid."
+        )
+    if exact_cells < MIN_EXACT:
+        raise EditError(
+            f"At least {MIN_EXACT} cells of each kind are run exactly, or nothing tells how good an approximation is; "
+            f"got {exact_cells}."
+        )
 
 
 def _of_draws(progress: Progress, number: int, draws: int) -> Progress:

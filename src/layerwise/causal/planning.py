@@ -1,5 +1,6 @@
 """Which cells a grid has: rows of blocks, columns of positions or heads, and what each cell puts where."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,26 @@ class GridPlan:
         columns = [at for at, column in enumerate(self.columns) if self.of_heads or column in reached]
         return [(row, column) for row in range(len(self.sites)) for column in columns]
 
+    def sample(
+        self, approximate: Float[np.ndarray, "row column"], count: int, seed: int
+    ) -> dict[tuple[int, int], float]:
+        """Return so many places, or all if they are fewer, and how many each stands for.
+
+        Half are those where most happens by an approximation; the rest is spread evenly over the rows, and otherwise
+        drawn by chance.
+        """
+        by_size = sorted(self.places, key=lambda place: -abs(approximate[place]))
+        if count >= len(by_size):
+            return dict.fromkeys(by_size, 1.0)
+        largest, others = by_size[: count // 2], by_size[count // 2 :]
+        drawn: Counter[int] = Counter()
+        order: list[tuple[int, tuple[int, int]]] = []
+        for row, column in np.random.default_rng(seed).permutation(sorted(others)).tolist():
+            order.append((drawn[row], (row, column)))
+            drawn[row] += 1
+        chosen = [place for _, place in sorted(order, key=lambda each: each[0])[: count - len(largest)]]
+        return dict.fromkeys(largest, 1.0) | dict.fromkeys(chosen, len(others) / len(chosen))
+
     def cell(self, place: tuple[int, int], values: Mapping[str, Tensor]) -> Cell:
         """Return the cell at a row and column that puts a source's values there."""
         row, column = place[0], self.columns[place[1]]
@@ -76,7 +97,7 @@ class GridPlan:
 
     def filled(self, of_cells: Float[np.ndarray, " cell"], elsewhere: float) -> Float[np.ndarray, "row column"]:
         """Return a grid of the cells' values, in the order of `places`, with another value where there is no cell."""
-        grid = np.full((len(self.sites), len(self.columns)), elsewhere)
+        grid = np.full((len(self.sites), len(self.columns)), elsewhere, dtype=float)
         grid[tuple(np.array(self.places).T)] = of_cells
         return grid
 

@@ -22,6 +22,11 @@ class PromptPair:
     answer: Token
     against: Token | None
 
+    @property
+    def effect(self) -> str:
+        """The measure that edits move."""
+        return "logit_difference" if self.against else "answer_logprob"
+
     @staticmethod
     def of(
         model: LoadedModel,

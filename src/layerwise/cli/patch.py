@@ -79,7 +79,16 @@ def patch(
     placebo: Annotated[
         bool, typer.Option("--placebo", help="Run each cell once more, moved as far in a random direction.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of noise and placebos.")] = 0,
+    approximate: Annotated[
+        bool,
+        typer.Option(
+            "--approximate", help="To first order, from one pass forwards and one back (attribution patching)."
+        ),
+    ] = False,
+    exact_cells: Annotated[
+        int, typer.Option(help="With --approximate: cells of each kind that are run all the same, to say how far off.")
+    ] = 32,
+    seed: Annotated[int, typer.Option(help="Of noise, placebos, and which cells are run exactly.")] = 0,
     chat: Annotated[bool, typer.Option("--chat", help="Put both prompts into the model's chat template.")] = False,
     chat_arg: Annotated[
         list[str] | None,
@@ -101,6 +110,8 @@ def patch(
     """Put one run's values into another, place by place, and show how much of the answer comes back.
 
     Example: layerwise patch "Germany's capital is" "France's capital is" --answer " Berlin" --against " Paris"
+
+    Example: layerwise patch "Germany's capital is" "France's capital is" --answer " Berlin" --of z --approximate
 
     Example: layerwise patch "The capital of Germany is" --noise-on Germany --answer " Berlin" --of mlp_out --window 5
     """
@@ -131,6 +142,8 @@ def patch(
             chat_args=arguments,
             placebo=placebo,
             seed=seed,
+            approximate=approximate,
+            exact_cells=exact_cells,
             progress=progress,
         )
     for note in found.notes:
@@ -216,7 +229,8 @@ def _print_grid(console: "Console", found: "Patching", grid: "PatchGrid") -> Non
     strongest = sorted(reached, key=lambda c: -np.nan_to_num(np.abs(grid.recovery[:, c])).max(initial=0))
     shown = sorted(strongest[:room])
     window = f", {found.window} blocks at a time" if found.window > 1 else ""
-    console.print(Text(f"{grid.kind}{window}: % of {found.effect.replace('_', ' ')} recovered", "bold"))
+    way = ", approximately" if grid.approximation else ""
+    console.print(Text(f"{grid.kind}{window}: % of {found.effect.replace('_', ' ')} recovered{way}", "bold"))
     table = Table(box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, pad_edge=False)
     table.add_column("block", justify="right", width=_BESIDE - 2)
     for column in shown:
@@ -226,6 +240,8 @@ def _print_grid(console: "Console", found: "Patching", grid: "PatchGrid") -> Non
     for row, block in enumerate(grid.blocks):
         table.add_row(str(block), *(_cell(float(grid.recovery[row, column])) for column in shown))
     console.print(table)
+    if grid.approximation is not None:
+        console.print(Text("\n".join(grid.approximation.lines), "dim"))
     if grid.placebo is not None:
         most = np.nanmax(np.abs(grid.placebo[:, reached]), initial=0)
         console.print(Text(f"placebo, moved as far in a random direction: at most {100 * most:.0f} % anywhere", "dim"))

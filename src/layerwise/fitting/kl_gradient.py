@@ -35,11 +35,6 @@ class Columns:
         z = normed @ self.weight.T
         return self.transform.apply_(z if self.bias is None else z.add_(self.bias))
 
-    def slope(self, logits: Float[Tensor, "row column"]) -> Float[Tensor, "row column"] | float:
-        """Return T′, at what T gave."""
-        cap, scale = self.transform.softcap, self.transform.scale
-        return scale if cap is None else (1 - (logits / cap) ** 2) * scale
-
 
 def take_columns(head: OutputHead, ids: Int[Tensor, " column"], stands_for: Float[Tensor, " column"]) -> Columns:
     """Return some tokens' rows of the unembedding, from disk where it lies there."""
@@ -82,7 +77,7 @@ def kl_gradient(
         log_q = columns.logits(output[some]) - output_lse[some, None]
         q = (log_q + columns.log_stands_for).exp_()
         z = columns.logits(normed[:, some].flatten(0, 1)).view(n_rows, -1, len(columns.weight))
-        slope = columns.slope(z)
+        slope = columns.transform.slope(z)
         weighted = z + columns.log_stands_for
         lse = weighted.logsumexp(-1, keepdim=True)
         losses += (q * (log_q - z + lse)).sum((-1, -2)) / n_places

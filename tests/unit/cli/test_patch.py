@@ -97,3 +97,20 @@ def test_two_documents_do_not_share_stdout(layerwise, model):
     assert code == 1
     assert out == ""
     assert "standard output" in err
+
+
+def test_an_approximation_says_that_it_is_one_and_how_far_off(layerwise, model, tmp_path):
+    stored = tmp_path / "grids.json"
+    code, out, err = layerwise(
+        *("patch", CLEAN, CORRUPTED, *ANSWERS, *model, "--of", "resid_pre", "--approximate", "--exact-cells", "9"),
+        *("--json", str(stored)),
+    )
+    assert code == 0
+    assert "resid_pre: % of logit difference recovered, approximately" in out
+    assert "attribution patching, beside" in out
+    assert "mean error" in out
+    [grid] = json.loads(stored.read_text())["grids"]
+    found = grid["approximation"]
+    assert len(found["cells"]) == min(9, found["of"])
+    doubted = found["correlation"] < 0.9 or found["mean_error"] > 0.05
+    assert ("the approximation is bad" in " ".join(err.split())) == doubted

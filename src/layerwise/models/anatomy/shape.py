@@ -43,8 +43,11 @@ class Scaled:
         return tensor * self.factor
 
     def write(self, tensor: Tensor, values: Tensor) -> None:
-        # Dividing what was multiplied rounds twice.
-        tensor.copy_(torch.where(values == self.read(tensor), tensor, values / self.factor))
+        # Dividing what was multiplied rounds twice. What that is off by is added as a constant, so that gradients reach
+        # the values whether they have changed or not.
+        divided = values / self.factor
+        rounded = torch.where(values == self.read(tensor), tensor - divided, 0).nan_to_num()
+        tensor.copy_(divided + rounded.detach())
 
 
 @dataclass(frozen=True)

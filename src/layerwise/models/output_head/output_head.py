@@ -46,6 +46,10 @@ class OutputTransform:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
         return logits
 
+    def slope(self, transformed: Float[Tensor, "*row token"]) -> Float[Tensor, "*row token"] | float:
+        """Return T′, at what T gave."""
+        return self.scale if self.softcap is None else (1 - (transformed / self.softcap) ** 2) * self.scale
+
 
 @dataclass(frozen=True, eq=False)
 class OutputHead:
