@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from layerwise.causal.ablation import ablate
     from layerwise.causal.confirm import confirm
     from layerwise.causal.patching import patch
     from layerwise.causal.steering import steer
@@ -40,6 +41,7 @@ __all__ = [
     "Token",
     "TokenProb",
     "Trace",
+    "ablate",
     "confirm",
     "evaluate_lenses",
     "fit_lens",
@@ -62,6 +64,7 @@ _HOMES = {
     "Token": "layerwise.types",
     "TokenProb": "layerwise.types",
     "Trace": "layerwise.tracing.trace",
+    "ablate": "layerwise.causal.ablation",
     "confirm": "layerwise.causal.confirm",
     "evaluate_lenses": "layerwise.evaluation.evaluate",
     "fit_lens": "layerwise.tracing.lens_fitting",

@@ -124,8 +124,9 @@ def heatmap(
     value_title: str,
     title: str,
     subtitle: Sequence[str] = (),
+    limit: float = 1.0,
 ) -> AnyChart:
-    """Return a cell per row: orange below 0, white at 0, blue above, no stronger beyond 1; the lowest `y` is below.
+    """Return a cell per row: orange below 0, white at 0, blue above, no stronger beyond `limit`; `y` goes upwards.
 
     Columns: those named, and reached: cells that nothing can reach are grey.
     """
@@ -134,7 +135,7 @@ def heatmap(
         y=alt.Y(f"{y}:O", title=y_title, sort="descending", axis=alt.Axis(grid=False, labelOverlap=True)),
         tooltip=[x, y, alt.Tooltip(f"{value}:Q", format=".3f")],
     )
-    colours = alt.Scale(domain=[-1, 0, 1], range=[_ORANGE, "#FFFFFF", _BLUE], clamp=True, interpolate="rgb")
+    colours = alt.Scale(domain=[-limit, 0, limit], range=[_ORANGE, "#FFFFFF", _BLUE], clamp=True, interpolate="rgb")
     reached = base.transform_filter("datum.reached").mark_rect(stroke="#EEEEEE", strokeWidth=0.5)
     others = base.transform_filter("!datum.reached").mark_rect(color="#E4E4E4", stroke="#EEEEEE", strokeWidth=0.5)
     layered: Any = alt.layer(
@@ -175,13 +176,15 @@ def bands(
     title: str,
     columns: int = 3,
     size: tuple[int, int] = (200, 130),
+    x: str = "depth",
+    y_domain: tuple[float, float] = (0, 1),
 ) -> AnyChart:
     """Return small multiples, one per value of `facet`: a line per value of `colour` with its interval as a band.
 
-    Columns: depth, value, low, high, and those two. `size` is a panel's width and height, in pixels.
+    Columns: value, low, high, n, and those named. `size` is a panel's width and height, in pixels.
     """
     base = alt.Chart(frame).encode(
-        x=alt.X("depth:Q", title=x_title, axis=alt.Axis(format="~g")),
+        x=alt.X(f"{x}:Q", title=x_title, axis=alt.Axis(format="~g")),
         color=alt.Color(
             f"{colour}:N",
             title=None,
@@ -191,14 +194,14 @@ def bands(
         ),
     )
     band = base.mark_area(opacity=0.2).encode(
-        y=alt.Y("low:Q", title=y_title, scale=alt.Scale(domain=[0, 1])), y2=alt.Y2("high:Q")
+        y=alt.Y("low:Q", title=y_title, scale=alt.Scale(domain=y_domain)), y2=alt.Y2("high:Q")
     )
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("value:Q", title=y_title),
-        tooltip=[colour, facet, alt.Tooltip("depth:Q", format=".2f"), alt.Tooltip("value:Q", format=".3f"), "n"],
+        tooltip=[colour, facet, alt.Tooltip(f"{x}:Q", format=".2~f"), alt.Tooltip("value:Q", format=".3f"), "n"],
     )
     layered: Any = alt.layer(band, line).properties(width=size[0], height=size[1])
-    chart = layered.facet(facet=alt.Facet(f"{facet}:N", title=None, sort=None), columns=columns)
+    chart = layered.facet(facet=alt.Facet(f"{facet}:N", title=None, sort=[*frame[facet].unique()]), columns=columns)
     return _styled(chart.properties(title=alt.TitleParams(title, anchor="start")))
 
 

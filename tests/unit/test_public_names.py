@@ -7,7 +7,7 @@ import layerwise
 
 PUBLIC = [
     *("LayerwiseError", "Lens", "Model", "ModelInfo", "Request", "Run", "Site", "Token", "TokenProb", "Trace"),
-    *("evaluate_lenses", "fit_lens", "load", "load_lens", "open_run", "patch", "show"),
+    *("ablate", "evaluate_lenses", "fit_lens", "load", "load_lens", "open_run", "patch", "show"),
 ]
 
 

@@ -1,6 +1,5 @@
 """What a patch grid holds: an effect for every cell, beside the runs that it lies between."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,9 @@ from jaxtyping import Float
 from layerwise.causal.alignment import Alignment, as_json
 from layerwise.causal.approximation import Approximation
 from layerwise.causal.outcomes import Outcome
+from layerwise.causal.written import Written, plain, plain_outcome
 from layerwise.display import MimeBundle, display_of
-from layerwise.errors import EditError, PromptError, StoreError
-from layerwise.files import write_text_whole
+from layerwise.errors import EditError, PromptError
 from layerwise.text import one_line, visible
 from layerwise.types import ModelInfo, Token
 
@@ -71,7 +70,7 @@ class PatchGrid:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Patching:
+class Patching(Written):
     """Grids of one pair of prompts: what `layerwise.patch` returns."""
 
     model: ModelInfo
@@ -141,8 +140,8 @@ class Patching:
             "alignment": as_json(self.alignment),
             "answer": asdict(self.answer),
             "against": asdict(self.against) if self.against else None,
-            "unpatched": _outcome(self.unpatched),
-            "source": _outcome(self.source),
+            "unpatched": plain_outcome(self.unpatched),
+            "source": plain_outcome(self.source),
             "window": self.window,
             "noise": asdict(self.noise) if self.noise else None,
             "grids": [
@@ -150,10 +149,10 @@ class Patching:
                     "kind": grid.kind,
                     "blocks": list(grid.blocks),
                     "heads" if grid.of_heads else "positions": list(grid.columns),
-                    "values": {name: _plain(values) for name, values in grid.values.items()},
-                    "recovery": _plain(grid.recovery),
-                    "spread": None if grid.spread is None else _plain(grid.spread),
-                    "placebo": None if grid.placebo is None else _plain(grid.placebo),
+                    "values": {name: plain(values) for name, values in grid.values.items()},
+                    "recovery": plain(grid.recovery),
+                    "spread": None if grid.spread is None else plain(grid.spread),
+                    "placebo": None if grid.placebo is None else plain(grid.placebo),
                     "approximation": grid.approximation and grid.approximation.to_json(),
                 }
                 for grid in self.grids
@@ -161,10 +160,6 @@ class Patching:
             "notes": list(self.notes),
             "versions": self.versions,
         }
-
-    def dumps(self) -> str:
-        """Return everything as JSON text."""
-        return json.dumps(self.to_json(), allow_nan=False)
 
     def plot(self, kind: str | None = None) -> "charts.AnyChart":
         """Return a heatmap of a kind's recovery; of the first kind without one. Raises PromptError if there is none."""
@@ -194,16 +189,9 @@ class Patching:
             subtitle=grid.approximation.lines if grid.approximation else (),
         )
 
-    def write_figures(self, folder: str | Path) -> None:
-        """Write a heatmap of each kind as PNG and SVG. Raises StoreError."""
-        from layerwise import charts
-
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            for grid in self.grids:
-                charts.write_png_and_svg(self.plot(grid.kind), Path(folder) / grid.kind)
-        except OSError as error:
-            raise StoreError(f"The figures could not be written to {folder}: {error.strerror or error}.") from error
+    def figures(self) -> "dict[str, charts.AnyChart]":
+        """Return a heatmap of each kind."""
+        return {grid.kind: self.plot(grid.kind) for grid in self.grids}
 
     def to_html(self, path: str | Path) -> None:
         """Write these grids' view as one HTML file that needs nothing else. Raises StoreError if that fails."""
@@ -216,19 +204,6 @@ class Patching:
         kinds = ", ".join(grid.kind for grid in self.grids)
         return f"Patching({self.model.name!r}, {self.direction}, {kinds}, answer={self.answer.text!r})"
 
-    def save(self, path: str | Path) -> None:
-        """Write everything as JSON, whole or not at all. Raises StoreError."""
-        try:
-            write_text_whole(Path(path), self.dumps())
-        except OSError as error:
-            raise StoreError(f"The grids could not be written to {path}: {error.strerror or error}.") from error
-
-
-def _outcome(outcome: Outcome) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and np.isnan(value) else value for name, value in asdict(outcome).items()
-    }
-
 
 def _approximate(grid: PatchGrid, place: tuple[int, int]) -> dict[str, Any]:
     """Return what a frame says of a cell that is approximate."""
@@ -236,8 +211,3 @@ def _approximate(grid: PatchGrid, place: tuple[int, int]) -> dict[str, Any]:
         return {}
     exact = dict(zip(found.cells, found.exact.tolist(), strict=True))
     return {"approximate": True, "exact_recovery": exact.get(place, np.nan), **found.figures}
-
-
-def _plain(values: np.ndarray) -> list[list[float | None]]:
-    """Return numbers as JSON has them: none where there is none."""
-    return [[None if np.isnan(value) else float(value) for value in row] for row in values]

@@ -60,7 +60,7 @@ def run_cells(
     model: LoadedModel,
     ids: tuple[int, ...],
     cells: Sequence[Cell],
-    source: Float[Tensor, " d_model"],
+    source: Float[Tensor, " d_model"] | None,
     answers: tuple[Token, Token | None],
     *,
     embedded: Sequence[Edit] = (),
@@ -73,7 +73,7 @@ def run_cells(
         model: the model to run.
         ids: the text.
         cells: edits of it.
-        source: the last state of a run that they are compared with.
+        source: the last state of a run that they are compared with; without one, of the text as it is.
         answers: whose logits are read, the answer's first.
         embedded: edits of layer 0 that the text has itself.
         only_effect: read nothing of cells but the difference of two answers' logits, where there are two: a large
@@ -83,15 +83,8 @@ def run_cells(
     Raises:
         CheckError: the numbers are not finite.
     """
-    last: list[Tensor] = []
-    text = source
-    with attention_for(model, [edit.site for cell in cells for edit in cell.edits]):
-        for some in _in_parts(model, cells, len(ids)):
-            running = Cells(model, ids, some, progress, embedded=embedded)
-            drive(model, [running])
-            last.append(running.last)
-            text = running.last_of_text
-    cells_last, source = torch.cat(last), source.to(text)
+    cells_last, text = last_states(model, ids, cells, embedded=embedded, progress=progress)
+    source = text if source is None else source.to(text)
     if not only_effect or answers[1] is None:
         return Read.of(model, cells_last, text, source, answers, progress)
     runs = Read.of(model, text[None], text, source, answers, None)
@@ -101,6 +94,27 @@ def run_cells(
         raise CheckError(_NOT_FINITE)
     effect = {"logit_difference": (logits[:, 0] - logits[:, 1]).cpu().numpy()}
     return replace(runs, of_cells=effect, of_text={name: runs.of_text[name] for name in effect})
+
+
+@torch.no_grad()
+def last_states(
+    model: LoadedModel,
+    ids: tuple[int, ...],
+    cells: Sequence[Cell],
+    *,
+    embedded: Sequence[Edit] = (),
+    progress: Progress | None = None,
+) -> tuple[Float[Tensor, "cell d_model"], Float[Tensor, " d_model"]]:
+    """Return what the last layer has at the last position, of each cell and of the text as it is (see `run_cells`)."""
+    last: list[Tensor] = []
+    text = torch.empty(0)
+    with attention_for(model, [edit.site for cell in cells for edit in cell.edits]):
+        for some in _in_parts(model, cells, len(ids)):
+            running = Cells(model, ids, some, progress, embedded=embedded)
+            drive(model, [running])
+            last.append(running.last)
+            text = running.last_of_text
+    return torch.cat(last), text
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from layerwise.cli import (
+    ablate,
     causal_trace,
     confirm,
     doctor,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("trace")(trace.trace)
 app.command("patch")(patch.patch)
+app.command("ablate")(ablate.ablate)
 app.command("causal-trace")(causal_trace.causal_trace)
 app.command("confirm")(confirm.confirm)
 app.command("steer")(steer.steer)

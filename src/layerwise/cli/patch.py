@@ -1,7 +1,6 @@
 """`layerwise patch`: one prompt's values put into another's run, place by place."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +17,7 @@ from layerwise.cli.console import (
     say_note,
     write_document,
 )
+from layerwise.cli.grids import Figures, Json, print_grid, print_outcome, tokens_text, write_found
 from layerwise.cli.loading import loaded_for
 from layerwise.cli.prompts import read_chat_args, read_text
 from layerwise.errors import EditError, PromptError
@@ -26,17 +26,8 @@ from layerwise.text import one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.text import Text
 
     from layerwise.causal.grid import PatchGrid, Patching, SubjectNoise
-
-_CELL = 6
-"""Columns of the terminal that a cell takes."""
-
-_BLUE, _ORANGE = (0, 114, 178), (230, 159, 0)
-
-_BESIDE = 8
-"""Those that a row's name takes."""
 
 
 def patch(
@@ -94,11 +85,9 @@ def patch(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Argument of the chat template; repeat for more."),
     ] = None,
-    json: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write everything as JSON.")] = None,
+    json: Json = None,
     html: Annotated[str | None, typer.Option(metavar="FILE|-", help="Write the view as one HTML file.")] = None,
-    figures: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a heatmap of each kind, as PNG and SVG.")
-    ] = None,
+    figures: Figures = None,
     revision: Revision = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -148,9 +137,6 @@ def patch(
         )
     for note in found.notes:
         say_note(f"Warning: {note}")
-    if figures is not None:
-        found.write_figures(figures)
-        say_note(f"Heatmaps written to {figures}")
     if html is not None:
         from layerwise.view.page import page_html
         from layerwise.view.shown import show
@@ -158,12 +144,7 @@ def patch(
         write_document(page_html(show(found).document), html)
         if html != "-":
             say_note(f"View written to {html}; open it in a browser.")
-    if json == "-":
-        write_document(found.dumps() + "\n", json)
-    elif json is not None:
-        found.save(json)
-        say_note(f"Grids written to {json}")
-    if "-" not in (json, html):
+    if write_found(found, json, figures) and html != "-":
         _print(found)
 
 
@@ -197,70 +178,34 @@ def _print(found: "Patching") -> None:
 
     console = results_console()
     console.print(Text(f"{one_line(found.model.name)} · {found.model.n_layers} layers · {found.direction}", "bold"))
-    console.print(Text("clean:     ", "dim") + _tokens(found.clean))
+    console.print(Text("clean:     ", "dim") + tokens_text(found.clean))
     if found.noise:
         about = f"noise of {found.noise.deviations:g} deviations on {found.noise.subject!r}, {found.noise.draws} draws"
         console.print(Text("corrupted: ", "dim") + Text(one_line(about)))
     else:
-        console.print(Text("corrupted: ", "dim") + _tokens(found.corrupted))
+        console.print(Text("corrupted: ", "dim") + tokens_text(found.corrupted))
     for name, outcome in (("unpatched", found.unpatched), ("source", found.source)):
-        against = "" if found.against is None else f", logit difference {outcome.logit_difference:+.2f}"
-        says = f"{name}: log-probability of {visible(found.answer.text)} {outcome.answer_logprob:.2f}{against}, says "
-        console.print(Text(says, "dim") + Text(visible(outcome.top)))
+        print_outcome(console, name, outcome, found.answer, differs=found.against is not None)
     for grid in found.grids:
         console.print()
         _print_grid(console, found, grid)
 
 
-def _tokens(tokens: Any) -> "Text":
-    from rich.text import Text
-
-    return Text(" ").join(Text(visible(token.text)) for token in tokens)
-
-
 def _print_grid(console: "Console", found: "Patching", grid: "PatchGrid") -> None:
     import numpy as np
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    room = max(1, (console.width - _BESIDE) // _CELL)
     reached = [c for c, place in enumerate(grid.columns) if grid.of_heads or place in found.differing]
-    strongest = sorted(reached, key=lambda c: -np.nan_to_num(np.abs(grid.recovery[:, c])).max(initial=0))
-    shown = sorted(strongest[:room])
+    places = [grid.columns[c] for c in reached]
+    titles = [f"h{place}" if grid.of_heads else visible(found.patched[place].text) for place in places]
     window = f", {found.window} blocks at a time" if found.window > 1 else ""
     way = ", approximately" if grid.approximation else ""
-    console.print(Text(f"{grid.kind}{window}: % of {found.effect.replace('_', ' ')} recovered{way}", "bold"))
-    table = Table(box=box.SIMPLE_HEAD, padding=0, collapse_padding=True, pad_edge=False)
-    table.add_column("block", justify="right", width=_BESIDE - 2)
-    for column in shown:
-        place = grid.columns[column]
-        title = f"h{place}" if grid.of_heads else visible(found.patched[place].text)
-        table.add_column(title, justify="right", width=_CELL - 1, no_wrap=True, overflow="crop")
-    for row, block in enumerate(grid.blocks):
-        table.add_row(str(block), *(_cell(float(grid.recovery[row, column])) for column in shown))
-    console.print(table)
+    heading = f"{grid.kind}{window}: % of {found.effect.replace('_', ' ')} recovered{way}"
+    print_grid(console, heading, grid.blocks, titles, grid.recovery[:, reached])
     if grid.approximation is not None:
         console.print(Text("\n".join(grid.approximation.lines), "dim"))
     if grid.placebo is not None:
         most = np.nanmax(np.abs(grid.placebo[:, reached]), initial=0)
         console.print(Text(f"placebo, moved as far in a random direction: at most {100 * most:.0f} % anywhere", "dim"))
-    if left := len(reached) - len(shown):
-        say_note(
-            f"… and {left} more columns, in which less happens. --json FILE writes everything, --figures DIR draws it."
-        )
     if not grid.of_heads and len(reached) < len(grid.columns):
         say_note("Tokens before those that differ are left out: nothing is different there at any layer.")
-
-
-def _cell(value: float) -> "Text":
-    from rich.text import Text
-
-    if value != value:  # noqa: PLR0124 -- NaN: there is nothing to recover
-        return Text("–", "dim")
-    strength = min(1.0, abs(value))
-    red, green, blue = (
-        round(255 - strength * (255 - part)) for part in ((0, 114, 178) if value > 0 else (230, 159, 0))
-    )
-    ink = "white" if strength > 0.6 and value > 0 else "black"
-    return Text(f"{round(100 * value)}", f"{ink} on rgb({red},{green},{blue})" if strength >= 0.05 else "dim")

@@ -11,6 +11,9 @@ from torch import Tensor
 from layerwise.errors import EditError
 from layerwise.sites import Site
 
+_ROUNDING = 1e-6
+"""Weights of attention, a softmax in float32, may sum to so much less than 1."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -185,10 +188,11 @@ def cut(site: Site, queries: Sequence[int] | None, keys: Sequence[int]) -> Chang
 
     def how(pattern: Tensor) -> Tensor:
         kept = pattern.index_fill(-1, seen.to(pattern.device), 0)
-        rest = kept.sum(-1, keepdim=True)
-        # Where some weight goes to no token (attention sinks of gpt-oss), more than the rest is left.
-        left = torch.maximum(rest, 1 - (pattern - kept).sum(-1, keepdim=True))
-        return torch.where(rest > 0, kept / left, 0)
+        # In float64: of a query that sees little else than what is cut, the rest is smaller than the sum's rounding.
+        rest, whole = (weights.sum(-1, keepdim=True, dtype=torch.float64) for weights in (kept, pattern))
+        # Some weight may go to no token (attention sinks of gpt-oss), and keeps its share; rounding is none.
+        elsewhere = torch.where(1 - whole > _ROUNDING + 2 * torch.finfo(pattern.dtype).eps, 1 - whole, 0)
+        return torch.where(rest > 0, kept / (rest + elsewhere), 0).to(pattern.dtype)
 
     return _change(site, queries, f"cut {seen.tolist()}", how)
 

@@ -101,7 +101,7 @@ def _by_depth(points: pd.DataFrame) -> AnyChart:
     """Return the answer's probability by depth, a panel per set; few panels take the room of many."""
     named = points.assign(**{name: points[name].map(one_line) for name in ("set", "model")})
     panels = min(_COLUMNS, len(set(named["set"])))
-    room = {} if panels == _COLUMNS else {"size": (_ROOM // panels, 220)}
+    room: dict[str, Any] = {} if panels == _COLUMNS else {"size": (_ROOM // panels, 220)}
     return charts.bands(
         named,
         facet="set",

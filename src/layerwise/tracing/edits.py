@@ -36,6 +36,14 @@ class OtherPrompts:
         self._model = model
         self._wanted: dict[tuple[int, ...], set[Site]] = defaultdict(set)
         self._found: dict[tuple[int, ...], dict[str, np.ndarray]] = {}
+        self._ids: dict[tuple[Request, str], tuple[int, ...]] = {}
+
+    def ids(self, request: Request, prompt: str) -> tuple[int, ...]:
+        """Return another prompt in tokens, put into the chat template where the request's own is."""
+        if (request, prompt) not in self._ids:
+            asked = replace(request, prompt=prompt, answers=(), alternatives=(), wrong=None)
+            self._ids[request, prompt] = prompt_tokens(self._model.tokenizer, asked).ids
+        return self._ids[request, prompt]
 
     def want(self, ids: tuple[int, ...], site: Site) -> None:
         """Ask for what a prompt has at a site."""
@@ -58,7 +66,14 @@ class OtherPrompts:
 
 
 def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], others: OtherPrompts) -> list[Later]:
-    """Return what makes a request's edits, having asked for what they take from other prompts.
+    """Return what makes a request's edits, having asked for what they take from other prompts (see `plan_specs`)."""
+    return plan_specs(model, request, ids, [parse(text) for text in request.edits], others)
+
+
+def plan_specs(
+    model: LoadedModel, request: Request, ids: tuple[int, ...], specs: Sequence[EditSpec], others: OtherPrompts
+) -> list[Later]:
+    """Return what makes edits of a prompt's tokens, having asked for what they take from other prompts.
 
     Raises:
         EditError: two change the same, a position is not there, or prompts do not go together.
@@ -67,8 +82,7 @@ def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], other
     """
     planned: list[Later] = []
     taken: list[tuple[Site, set[int], EditSpec]] = []
-    for text in request.edits:
-        spec = parse(text)
+    for spec in specs:
         positions = None if spec.positions == "all" else tuple(chosen_positions(spec.positions, len(ids)))
         for site in _sites(model, spec.site):
             _expect_free(taken, site, {*(range(len(ids)) if positions is None else positions)}, spec)
@@ -114,7 +128,7 @@ def _planned(
     """Return what makes one edit of one site."""
     of_prompt = tuple(range(len(ids))) if positions is None else positions
     if isinstance(spec, Patch):
-        source = _tokens(model, request, spec.source) if spec.source else ids
+        source = others.ids(request, spec.source) if spec.source else ids
         [of] = _sites(model, spec.of) if spec.of else [site]
         there = _aligned(model, spec, of_prompt, source)
         through = translate(model, spec.lens, of) if spec.lens else None
@@ -129,10 +143,10 @@ def _planned(
         if not isinstance(spec, AlongMeans) or not spec.toward:
             read = given_readings(model, spec, site)
             return lambda: along(spec, site, read, positions)
-        there, from_there = (_of_prompts(model, request, spec, site, p, others) for p in (spec.toward, spec.away))
+        there, from_there = (_of_prompts(request, spec, site, p, others) for p in (spec.toward, spec.away))
         return lambda: along(spec, site, as_readings(_mean(there()) - _mean(from_there())), positions)
     if isinstance(spec, Mean | Resample):
-        of_set = _of_prompts(model, request, spec, site, spec.over, others)
+        of_set = _of_prompts(request, spec, site, spec.over, others)
         return lambda: _from_set(spec, site, of_set(), positions, of_prompt)
     own = _own_change(spec, site, positions, len(ids))
     return lambda: own
@@ -154,7 +168,6 @@ def _own_change(spec: EditSpec, site: Site, positions: tuple[int, ...] | None, l
 
 
 def _of_prompts(
-    model: LoadedModel,
     request: Request,
     spec: Mean | Resample | AlongMeans,
     site: Site,
@@ -164,7 +177,7 @@ def _of_prompts(
     """Return what gives a site's values at an edit's positions of other prompts, one after another."""
     if site.kind == "pattern":
         raise EditError(f"{spec}: prompts of other lengths have patterns of other shapes. Cut edges instead.")
-    ids = [_tokens(model, request, prompt) for prompt in prompts]
+    ids = [others.ids(request, prompt) for prompt in prompts]
     places = [(each, chosen_positions(spec.at, len(each))) for each in ids]
     for each in ids:
         others.want(each, site)
@@ -187,11 +200,6 @@ def _from_set(
         return changes.put(site, _mean(values), positions)
     drawn = torch.randint(len(values), (len(of_prompt),), generator=torch.Generator().manual_seed(spec.seed))
     return changes.put(site, values[drawn], of_prompt)
-
-
-def _tokens(model: LoadedModel, request: Request, prompt: str) -> tuple[int, ...]:
-    """Return another prompt in tokens, put into the chat template where the request's own is."""
-    return prompt_tokens(model.tokenizer, replace(request, prompt=prompt, answers=(), alternatives=(), wrong=None)).ids
 
 
 def _aligned(model: LoadedModel, spec: Patch, positions: tuple[int, ...], source: tuple[int, ...]) -> tuple[int, ...]:

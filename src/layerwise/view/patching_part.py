@@ -45,9 +45,18 @@ def patching_part(patching: Patching) -> Json:
         "noise": asdict(patching.noise) if patching.noise else None,
         "grids": [_grid(patching, grid) for grid in patching.grids],
         "described": {name: {"title": title, "unit": unit} for name, (title, unit) in _DESCRIBED.items()},
-        "notes": list(patching.notes),
+        "notes": [*_approximate(patching), *patching.notes],
         "versions": patching.versions,
     }
+
+
+def _approximate(patching: Patching) -> list[str]:
+    """Return which grids were not run cell by cell, and how far off they are."""
+    return [
+        f"{grid.kind} is approximate: {' '.join(grid.approximation.lines)}."
+        for grid in patching.grids
+        if grid.approximation
+    ]
 
 
 def _tokens(tokens: tuple[Token, ...]) -> list[list[Any]]:

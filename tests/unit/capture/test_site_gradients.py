@@ -90,7 +90,7 @@ def logprob(logits):
     return logits.log_softmax(-1)[ANSWER]
 
 
-def gradients(model, sites, against=AGAINST):
+def gradients(model, sites, against: int | None = AGAINST):
     with model.computing() as loaded:
         return site_gradients(
             loaded, IDS, sites, lambda last: gradient_of_effect(loaded.output_head, last, ANSWER, against)

@@ -1,6 +1,7 @@
 """Attribution patching: first order of the exact grid, and never without how far it is from it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_of_a_patch_that_goes_a_small_step_the_approximation_is_all(config):
         sites = {kind: resolve_sites(model, kind) for kind in kinds}
         every = [site for each in sites.values() for site in each]
         own, source = (values_at(model, ids, (), every) for ids in (BASE, SOURCE))
-        answers = tuple(Token(id, "") for (id,) in (ANSWER, AGAINST))
+        answers = Token(*ANSWER, ""), Token(*AGAINST, "")
         found = site_gradients(
             model, BASE, every, lambda last: gradient_of_effect(model.output_head, last, *ANSWER, *AGAINST)
         )
@@ -193,10 +194,8 @@ def test_a_streamed_model_s_approximation_is_the_resident_one_s(family_folder, l
 
 
 def test_which_cells_are_run_goes_by_the_seed(tiny):
-    cells = [
-        patch(tiny, *ASKED, kinds="z", approximate=True, exact_cells=8, seed=seed).grids[0].approximation.cells
-        for seed in (0, 0, 1)
-    ]
+    grids = [patch(tiny, *ASKED, kinds="z", approximate=True, exact_cells=8, seed=seed).grids[0] for seed in (0, 0, 1)]
+    cells = [grid.approximation.cells for grid in grids if grid.approximation]
     assert cells[0] == cells[1] != cells[2]
 
 
@@ -228,7 +227,7 @@ def test_gradients_are_taken_once_where_noise_is_put_into_the_same_run(tiny, mon
     )
     clean = tuple(tiny.tokenizer("The capital of Germany is")["input_ids"])
     noise = SubjectNoise("Germany", draws=3)
-    told = {"progress": lambda *_: None}
+    told: Any = {"progress": lambda *_: None}
     patch(tiny, clean, noise, ANSWER, AGAINST, direction="noise", approximate=True, **told)
     assert len(taken) == 1
     patch(tiny, clean, noise, ANSWER, AGAINST, direction="denoise", approximate=True, **told)

@@ -95,6 +95,12 @@ def test_of_a_query_that_sees_nothing_else_no_weight_is_left():
     assert changes.cut(PATTERN, None, (0,)).apply(almost_all).tolist() == [[0, 1]]
 
 
+def test_of_a_query_that_sees_little_else_the_rest_is_as_if_it_had_been_masked():
+    scores = torch.tensor([[40.0, 39.0, 18.0, 17.0]])
+    masked = scores.index_fill(1, torch.tensor([0, 1]), -torch.inf).softmax(-1)
+    assert torch.allclose(changes.cut(PATTERN, None, (0, 1)).apply(scores.softmax(-1)), masked, atol=1e-6)
+
+
 def test_weight_that_goes_to_no_token_is_kept_apart():
     """As of gpt-oss, whose softmax has a place more: logits log 1, log 2, and of the sink log 5."""
     changed = changes.cut(PATTERN, None, (0,)).apply(torch.tensor([[1 / 8, 2 / 8]]))
