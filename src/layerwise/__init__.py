@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from layerwise.causal.ablation import ablate
     from layerwise.causal.confirm import confirm
     from layerwise.causal.patching import patch
+    from layerwise.causal.patchscope import patchscope
     from layerwise.causal.steering import steer
     from layerwise.errors import LayerwiseError
     from layerwise.evaluation.evaluate import evaluate_lenses
@@ -49,6 +50,7 @@ __all__ = [
     "load_lens",
     "open_run",
     "patch",
+    "patchscope",
     "show",
     "steer",
 ]
@@ -72,6 +74,7 @@ _HOMES = {
     "load_lens": "layerwise.lenses.reading",
     "open_run": "layerwise.store.run",
     "patch": "layerwise.causal.patching",
+    "patchscope": "layerwise.causal.patchscope",
     "show": "layerwise.view.shown",
     "steer": "layerwise.causal.steering",
 }

@@ -125,10 +125,11 @@ def heatmap(
     title: str,
     subtitle: Sequence[str] = (),
     limit: float = 1.0,
+    label: str | None = None,
 ) -> AnyChart:
     """Return a cell per row: orange below 0, white at 0, blue above, no stronger beyond `limit`; `y` goes upwards.
 
-    Columns: those named, and reached: cells that nothing can reach are grey.
+    Columns: those named, and reached: cells that nothing can reach are grey. `label` stands in each cell.
     """
     base = alt.Chart(frame).encode(
         x=alt.X(f"{x}:N", title=x_title, sort=None, axis=alt.Axis(labelAngle=-45, grid=False)),
@@ -138,10 +139,10 @@ def heatmap(
     colours = alt.Scale(domain=[-limit, 0, limit], range=[_ORANGE, "#FFFFFF", _BLUE], clamp=True, interpolate="rgb")
     reached = base.transform_filter("datum.reached").mark_rect(stroke="#EEEEEE", strokeWidth=0.5)
     others = base.transform_filter("!datum.reached").mark_rect(color="#E4E4E4", stroke="#EEEEEE", strokeWidth=0.5)
-    layered: Any = alt.layer(
-        others, reached.encode(color=alt.Color(f"{value}:Q", title=value_title, scale=colours))
-    ).properties(
-        width=max(160, 26 * frame[x].nunique()),
+    coloured = reached.encode(color=alt.Color(f"{value}:Q", title=value_title, scale=colours))
+    texts = [base.mark_text(fontSize=8).encode(text=f"{label}:N")] if label else []
+    layered: Any = alt.layer(others, coloured, *texts).properties(
+        width=max(160, (44 if label else 26) * frame[x].nunique()),
         height=max(160, 13 * frame[y].nunique()),
         title=alt.TitleParams(title, anchor="start", subtitle=[*subtitle]),
     )

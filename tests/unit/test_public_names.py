@@ -7,7 +7,19 @@ import layerwise
 
 PUBLIC = [
     *("LayerwiseError", "Lens", "Model", "ModelInfo", "Request", "Run", "Site", "Token", "TokenProb", "Trace"),
-    *("ablate", "evaluate_lenses", "fit_lens", "load", "load_lens", "open_run", "patch", "show"),
+    *(
+        "ablate",
+        "confirm",
+        "evaluate_lenses",
+        "fit_lens",
+        "load",
+        "load_lens",
+        "open_run",
+        "patch",
+        "patchscope",
+        "show",
+    ),
+    "steer",
 ]
 
 

@@ -18,6 +18,7 @@ from layerwise.cli import (
     lens_report,
     models,
     patch,
+    patchscope,
     questions,
     reference,
     run,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("trace")(trace.trace)
 app.command("patch")(patch.patch)
 app.command("ablate")(ablate.ablate)
+app.command("patchscope")(patchscope.patchscope)
 app.command("causal-trace")(causal_trace.causal_trace)
 app.command("confirm")(confirm.confirm)
 app.command("steer")(steer.steer)

@@ -1,6 +1,7 @@
 """The figures of a report about question sets, from the run's numbers."""
 
 import math
+from typing import Any
 
 import pandas as pd
 

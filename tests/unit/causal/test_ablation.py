@@ -193,10 +193,10 @@ def test_how_many_run_together_changes_nothing_but_rounding(tiny, ids, monkeypat
     for grid, part in zip(whole.grids, parts.grids, strict=True):
         for name, values in grid.values.items():
             assert np.allclose(values, part.values[name], rtol=1e-2, atol=2e-3), name
-    placebos = whole.grid("pattern").placebo, parts.grid("pattern").placebo
-    assert placebos[0] is not None
-    assert placebos[1] is not None
-    assert np.allclose(*placebos, rtol=1e-2, atol=2e-3)
+    mine, theirs = whole.grid("pattern").placebo, parts.grid("pattern").placebo
+    assert mine is not None
+    assert theirs is not None
+    assert np.allclose(mine, theirs, rtol=1e-2, atol=2e-3)
 
 
 def test_a_streamed_model_s_ablation_is_the_resident_one_s(family_folder, load_family):

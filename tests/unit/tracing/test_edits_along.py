@@ -131,7 +131,7 @@ def _translated(model, named, edits):
     values = torch.from_numpy(state(model, edits)[-1])
     if named == "logit":
         return values
-    return open_lens(named, model._loaded).translators[LAYER].apply(values)
+    return open_lens(named, model._loaded).translators[LAYER].apply(values)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_a_lens_s_reading_can_be_what_the_model_goes_on_with(model, lens):
