@@ -14,7 +14,7 @@ LENSES := $(foreach model,$(BUNDLED),$(foreach method,ridge tuned r,.venv/.lense
 JACOBIAN_TEXT := --self-text --texts 24 --length 64
 R_TEXT := --self-text --texts 12 --length 64
 
-.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses experiment-causes clean
+.PHONY: help setup demo lenses test test-portable check bench bench-large bench-studies bench-gguf docs pictures experiments experiment-lenses experiment-causes experiment-confirm clean
 
 help:
 	@echo "setup        environment and bundled models (quick when nothing changed)"
@@ -32,6 +32,7 @@ help:
 	@echo "experiments  run all experiments (half an hour) and rewrite the committed reports"
 	@echo "experiment-lenses  fit all lenses, and compare them on both models: experiment 005"
 	@echo "experiment-causes  patch known capitals with each other on both models: experiment 006"
+	@echo "experiment-confirm  exchange what lenses read of two answers on both models: experiment 007"
 	@echo "clean        remove the environment and what was built"
 
 setup: $(INSTALLED) $(MODELS)
@@ -136,6 +137,11 @@ experiment-lenses: lenses
 experiment-causes: setup
 	$(BIN)/layerwise causal-trace capitals $(addprefix --model ,$(BUNDLED)) --pairs 50 \
 		--title "006: where the country stands, and when it moves" --out experiments/006_causal_tracing
+
+# Apart from the others, as 006: a quarter of an hour on two idle cores.
+experiment-confirm: setup
+	$(BIN)/layerwise confirm capitals $(addprefix --model ,$(BUNDLED)) --lens logit --lens jacobian --limit 60 \
+		--title "007: is the layer at which a lens reads the answer causal?" --out experiments/007_lens_and_cause
 
 clean:
 	rm -rf .venv runs dist .pytest_cache .ruff_cache .hypothesis
