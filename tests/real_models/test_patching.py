@@ -46,3 +46,43 @@ def test_cells_are_those_of_transformer_lens(every_model, pair):
             theirs = getattr(patching, name)(bridge, corrupted, cache, effect, index_axis_names=None, index_df=some)
             ours = grid.values["logit_difference"][some["layer"], some[second]]
             assert np.allclose(ours, theirs.numpy(), atol=2e-4), kind
+
+
+@pytest.mark.parametrize("kind", ["attn_out", "k", "v", "z"])
+def test_attribution_patching_is_autograd_s_gradient_times_the_difference(every_model, kind):
+    """Under grouped-query attention and Gemma's norms after attention: by hooks on transformers' own modules."""
+    pair, block = PAIRS[0], every_model.n_layers // 2
+    found = lw.patch(every_model, *pair, kinds=kind, approximate=True)
+    layer = every_model.hf.model.layers[block]
+    after = getattr(layer, "pre_feedforward_layernorm", None) and layer.post_attention_layernorm
+    module = {"attn_out": after or layer.self_attn, "z": layer.self_attn.o_proj}.get(kind)
+    module = module or getattr(layer.self_attn, f"{kind}_proj")
+    seen = []
+
+    def keep(_module, args, output):
+        value = args[0] if kind == "z" else output[0] if isinstance(output, tuple) else output
+        value.retain_grad()
+        seen.append(value)
+
+    embeddings = every_model.hf.get_input_embeddings()
+    hooks = [
+        embeddings.register_forward_hook(lambda _m, _a, out: out.requires_grad_(True)),
+        module.register_forward_hook(keep),
+    ]
+    try:
+        for tokens in (found.corrupted, found.clean):
+            ids = torch.tensor([[token.id for token in tokens]])
+            logits = every_model.hf(input_ids=ids, use_cache=False).logits[0, -1]
+            if len(seen) == 1:
+                (logits[found.answer.id] - logits[found.against.id]).backward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    own, source = seen
+    moves = (own.grad * (source - own)).detach()[0]
+    grid = found.grid(kind)
+    of_heads = moves.unflatten(-1, (len(grid.columns) if grid.of_heads else 1, -1)).sum(-1)
+    expected = (of_heads.sum(0) if grid.of_heads else of_heads[:, 0]).numpy()
+    mine = grid.values["logit_difference"][block] - found.unpatched.logit_difference
+    assert np.abs(expected).max() > 1e-3
+    assert np.allclose(mine, expected, atol=1e-3 * np.abs(expected).max() + 1e-5)
