@@ -5,6 +5,7 @@ import torch
 
 import layerwise as lw
 from benchmarks.tiny import always_streamed, byte_tokenizer, tiny_config, tiny_model
+from layerwise.capture import backward
 from layerwise.capture.site_gradients import site_gradients
 from layerwise.causal.attribution import gradient_of_effect
 from layerwise.errors import CheckError, UnsupportedModelError
@@ -121,6 +122,22 @@ def test_a_streamed_model_s_gradients_are_the_resident_one_s(family_folder, load
         there, here = (gradients(model, sites, against) for model in (streamed, load_family("qwen3")))
         for site in map(str, sites):
             assert torch.allclose(there[site], here[site], rtol=1e-4, atol=1e-4 * float(here[site].abs().max())), site
+
+
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+def test_a_fused_attention_kernel_lets_the_gradients_of_heads_through(family, monkeypatch):
+    """As in texts longer than those whose patterns are kept; the oracle's attention goes step by step."""
+    config, settings, modules = FAMILIES[family]
+    model = made(config, settings)
+    sites = {Site(block, kind): modules[kind].format(block) for block in range(4) for kind in "qkvz"}
+    monkeypatch.setattr(backward, "_SHORT", 0)
+    found = gradients(model, [*sites])
+    model.hf.set_attn_implementation("eager")
+    expected = by_hand(model.hf, sites.values(), difference)
+    for site, module in sites.items():
+        mine, theirs = found[str(site)].flatten(1), expected[module]
+        assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max())), site
+        assert float(theirs.abs().max()) > 0
 
 
 def test_a_part_without_a_derivative_is_no_part_that_does_nothing(monkeypatch):
