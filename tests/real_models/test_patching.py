@@ -64,6 +64,7 @@ def test_attribution_patching_is_autograd_s_gradient_times_the_difference(every_
         value.retain_grad()
         seen.append(value)
 
+    assert found.against is not None
     embeddings = every_model.hf.get_input_embeddings()
     hooks = [
         embeddings.register_forward_hook(lambda _m, _a, out: out.requires_grad_(True)),
