@@ -88,14 +88,7 @@ def ablate(
     asked = (kinds,) if isinstance(kinds, str) else tuple(dict.fromkeys(kinds))
     asked = asked or (() if written else USUAL_KINDS)
     _expect_fitting(asked, by, others, written, spans or {}, window, draws)
-    asks = Request(
-        prompt,
-        (answer,),
-        () if against is None else (against,),
-        wrong=against,
-        chat=chat,
-        chat_args=dict(chat_args or {}),
-    )
+    asks = Request.between(prompt, answer, against, chat=chat, chat_args=dict(chat_args or {}))
     with model.computing() as loaded:
         prepared = prepare(loaded, asks)
         model.expect_checked([prepared.ids], progress)

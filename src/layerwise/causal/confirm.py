@@ -5,6 +5,7 @@ read there says the other answer. The exchange is that of Gurnee et al. (2026), 
 """
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,11 +15,10 @@ import torch
 from torch import Tensor
 
 from layerwise.capture.cells import Cell
-from layerwise.causal.alignment import Ids
+from layerwise.causal.asked_prompt import AskedPrompt, asked_of_both
 from layerwise.causal.confirmed import EXCHANGE, KINDS, PLACEBOS, Confirmation, ConfirmedPair, LensConfirmation
-from layerwise.causal.outcomes import run_cells
+from layerwise.causal.outcomes import SURELY, run_cells
 from layerwise.causal.pairs import ask, pair_up
-from layerwise.causal.prompt_pair import answers_of_both
 from layerwise.causal.sources import last_site, values_at
 from layerwise.errors import EditError, PromptError
 from layerwise.interventions import changes
@@ -39,9 +39,6 @@ MILESTONES = ("first_top1", "settled_top1")
 
 _STRANGERS = 12
 """Tokens of the vocabulary that stand for unrelated answers, where a set has too few of its own."""
-
-_SURELY = 1e-3
-"""Two runs whose effects are closer than this have nothing between them to recover."""
 
 
 def confirm(
@@ -88,7 +85,8 @@ def confirm(
     if not lenses:
         raise EditError(f"Whose reading should be confirmed? Name at least one lens, such as {LOGIT.name}.")
     opened = {lens: model.open_lens(lens) for lens in dict.fromkeys(lenses)}
-    asked = ask(model, questions, limit, lenses=[LOGIT.name, *opened], progress=progress)
+    through = list(dict.fromkeys([LOGIT.name, *opened]))
+    asked = ask(model, questions, limit, lenses=through, progress=progress)
     with model.computing() as loaded:
         tokens = sorted({_deciding(loaded, question) for question in asked.known})
         if len(tokens) < _STRANGERS:
@@ -96,7 +94,7 @@ def confirm(
         exchanged = partial(_exchanged, loaded, _Readings(loaded, opened), tokens, draws, seed)
         paired = pair_up(name, asked, limit, exchanged, "exchanging answers", progress)
     found = [each for _, _, each in paired.done]
-    read = [[getattr(trace.milestones, milestone) for trace in asked.known[one][1:]] for one, _, _ in paired.done]
+    milestones = [[getattr(trace.milestones, milestone) for trace in asked.known[one]] for one, _, _ in paired.done]
     return Confirmation(
         model=model.info,
         name=name,
@@ -109,16 +107,23 @@ def confirm(
             LensConfirmation(
                 lens=lens.spec.name,
                 sum=lens.spec.sum,
-                readable=tuple(layers[index] for layers in read),
+                readable=tuple(layers[through.index(name_)] for layers in milestones),
                 recovery={kind: np.stack([each.recovery[name_, kind] for each in found]) for kind in KINDS},
                 follows=np.stack([each.follows[name_] for each in found]),
             )
-            for index, (name_, lens) in enumerate(opened.items())
+            for name_, lens in opened.items()
         ),
         patched=np.stack([each.patched for each in found]),
         seed=seed,
         versions=package_versions(),
     )
+
+
+_WHOLE = "state"
+"""The other question's whole state, put in the place of this one's; under no lens."""
+
+_Done = tuple[str, str, int]
+"""Under which lens, what, and at which layer."""
 
 
 @dataclass(frozen=True)
@@ -143,80 +148,73 @@ def _exchanged(
     other: Question,
 ) -> _Exchanged:
     """Exchange two questions' answers in the first one's run. Raises PromptError where they cannot stand beside."""
-    answer, against, ids, others = _both(model, question, other)
-    last, own = len(ids) - 1, (answer.id, against.id)
+    asked, beside, against = _both(model, question, other)
+    ids, last, own = asked.ids, len(asked.ids) - 1, (asked.answer.id, against.id)
     generator = torch.Generator().manual_seed(int.from_bytes(mixed(str(seed), question.id)[:7], "big"))
     layers = range(1, model.n_layers)
     sites = [Site.at_layer(layer) for layer in layers]
-    mine, theirs = values_at(model, ids, (), sites), values_at(model, others, (), sites)
+    mine, theirs = values_at(model, ids, (), sites), values_at(model, beside.ids, (), sites)
     elsewhere = int(torch.randint(min(1, last - 1), max(last, 1), (1,), generator=generator))
     strangers = [each for each in tokens if each not in own]
-    cells: dict[tuple[str, str, int, int], Cell] = {}
+    cells: list[tuple[_Done, Cell]] = []
+
+    def cell(lens: str, kind: str, layer: int, change: changes.Change, at: int = last) -> None:
+        cells.append(((lens, kind, layer), Cell((change,), at)))
+
     for layer, site in zip(layers, sites, strict=True):
         state = mine[str(site)][last:]
-        put = changes.put(site, theirs[str(site)][-1:], (last,))
-        cells["", "", layer, 0] = Cell((put,), last)
+        cell("", _WHOLE, layer, changes.put(site, theirs[str(site)][-1:], (last,)))
         for lens in (each for each in readings.lenses if layer in readings.layers[each]):
 
             def exchange(
-                two: Sequence[int], at: int, lens: str = lens, layer: int = layer, site: Site = site
+                two: Sequence[int], at: int = last, lens: str = lens, layer: int = layer, site: Site = site
             ) -> changes.Change:
                 read = readings.of(lens, layer, two)
                 return changes.exchange(site, read.vectors, (at,), offsets=read.offsets)
 
-            moved = exchange(own, last)
-            cells[lens, EXCHANGE, layer, 0] = Cell((moved,), last)
-            cells[lens, PLACEBOS[2], layer, 0] = Cell((exchange(own, elsewhere),), elsewhere)
-            far = (moved.how(state) - state).norm()
-            for draw in range(draws):
+            moved = exchange(own)
+            cell(lens, EXCHANGE, layer, moved)
+            cell(lens, PLACEBOS[2], layer, exchange(own, elsewhere), elsewhere)
+            for _ in range(draws):
                 two = [strangers[each] for each in torch.randperm(len(strangers), generator=generator)[:2].tolist()]
-                cells[lens, PLACEBOS[0], layer, draw] = Cell((exchange(two, last),), last)
-                away = torch.randn(state.shape, generator=generator).to(state)
-                there = changes.put(site, state + far * away / away.norm(), (last,))
-                cells[lens, PLACEBOS[1], layer, draw] = Cell((there,), last)
-    source = theirs[last_site(model)][-1]
-    read = run_cells(model, ids, list(cells.values()), source, (answer, against), only_effect=True)
+                cell(lens, PLACEBOS[0], layer, exchange(two))
+                away = changes.moved_at_random(state, moved.how(state), generator)
+                cell(lens, PLACEBOS[1], layer, changes.put(site, away, (last,)))
+    source, answers = theirs[last_site(model)][-1], (asked.answer, against)
+    read = run_cells(model, ids, [each for _, each in cells], source, answers, only_effect=True)
     unpatched, wanted = read.unpatched.logit_difference, read.source.logit_difference
-    if abs(wanted - unpatched) < _SURELY:
+    if abs(wanted - unpatched) < SURELY:
         raise PromptError("The two runs do not differ in the answers' logits")
-    differences = dict(zip(cells, read.of_cells["logit_difference"], strict=True))
+    differences: dict[_Done, list[float]] = defaultdict(list)
+    for (done, _), difference in zip(cells, read.of_cells["logit_difference"], strict=True):
+        differences[done].append(difference)
+
+    def recovery(lens: str, kind: str) -> np.ndarray:
+        """Return a kind's recovery at each layer, the mean over draws; NaN where nothing was done."""
+        means = np.array([np.mean(differences.get((lens, kind, layer), np.nan)) for layer in layers])
+        return (means - unpatched) / (wanted - unpatched)
+
     return _Exchanged(
-        recovery={
-            (lens, kind): _by_layer(differences, lens, kind, layers, unpatched, wanted)
-            for lens in readings.lenses
-            for kind in KINDS
-        },
+        recovery={(lens, kind): recovery(lens, kind) for lens in readings.lenses for kind in KINDS},
         follows={
-            lens: np.array([differences.get((lens, EXCHANGE, layer, 0), 1.0) < 0 for layer in layers])
+            lens: np.array([differences.get((lens, EXCHANGE, layer), [1.0])[0] < 0 for layer in layers])
             for lens in readings.lenses
         },
-        patched=_by_layer(differences, "", "", layers, unpatched, wanted),
+        patched=recovery("", _WHOLE),
         unpatched=unpatched,
         source=wanted,
     )
 
 
-def _by_layer(
-    differences: Mapping[tuple[str, str, int, int], float],
-    lens: str,
-    kind: str,
-    layers: range,
-    unpatched: float,
-    wanted: float,
-) -> np.ndarray:
-    """Return a kind's recovery at each layer, the mean over draws; NaN where nothing was done."""
-    found = [[each for key, each in differences.items() if key[:3] == (lens, kind, at)] for at in layers]
-    return np.array([(np.mean(each) - unpatched) / (wanted - unpatched) if each else np.nan for each in found])
-
-
-def _both(model: LoadedModel, question: Question, other: Question) -> tuple[Token, Token, Ids, Ids]:
-    """Return two questions' deciding tokens, and both prompts with what stands before these."""
-    asks = Request(question.prompt, question.answers[:1], alternatives=other.answers[:1], wrong=other.answers[0])
-    prepared = [prepare(model, dataclasses.replace(asks, prompt=each.prompt)) for each in (question, other)]
-    answer, against, ids, others = answers_of_both(*prepared)
-    if against is None or answer.id == against.id:
+def _both(model: LoadedModel, question: Question, other: Question) -> tuple[AskedPrompt, AskedPrompt, Token]:
+    """Return two questions, both asked for the first one's answer and the other's, and the token that decides that."""
+    asks = Request.between(question.prompt, question.answers[0], other.answers[0])
+    asked, beside = asked_of_both(
+        *(prepare(model, dataclasses.replace(asks, prompt=each.prompt)) for each in (question, other))
+    )
+    if asked.against is None or asked.answer.id == asked.against.id:
         raise PromptError("Both answers begin with the same token")
-    return answer, against, ids, others
+    return asked, beside, asked.against
 
 
 def _deciding(model: LoadedModel, question: Question) -> int:

@@ -10,16 +10,13 @@ from torch import Tensor
 from layerwise.capture.edits import Edit
 from layerwise.causal.approximation import Approximation
 from layerwise.causal.grid import PatchGrid, Patching, SubjectNoise
-from layerwise.causal.outcomes import Outcome, run_cells
+from layerwise.causal.outcomes import SURELY, Outcome, run_cells
 from layerwise.causal.planning import GridPlan
 from layerwise.causal.prompt_pair import PromptPair
 from layerwise.errors import PromptError
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.types import Progress
 from layerwise.versions import package_versions
-
-_SURELY = 1e-3
-"""An effect smaller than this cannot be recovered: rounding would be divided by it."""
 
 Grids = list[dict[str, Float[np.ndarray, "row column"]]]
 """By plan and measure."""
@@ -112,7 +109,7 @@ def joined(
     unpatched = [getattr(each.unpatched, effect) for each in found]
     between = [getattr(each.source, effect) - base for each, base in zip(found, unpatched, strict=True)]
     notes: list[str] = []
-    if min(map(abs, between)) < _SURELY:
+    if min(map(abs, between)) < SURELY:
         nothing = f"The two runs differ by {min(map(abs, between)):.1g} in {effect}: there is nothing to recover"
         if found[0].exact:
             raise PromptError(
@@ -123,7 +120,7 @@ def joined(
 
     def recovered(of_draws: Iterable[np.ndarray]) -> Float[np.ndarray, "draw ..."]:
         """Return how far the effect in each draw's cells has come from the unpatched run to the source."""
-        wholes = [whole if abs(whole) >= _SURELY else np.nan for whole in between]
+        wholes = [whole if abs(whole) >= SURELY else np.nan for whole in between]
         return np.stack([(each - base) / whole for each, base, whole in zip(of_draws, unpatched, wholes, strict=True)])
 
     grids: list[PatchGrid] = []

@@ -30,6 +30,9 @@ _ROWS_READ = 48
 
 _NOT_FINITE = "An edited run gives NaN or infinite numbers. Run with --dtype float32."
 
+SURELY = 1e-3
+"""Two runs whose effects are closer than this have nothing between them to recover: rounding would be divided by it."""
+
 OUTCOMES = ("logit_difference", "answer_logprob", "answer_rank")
 """What is said of every run."""
 

@@ -95,14 +95,7 @@ def patch(
         possible = ", ".join(kind for kind in KINDS if kind != "pattern")
         raise PromptError(f"{unknown[0]!r} is no kind of site that can be patched in a grid: expected {possible}.")
     noise = corrupted if isinstance(corrupted, SubjectNoise) else None
-    asks = Request(
-        clean,
-        (answer,),
-        () if against is None else (against,),
-        wrong=against,
-        chat=chat,
-        chat_args=dict(chat_args or {}),
-    )
+    asks = Request.between(clean, answer, against, chat=chat, chat_args=dict(chat_args or {}))
     with model.computing() as loaded:
         prepared = prepare(loaded, asks)
         other = prepared if isinstance(corrupted, SubjectNoise) else prepare(loaded, replace(asks, prompt=corrupted))

@@ -178,8 +178,8 @@ def _random_cells(
     made: list[Cell] = []
     for layer, to in pairs:
         state = states[str(Site.at_layer(layer))][position]
-        away = torch.randn(state.shape, generator=generator)
-        made.append(Cell((changes.put(Site.at_layer(to), (away * state.norm() / away.norm())[None], [at]),), at))
+        away = changes.moved_at_random(torch.zeros_like(state), state, generator)
+        made.append(Cell((changes.put(Site.at_layer(to), away[None], [at]),), at))
     return made
 
 

@@ -36,9 +36,9 @@ def cells_of(
     others = OtherPrompts(model)
     planned = [plan_specs(model, request, ids, specs, others) for specs in asked]
     others.run(progress)
-    return [_cell([make() for make in each]) for each in planned]
+    return [cell_of([make() for make in each]) for each in planned]
 
 
-def _cell(edits: Sequence[Change]) -> Cell:
+def cell_of(edits: Sequence[Change]) -> Cell:
     """Return edits as a cell, which begins at the first position that one of them changes."""
     return Cell(tuple(edits), min(min(edit.positions or (0,)) for edit in edits))

@@ -1,13 +1,10 @@
 """What steering found: at each strength what the model says, and what became of unrelated questions."""
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layerwise.causal.outcomes import Outcome
-from layerwise.errors import StoreError
-from layerwise.files import write_text_whole
+from layerwise.causal.written import Written, plain_outcome
 from layerwise.measures.uncertainty import Estimate
 from layerwise.text import one_line, visible
 from layerwise.types import ModelInfo, Token
@@ -54,7 +51,7 @@ class SideEffect:
 
 
 @dataclass(frozen=True)
-class Steering:
+class Steering(Written):
     """What `layerwise.steer` returns."""
 
     model: ModelInfo
@@ -106,20 +103,10 @@ class Steering:
             title=f"{one_line(self.model.name, limit=40)}: {one_line(self.prompt, limit=40)}",
         )
 
+    def figures(self) -> "dict[str, charts.AnyChart]":
+        """Return the figure of `plot`."""
+        return {"strengths": self.plot()}
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
-        return {"format": FORMAT, **asdict(self)}
-
-    def dumps(self) -> str:
-        """Return everything as JSON text."""
-        stored = self.to_json()
-        if self.against is None:
-            stored["unsteered"]["logit_difference"] = None
-        return json.dumps(stored, allow_nan=False)
-
-    def save(self, path: str | Path) -> None:
-        """Write everything as JSON, whole or not at all. Raises StoreError."""
-        try:
-            write_text_whole(Path(path), self.dumps())
-        except OSError as error:
-            raise StoreError(f"The steering could not be written to {path}: {error.strerror or error}.") from error
+        return {"format": FORMAT, **asdict(self), "unsteered": plain_outcome(self.unsteered)}

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from layerwise.capture.cells import Cell
+from layerwise.capture.edited_generation import generate_side_by_side
+from layerwise.causal.asked_prompt import AskedPrompt
 from layerwise.causal.outcomes import run_cells
 from layerwise.causal.pairs import Asked, ask
-from layerwise.causal.sources import last_site, values_at
+from layerwise.causal.spec_cells import cell_of
 from layerwise.causal.steered import SideEffect, Steered, Steering
 from layerwise.errors import EditError
 from layerwise.interventions.along import Add
@@ -77,22 +78,20 @@ def steer(
         for strength in strengths
         for drawn in range(placebos + 1)
     ]
-    asks = Request(prompt, generate=generate, chat=chat)
     if answer is None:
-        [[trace]] = model.trace_all([replace(asks, generate=0)], progress=progress)
+        [[trace]] = model.trace_all([Request(prompt, chat=chat)], progress=progress)
         answer = (trace.output[0].id,)
-    asks = replace(asks, answers=(answer,), alternatives=() if against is None else (against,), wrong=against)
+    asks = Request.between(prompt, answer, against, chat=chat)
     with model.computing() as loaded:
-        if progress:
-            progress("going on under each strength", 0, None)
-        [clean, *steered] = make_ready(loaded, [asks, *(replace(asks, edits=(str(each),)) for each in edits)], progress)
+        requests = [asks, *(replace(asks, edits=(str(each),)) for each in edits)]
+        [clean, *steered] = make_ready(loaded, requests, progress)
         model.expect_checked([clean.ids], progress)
-        [resolved] = clean.answers
-        ids = clean.ids + resolved.ids[: resolved.deciding_index]
-        source = values_at(loaded, ids, (), [])[last_site(loaded)][-1]
-        answers = resolved.deciding_token, clean.wrong.deciding_token if clean.wrong else None
-        read = run_cells(loaded, ids, [Cell(each.edits) for each in steered], source, answers, progress=progress)
-        said = [loaded.tokenizer.decode(each.generated) for each in (clean, *steered)]
+        asked_for = AskedPrompt.of(clean)
+        cells = [cell_of(each.edits) for each in steered]
+        read = run_cells(loaded, asked_for.ids, cells, None, (asked_for.answer, asked_for.against), progress=progress)
+        every = [(), *(each.edits for each in steered)]
+        made = generate_side_by_side(loaded, clean.ids, generate, every, progress)
+        said = [loaded.tokenizer.decode(each) for each in made]
     rows = tuple(
         Steered(
             edit=str(edit),
@@ -111,8 +110,8 @@ def steer(
     return Steering(
         model=model.info,
         prompt=clean.text,
-        answer=answers[0],
-        against=answers[1],
+        answer=asked_for.answer,
+        against=asked_for.against,
         unsteered=read.unpatched,
         goes_on=said[0],
         rows=rows,

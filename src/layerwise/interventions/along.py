@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +29,8 @@ class Along(EditSpec):
     """Numbers, in float32 and base64 (`vector_text`)."""
 
     def __post_init__(self) -> None:
-        for name in ("token", "vector", "toward", "away"):
-            given = getattr(self, name, ())
+        for name in (field.name for field in dataclasses.fields(self) if field.default == ()):
+            given = getattr(self, name)
             if isinstance(given, str):
                 object.__setattr__(self, name, (given,))
             elif hasattr(given, "dtype"):

@@ -76,8 +76,8 @@ def along(spec: Along, site: Site, read: Readings, positions: tuple[int, ...] | 
         case Add(strength=strength, placebo=seed):
             vector = read.vectors[0]
             if seed is not None:
-                away = torch.randn(vector.shape, generator=torch.Generator().manual_seed(seed)).to(vector)
-                vector = away * (vector.norm() / away.norm())
+                flat, drawing = vector.flatten(), torch.Generator().manual_seed(seed)
+                vector = changes.moved_at_random(torch.zeros_like(flat), flat, drawing).view_as(vector)
             return changes.add(site, vector, positions, strength=strength, as_long=bool(spec.token))
         case ProjectOut():
             return changes.project_out(site, read.vectors, positions)

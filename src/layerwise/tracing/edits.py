@@ -16,7 +16,6 @@ from layerwise.interventions import changes
 from layerwise.interventions.along import Add, Along, AlongMeans
 from layerwise.interventions.changes import Change
 from layerwise.interventions.specs import Cut, EditSpec, Mean, Noise, Patch, Resample, Scale, Zero, site_of
-from layerwise.interventions.written import parse
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.sites import KINDS, Site
 from layerwise.tracing.directions import along, as_readings, given_readings, translate
@@ -63,11 +62,6 @@ class OtherPrompts:
         values = torch.from_numpy(self._found[ids][str(site)])
         at = torch.tensor(positions)
         return values.index_select(-2, at) if site.kind == "pattern" else values[at]
-
-
-def plan_edits(model: LoadedModel, request: Request, ids: tuple[int, ...], others: OtherPrompts) -> list[Later]:
-    """Return what makes a request's edits, having asked for what they take from other prompts (see `plan_specs`)."""
-    return plan_specs(model, request, ids, [parse(text) for text in request.edits], others)
 
 
 def plan_specs(

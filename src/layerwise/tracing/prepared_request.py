@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from layerwise.capture.edited_generation import generate_edited
-from layerwise.capture.edits import Edit
 from layerwise.capture.forward_pass import ForwardPass
 from layerwise.capture.own_forward import generate_greedily
 from layerwise.errors import PromptError
+from layerwise.interventions.changes import Change
 from layerwise.interventions.written import parse
 from layerwise.models.loading.loaded import LoadedModel
 from layerwise.questions.answers import Answer, resolve_answer
 from layerwise.tracing.directions import with_sum
-from layerwise.tracing.edits import Later, OtherPrompts, plan_edits
+from layerwise.tracing.edits import Later, OtherPrompts, plan_specs
 from layerwise.tracing.positions import chosen_positions
 from layerwise.tracing.prompt_tokens import PromptTokens, answer_notes, expect_text_goes_on, prompt_tokens, single_token
 from layerwise.tracing.request import Answered, Request
@@ -37,7 +37,7 @@ class Prepared:
     tracked: tuple[Token, ...]
     notes: tuple[str, ...] = ()
     """What is probably not meant, in sentences."""
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[Change, ...] = ()
     """What is changed on the way up."""
     planned: tuple[Later, ...] = field(default=(), repr=False)
     """What makes the edits, until they are made."""
@@ -88,8 +88,9 @@ def prepare(model: LoadedModel, request: Request, others: OtherPrompts | None = 
             f"{model.context_length:,}. Beyond that its positions mean nothing. Shorten the prompt."
         )
     positions = {*chosen_positions(request.positions, len(ids)), len(ids) - 1}
-    request = replace(request, edits=tuple(str(with_sum(model, parse(text))) for text in request.edits))
-    planned = plan_edits(model, request, ids, others or OtherPrompts(model))
+    specs = [with_sum(model, parse(text)) for text in request.edits]
+    request = replace(request, edits=tuple(map(str, specs)))
+    planned = plan_specs(model, request, ids, specs, others or OtherPrompts(model))
     tracked = tuple(dict.fromkeys(single_token(model.tokenizer, piece) for piece in request.track))
     notes = prompt.notes + answer_notes(model.tokenizer, request)
     return Prepared(

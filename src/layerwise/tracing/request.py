@@ -84,6 +84,11 @@ class Request:
             object.__setattr__(self, name, value)
 
     @classmethod
+    def between(cls, prompt: "Prompt", answer: "Answered", against: "Answered | None" = None, **more: Any) -> "Request":
+        """Return what to read of an answer, and where there is another one, of both up to where they part."""
+        return cls(prompt, (answer,), () if against is None else (against,), wrong=against, **more)
+
+    @classmethod
     def about(cls, question: Question, *, top_k: int = 5, temperatures: tuple[float, ...] = ()) -> "Request":
         """Return what to read for a question; its first alternative is the wrong answer."""
         return cls(

@@ -73,7 +73,7 @@ def test_of_a_patch_that_goes_a_small_step_the_approximation_is_all(config):
 @pytest.mark.parametrize("against", [AGAINST, None])
 @pytest.mark.parametrize("family", ["qwen3", "gemma2"])
 def test_a_prompt_patched_with_nearly_itself_is_approximated_well(load_family, family, direction, against, monkeypatch):
-    monkeypatch.setattr(draws, "_SURELY", 1e-5)  # so little is there to recover
+    monkeypatch.setattr(draws, "SURELY", 1e-5)  # so little is there to recover
     model = load_family(family)
     clean = tuple(model.tokenizer("The capital of Germany is")["input_ids"])
     noise = SubjectNoise("Germany", deviations=0.005, draws=2)
@@ -213,7 +213,7 @@ def test_what_no_gradient_tells_is_refused(tiny, changed, said):
 
 
 def test_runs_that_say_the_same_judge_no_approximation(tiny, monkeypatch):
-    monkeypatch.setattr(draws, "_SURELY", 1e9)
+    monkeypatch.setattr(draws, "SURELY", 1e9)
     with pytest.raises(PromptError, match="nothing tells how good an approximation is"):
         patch(tiny, *ASKED, approximate=True)
 

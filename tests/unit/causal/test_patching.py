@@ -230,7 +230,7 @@ def test_what_cannot_be_patched_is_refused(tiny, changed, said):
 
 def test_runs_that_say_the_same_have_nothing_to_recover(tiny, prompts, monkeypatch):
     clean, other, answer, against = prompts
-    monkeypatch.setattr(draws, "_SURELY", 1e9)
+    monkeypatch.setattr(draws, "SURELY", 1e9)
     found = patch(tiny, clean, other, answer, against)
     assert np.isnan(found.grid("resid_pre").recovery).all()
     assert "nothing to recover" in found.notes[0]
